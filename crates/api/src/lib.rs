@@ -1,0 +1,20 @@
+//! What a Kubernetes object is: identity, metadata, errors, selectors, patches and the arithmetic on pods.
+//!
+//! Invariant: this crate is pure. It does no IO, runs nothing asynchronous and reads no clock; whoever needs
+//! "now" passes it in. Everything above it (server, controllers, kubelet) may rely on that in tests.
+
+pub mod decode;
+pub mod errors;
+pub mod meta;
+pub mod names;
+pub mod object;
+pub mod resource;
+pub mod status;
+pub mod table;
+
+pub use decode::{Decoded, Strictness};
+pub use errors::{Errors, FieldError};
+pub use meta::Meta;
+pub use object::Object;
+pub use resource::{Readable, Resource};
+pub use status::ApiError;

@@ -1,0 +1,152 @@
+//! The table of built-in kinds: one row and one file each; everything else about a kind derives from its row.
+//!
+//! A kind's file implements [`Kind`] (what is particular: defaults, validation, columns) and holds one `Row` constant.
+//! [`row`] erases the Rust type once; verbs, registry, discovery, OpenAPI, printing and watch work on rows and on
+//! [`Draft`]s and never name a kind. To add a kind: its file, its `mod` line and its place in [`ALL`].
+
+use skiff_api::Errors;
+use skiff_api::names;
+use skiff_api::resource::{Readable, Scoped};
+
+pub mod core;
+mod draft;
+
+pub use draft::{Draft, Frozen, Ops};
+
+/// Every built-in kind, in the order in which discovery lists them.
+pub static ALL: &[&Row] = &[&core::config_map::KIND, &core::namespace::KIND];
+
+/// What is particular to a kind. All methods do nothing by default.
+pub trait Kind: Readable + k8s_openapi::ListableResource + schemars::JsonSchema {
+    /// Fills in what the client left out (upstream's `zz_generated.defaults.go` and strategies).
+    fn set_defaults(&mut self) {}
+    /// Before a create, after defaulting: clears what clients may not set, such as status.
+    fn prepare_create(&mut self) {}
+    /// Before an update of the object itself: takes from `old` what this update may not touch, such as status.
+    fn prepare_update(&mut self, _old: &Self) {}
+    /// Before an update of the status subresource: takes everything but the status from `old`. Metadata is already the
+    /// old one's, with what a status update may change.
+    fn prepare_status(&mut self, _old: &Self) {}
+    /// True if the desired state differs, so that `metadata.generation` must grow.
+    fn generation_changed(&self, _old: &Self) -> bool {
+        false
+    }
+    /// Finds what is wrong with the whole object; metadata is checked by the registry.
+    fn validate(&self, _errors: &mut Errors) {}
+    /// Finds what an update may not do; [`Kind::validate`] has run as well.
+    fn validate_update(&self, _old: &Self, _errors: &mut Errors) {}
+    /// Finds what a status update may not do.
+    fn validate_status(&self, _old: &Self, _errors: &mut Errors) {}
+    /// Warnings for the client about legal but doubtful input.
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        Vec::new()
+    }
+    /// Columns after `Name`; by default `Age` alone.
+    fn columns() -> Vec<Column<Self>> {
+        vec![Column::age()]
+    }
+    /// Selectable fields besides `metadata.name` and `metadata.namespace`, all of them on every object, empty if unset.
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+}
+
+/// A column of a kind's table.
+pub struct Column<K> {
+    /// The heading, such as `Restarts`.
+    pub name: &'static str,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: &'static str,
+    /// 0: always shown; 1: with `-o wide`.
+    pub priority: i32,
+    /// What the column says, for `kubectl get --show-...` tools.
+    pub description: &'static str,
+    /// The cell of one object; `now` is for ages.
+    pub cell: fn(&K, now: jiff::Timestamp) -> serde_json::Value,
+}
+
+impl<K: Readable> Column<K> {
+    /// A column of text.
+    pub const fn text(name: &'static str, cell: fn(&K, jiff::Timestamp) -> serde_json::Value) -> Self {
+        Self { name, kind: "string", priority: 0, description: "", cell }
+    }
+
+    /// A column of whole numbers.
+    pub const fn number(name: &'static str, cell: fn(&K, jiff::Timestamp) -> serde_json::Value) -> Self {
+        Self { name, kind: "integer", priority: 0, description: "", cell }
+    }
+
+    /// The same column, shown only with `-o wide`.
+    #[must_use]
+    pub const fn wide(mut self) -> Self {
+        self.priority = 1;
+        self
+    }
+
+    /// How long ago the object was created.
+    pub fn age() -> Self {
+        Self::text("Age", |object, now| match object.metadata().creation_timestamp.as_ref() {
+            Some(created) => skiff_api::table::age(created.0, now).into(),
+            None => "<unknown>".into(),
+        })
+    }
+}
+
+/// All there is to know about a kind, its type erased.
+pub struct Row {
+    /// API group; empty for core.
+    pub group: &'static str,
+    /// The version served and stored.
+    pub version: &'static str,
+    /// `Pod`.
+    pub kind: &'static str,
+    /// `PodList`.
+    pub list_kind: &'static str,
+    /// `pods`.
+    pub plural: &'static str,
+    /// Whether objects live in a namespace.
+    pub namespaced: bool,
+    /// `po`.
+    pub short: &'static [&'static str],
+    /// `all`.
+    pub categories: &'static [&'static str],
+    /// Whether there is a `status` subresource.
+    pub status: bool,
+    /// What is wrong with a name, if anything; upstream's rule for the kind.
+    pub name_rule: fn(&str) -> Vec<String>,
+    /// Whether a deletion may take time (`deletionGracePeriodSeconds`): pods only.
+    pub graceful: bool,
+    /// The erased functions.
+    pub ops: &'static dyn Ops,
+}
+
+/// The row of `K` with the usual settings; a kind's file overrides what differs.
+pub const fn row<K: Kind>() -> Row {
+    Row {
+        group: K::GROUP,
+        version: K::VERSION,
+        kind: K::KIND,
+        list_kind: K::LIST_KIND,
+        plural: K::URL_PATH_SEGMENT,
+        namespaced: <K::Scope as Scoped>::NAMESPACED,
+        short: &[],
+        categories: &[],
+        status: false,
+        name_rule: names::dns1123_subdomain,
+        graceful: false,
+        ops: &draft::Typed::<K>::NEW,
+    }
+}
+
+impl Row {
+    /// The row's resource.
+    pub fn resource(&self) -> skiff_api::Resource {
+        skiff_api::Resource {
+            group: self.group.into(),
+            version: self.version.into(),
+            plural: self.plural.into(),
+            kind: self.kind.into(),
+            namespaced: self.namespaced,
+        }
+    }
+}

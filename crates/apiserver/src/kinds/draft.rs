@@ -1,0 +1,237 @@
+//! An object on its way into the store: typed inside, one trait outside.
+//!
+//! `Typed<K>` is the only code that knows both the Rust type and the erased face. A dynamic kind (custom resources)
+//! will be a second implementation of the same two traits.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::{Arc, LazyLock};
+
+use bytes::{Bytes, BytesMut};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use skiff_api::decode::{DecodeFault, decode};
+use skiff_api::object::DecodeError;
+use skiff_api::{Decoded, Errors, Meta, Object, Strictness};
+
+use super::{Column, Kind};
+
+/// Stands for the revision in encoded JSON until the store has numbered the write. A random text, so that no client
+/// can put it into an object.
+static UNNUMBERED: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
+
+/// The erased functions of a kind.
+pub trait Ops: Send + Sync {
+    /// A draft from a request's JSON.
+    ///
+    /// # Errors
+    /// If the JSON is not of the kind; the text is fit for the client.
+    fn decode(&self, json: &[u8], strictness: Strictness) -> Result<Decoded<Box<dyn Draft>>, DecodeFault>;
+    /// A draft that is a copy of a stored object.
+    ///
+    /// # Errors
+    /// If the stored JSON does not fit the type any more.
+    fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError>;
+    /// Headings: name, type, priority, description.
+    fn headings(&self) -> Vec<(&'static str, &'static str, i32, &'static str)>;
+    /// The cells of one object below the headings; computes the column list once for many objects.
+    ///
+    /// # Errors
+    /// If the stored JSON does not fit the type any more.
+    fn cells(&self, object: &Object, now: jiff::Timestamp) -> Result<Vec<serde_json::Value>, DecodeError>;
+    /// Selectable fields besides `metadata.name` and `metadata.namespace`.
+    ///
+    /// # Errors
+    /// If the stored JSON does not fit the type any more.
+    fn fields(&self, object: &Object) -> Result<Vec<(&'static str, String)>, DecodeError>;
+    /// Adds the type's schema (and those it refers to) to a generator.
+    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
+}
+
+/// One object being written. `old` drafts are always of the same kind.
+pub trait Draft: Send + Sync {
+    /// Its metadata.
+    fn meta(&self) -> &ObjectMeta;
+    /// Its metadata, to change.
+    fn meta_mut(&mut self) -> &mut ObjectMeta;
+    /// The typed object, for code that is about one kind (admission plugins, allocators).
+    fn as_any(&self) -> &dyn Any;
+    /// The typed object, to change.
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+    /// A copy.
+    fn copy(&self) -> Box<dyn Draft>;
+    /// As [`Kind::set_defaults`].
+    fn set_defaults(&mut self);
+    /// As [`Kind::prepare_create`].
+    fn prepare_create(&mut self);
+    /// As [`Kind::prepare_update`].
+    fn prepare_update(&mut self, old: &dyn Draft);
+    /// As [`Kind::prepare_status`].
+    fn prepare_status(&mut self, old: &dyn Draft);
+    /// As [`Kind::generation_changed`].
+    fn generation_changed(&self, old: &dyn Draft) -> bool;
+    /// As [`Kind::validate`].
+    fn validate(&self, errors: &mut Errors);
+    /// As [`Kind::validate_update`].
+    fn validate_update(&self, old: &dyn Draft, errors: &mut Errors);
+    /// As [`Kind::validate_status`].
+    fn validate_status(&self, old: &dyn Draft, errors: &mut Errors);
+    /// As [`Kind::warnings`].
+    fn warnings(&self, old: Option<&dyn Draft>) -> Vec<String>;
+    /// Its JSON as a value, for patching.
+    ///
+    /// # Errors
+    /// If the type cannot be encoded, which would be a fault of the type.
+    fn value(&self) -> Result<serde_json::Value, serde_json::Error>;
+    /// Encodes it, once, leaving a gap for the revision.
+    ///
+    /// # Errors
+    /// If the type cannot be encoded, which would be a fault of the type.
+    fn freeze(self: Box<Self>) -> Result<Box<dyn Frozen>, serde_json::Error>;
+}
+
+/// An encoded object that only lacks its revision.
+pub trait Frozen: Send {
+    /// The finished object, and something that keeps its typed form alive while held.
+    fn stamp(self: Box<Self>, revision: u64) -> (Object, Arc<dyn Any + Send + Sync>);
+}
+
+/// The link between a Rust type and the erased face.
+pub(super) struct Typed<K>(PhantomData<fn() -> K>);
+
+impl<K> Typed<K> {
+    pub(super) const NEW: Self = Self(PhantomData);
+}
+
+impl<K: Kind> Ops for Typed<K> {
+    fn decode(&self, json: &[u8], strictness: Strictness) -> Result<Decoded<Box<dyn Draft>>, DecodeFault> {
+        let decoded = decode::<K>(json, strictness)?;
+        Ok(Decoded { object: Box::new(Whole(decoded.object)), warnings: decoded.warnings })
+    }
+
+    fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError> {
+        Ok(Box::new(Whole(Arc::unwrap_or_clone(object.decode::<K>()?))))
+    }
+
+    fn headings(&self) -> Vec<(&'static str, &'static str, i32, &'static str)> {
+        let heading = |column: Column<K>| (column.name, column.kind, column.priority, column.description);
+        K::columns().into_iter().map(heading).collect()
+    }
+
+    fn cells(&self, object: &Object, now: jiff::Timestamp) -> Result<Vec<serde_json::Value>, DecodeError> {
+        let typed = object.decode::<K>()?;
+        Ok(K::columns().iter().map(|column| (column.cell)(&typed, now)).collect())
+    }
+
+    fn fields(&self, object: &Object) -> Result<Vec<(&'static str, String)>, DecodeError> {
+        Ok(object.decode::<K>()?.fields())
+    }
+
+    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        generator.subschema_for::<K>()
+    }
+}
+
+/// A typed draft.
+struct Whole<K>(K);
+
+impl<K: Kind> Whole<K> {
+    fn same(other: &dyn Draft) -> &K {
+        other.as_any().downcast_ref().expect("the registry pairs drafts of one kind only")
+    }
+}
+
+impl<K: Kind> Draft for Whole<K> {
+    fn meta(&self) -> &ObjectMeta {
+        self.0.metadata()
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.metadata_mut()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        &self.0
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        &mut self.0
+    }
+
+    fn copy(&self) -> Box<dyn Draft> {
+        Box::new(Self(self.0.clone()))
+    }
+
+    fn set_defaults(&mut self) {
+        self.0.set_defaults();
+    }
+
+    fn prepare_create(&mut self) {
+        self.0.prepare_create();
+    }
+
+    fn prepare_update(&mut self, old: &dyn Draft) {
+        self.0.prepare_update(Self::same(old));
+    }
+
+    fn prepare_status(&mut self, old: &dyn Draft) {
+        self.0.prepare_status(Self::same(old));
+    }
+
+    fn generation_changed(&self, old: &dyn Draft) -> bool {
+        self.0.generation_changed(Self::same(old))
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        self.0.validate(errors);
+    }
+
+    fn validate_update(&self, old: &dyn Draft, errors: &mut Errors) {
+        self.0.validate_update(Self::same(old), errors);
+    }
+
+    fn validate_status(&self, old: &dyn Draft, errors: &mut Errors) {
+        self.0.validate_status(Self::same(old), errors);
+    }
+
+    fn warnings(&self, old: Option<&dyn Draft>) -> Vec<String> {
+        self.0.warnings(old.map(Self::same))
+    }
+
+    fn value(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(&self.0)
+    }
+
+    fn freeze(mut self: Box<Self>) -> Result<Box<dyn Frozen>, serde_json::Error> {
+        self.0.metadata_mut().resource_version = Some(UNNUMBERED.clone());
+        let json = serde_json::to_vec(&self.0)?;
+        // The first occurrence is the metadata's, since nobody else knows the text.
+        let gap = json
+            .windows(UNNUMBERED.len())
+            .position(|window| window == UNNUMBERED.as_bytes())
+            .expect("metadata is encoded with its resourceVersion");
+        Ok(Box::new(Unnumbered { meta: Meta::of(self.0.metadata()), json: json.into(), gap, typed: self.0 }))
+    }
+}
+
+struct Unnumbered<K> {
+    meta: Meta,
+    json: Bytes,
+    gap: usize,
+    typed: K,
+}
+
+impl<K: Kind> Frozen for Unnumbered<K> {
+    fn stamp(self: Box<Self>, revision: u64) -> (Object, Arc<dyn Any + Send + Sync>) {
+        let Self { mut meta, json, gap, mut typed } = *self;
+        let number = revision.to_string();
+        let after = gap + UNNUMBERED.len();
+        let mut bytes = BytesMut::with_capacity(json.len() + number.len() - UNNUMBERED.len());
+        bytes.extend_from_slice(&json[..gap]);
+        bytes.extend_from_slice(number.as_bytes());
+        bytes.extend_from_slice(&json[after..]);
+        meta.revision = revision;
+        typed.metadata_mut().resource_version = Some(number);
+        let typed = Arc::new(typed);
+        (Object::with_typed(meta, bytes.freeze(), &typed), typed)
+    }
+}

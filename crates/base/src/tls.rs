@@ -1,0 +1,77 @@
+//! rustls configurations from PEM: who we are and whom we trust. The provider is aws-lc-rs, installed once.
+
+use std::sync::Arc;
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::pki::Identity;
+
+/// A configuration that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Malformed PEM.
+    #[error("read PEM")]
+    Pem(#[from] rustls_pki_types::pem::Error),
+    /// rustls refused the certificate or key.
+    #[error("configure TLS")]
+    Rustls(#[from] rustls::Error),
+    /// The client verifier could not be made.
+    #[error("configure client verification")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// Makes aws-lc-rs the process's provider; call it first thing in `main` and in tests. Later calls change nothing.
+pub fn install_provider() {
+    let _already_installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Certificates of a PEM bundle.
+///
+/// # Errors
+/// If the PEM is malformed.
+pub fn certs(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    Ok(CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>()?)
+}
+
+fn roots(ca_pem: &str) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for cert in certs(ca_pem)? {
+        roots.add(cert)?;
+    }
+    Ok(roots)
+}
+
+fn key(identity: &Identity) -> Result<PrivateKeyDer<'static>, TlsError> {
+    Ok(PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes())?)
+}
+
+/// A server that asks for client certificates of `client_ca_pem` and admits clients without one (they are nobody).
+///
+/// # Errors
+/// If a PEM is malformed or does not fit.
+pub fn server(identity: &Identity, client_ca_pem: &str) -> Result<ServerConfig, TlsError> {
+    install_provider();
+    let verifier =
+        WebPkiClientVerifier::builder(Arc::new(roots(client_ca_pem)?)).allow_unauthenticated().build()?;
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certs(&identity.cert_pem)?, key(identity)?)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// A client that trusts `ca_pem` and shows `identity`, if any.
+///
+/// # Errors
+/// If a PEM is malformed or does not fit.
+pub fn client(ca_pem: &str, identity: Option<&Identity>) -> Result<ClientConfig, TlsError> {
+    install_provider();
+    let builder = ClientConfig::builder().with_root_certificates(roots(ca_pem)?);
+    Ok(match identity {
+        Some(identity) => builder.with_client_auth_cert(certs(&identity.cert_pem)?, key(identity)?)?,
+        None => builder.with_no_client_auth(),
+    })
+}
