@@ -1,0 +1,233 @@
+//! The steps a rule is made of, as the kernel's little register machine runs them.
+//!
+//! Writing the steps ourselves instead of `nft`'s language buys two things: a number generator may feed a lookup
+//! without going through the packet's mark (`nft` prints such a rule but does not accept it), and no program has to
+//! start. Sixteen 32-bit registers; a key of several fields is several neighbouring registers.
+
+use super::Attributes;
+
+/// One of the sixteen registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reg(pub u8);
+
+impl Reg {
+    fn number(self) -> u32 {
+        8 + u32::from(self.0)
+    }
+}
+
+/// What one step does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expr {
+    /// Loads bytes of the IP header.
+    Header(Reg, u32, u32),
+    /// Loads the transport header's destination port.
+    DestinationPort(Reg),
+    /// Loads the transport protocol's number.
+    Protocol(Reg),
+    /// Loads the packet's mark.
+    Mark(Reg),
+    /// Sets the packet's mark.
+    SetMark(Reg),
+    /// Loads the name of the link the packet leaves by.
+    OutLink(Reg),
+    /// Loads the state of the packet's flow (new is 8).
+    FlowState(Reg),
+    /// Loads the status of the packet's flow (destination rewritten is 0x20).
+    FlowStatus(Reg),
+    /// Loads what kind of address the source is to this machine (its own is 2).
+    SourceKind(Reg),
+    /// Loads what kind of address the destination is to this machine.
+    DestinationKind(Reg),
+    /// A constant.
+    Constant(Reg, Vec<u8>),
+    /// Register := (register & first) ^ second, four bytes.
+    Bits(Reg, [u8; 4], [u8; 4]),
+    /// Leaves the rule.
+    Go(Verdict),
+    /// Continue only if equal.
+    Equal(Reg, Vec<u8>),
+    /// Continue only if different.
+    Differ(Reg, Vec<u8>),
+    /// Continue only if the key is in the set.
+    In(&'static str, Reg),
+    /// Continue only if the key is in the map; its value goes into the second register on.
+    Find(String, Reg, Reg),
+    /// A random number below the limit.
+    Random(Reg, u32),
+    /// Remembers key and value, or keeps the entry alive if the key is there.
+    Remember(String, Reg, Reg),
+    /// Forgets a key.
+    Forget(String, Reg),
+    /// Rewrites the destination: address, port.
+    Dnat(Reg, Reg),
+    /// Rewrites the source to this machine's address on the outgoing link.
+    Masquerade,
+    /// Answers that the port is closed.
+    Reject,
+}
+
+/// Where a rule leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Out of the chain.
+    Return,
+    /// Nowhere.
+    Drop,
+    /// Into another chain and back.
+    Jump(&'static str),
+}
+
+/// The IP header's source address.
+pub fn source(to: Reg) -> Expr {
+    Expr::Header(to, 12, 4)
+}
+
+/// The IP header's destination address.
+pub fn destination(to: Reg) -> Expr {
+    Expr::Header(to, 16, 4)
+}
+
+/// Continue only if the address in the register is inside the range (or, `inside` false, outside).
+pub fn range(register: Reg, net: ipnet::Ipv4Net, inside: bool) -> [Expr; 2] {
+    let network = net.network().octets().to_vec();
+    let compare = if inside { Expr::Equal(register, network) } else { Expr::Differ(register, network) };
+    [Expr::Bits(register, net.netmask().octets(), [0; 4]), compare]
+}
+
+impl Expr {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Header(..) | Self::DestinationPort(_) => "payload",
+            Self::Protocol(_) | Self::Mark(_) | Self::SetMark(_) | Self::OutLink(_) => "meta",
+            Self::FlowState(_) | Self::FlowStatus(_) => "ct",
+            Self::SourceKind(_) | Self::DestinationKind(_) => "fib",
+            Self::Constant(..) | Self::Go(_) => "immediate",
+            Self::Bits(..) => "bitwise",
+            Self::Equal(..) | Self::Differ(..) => "cmp",
+            Self::In(..) | Self::Find(..) => "lookup",
+            Self::Random(..) => "numgen",
+            Self::Remember(..) | Self::Forget(..) => "dynset",
+            Self::Dnat(..) => "nat",
+            Self::Masquerade => "masq",
+            Self::Reject => "reject",
+        }
+    }
+
+    /// Writes the step as an element of a rule's list.
+    pub(super) fn write(&self, list: &mut Attributes<'_>) {
+        list.nest(1, |element| {
+            element.text(1, self.name());
+            element.nest(2, |a| self.fill(a));
+        });
+    }
+
+    fn fill(&self, a: &mut Attributes<'_>) {
+        match self {
+            Self::Header(to, offset, length) => payload(a, *to, 1, *offset, *length),
+            Self::DestinationPort(to) => payload(a, *to, 2, 2, 2),
+            Self::Protocol(to) => load(a, *to, 16),
+            Self::Mark(to) => load(a, *to, 3),
+            Self::OutLink(to) => load(a, *to, 7),
+            Self::SetMark(from) => {
+                a.network(2, 3);
+                a.network(3, from.number());
+            }
+            Self::FlowState(to) => load(a, *to, 0),
+            Self::FlowStatus(to) => load(a, *to, 2),
+            Self::SourceKind(to) => kind_of_address(a, *to, 1),
+            Self::DestinationKind(to) => kind_of_address(a, *to, 2),
+            Self::Constant(to, value) => {
+                a.network(1, to.number());
+                a.nest(2, |a| a.bytes(1, value));
+            }
+            Self::Bits(register, mask, xor) => {
+                a.network(1, register.number());
+                a.network(2, register.number());
+                a.network(3, 4);
+                a.nest(4, |a| a.bytes(1, mask));
+                a.nest(5, |a| a.bytes(1, xor));
+            }
+            Self::Go(verdict) => {
+                a.network(1, 0);
+                a.nest(2, |a| a.nest(2, |a| verdict.fill(a)));
+            }
+            Self::Equal(from, value) => compare(a, *from, 0, value),
+            Self::Differ(from, value) => compare(a, *from, 1, value),
+            Self::In(set, key) => {
+                a.text(1, set);
+                a.network(2, key.number());
+            }
+            Self::Find(map, key, to) => {
+                a.text(1, map);
+                a.network(2, key.number());
+                a.network(3, to.number());
+            }
+            Self::Random(to, limit) => {
+                a.network(1, to.number());
+                a.network(2, *limit);
+                a.network(3, 1);
+            }
+            Self::Remember(map, key, value) => {
+                a.text(1, map);
+                a.network(3, 1);
+                a.network(4, key.number());
+                a.network(5, value.number());
+            }
+            Self::Forget(map, key) => {
+                a.text(1, map);
+                a.network(3, 2);
+                a.network(4, key.number());
+            }
+            Self::Dnat(address, port) => {
+                a.network(1, 1);
+                a.network(2, 2);
+                a.network(3, address.number());
+                a.network(5, port.number());
+            }
+            Self::Masquerade => {}
+            Self::Reject => {
+                a.network(1, 0);
+                a.bytes(2, &[3]);
+            }
+        }
+    }
+}
+
+impl Verdict {
+    fn fill(&self, a: &mut Attributes<'_>) {
+        let code = match self {
+            Self::Return => -5_i32,
+            Self::Drop => 0,
+            Self::Jump(_) => -3,
+        };
+        a.bytes(1, &code.to_be_bytes());
+        if let Self::Jump(chain) = self {
+            a.text(2, chain);
+        }
+    }
+}
+
+fn payload(a: &mut Attributes<'_>, to: Reg, base: u32, offset: u32, length: u32) {
+    a.network(1, to.number());
+    a.network(2, base);
+    a.network(3, offset);
+    a.network(4, length);
+}
+
+fn load(a: &mut Attributes<'_>, to: Reg, key: u32) {
+    a.network(1, to.number());
+    a.network(2, key);
+}
+
+fn kind_of_address(a: &mut Attributes<'_>, to: Reg, of: u32) {
+    a.network(1, to.number());
+    a.network(2, 3);
+    a.network(3, of);
+}
+
+fn compare(a: &mut Attributes<'_>, from: Reg, operator: u32, value: &[u8]) {
+    a.network(1, from.number());
+    a.network(2, operator);
+    a.nest(3, |a| a.bytes(1, value));
+}

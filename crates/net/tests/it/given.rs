@@ -1,0 +1,170 @@
+//! A node and pods to test with: network namespaces that vanish with their guards, and talk between them.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use serde_json::{Value, json};
+use skiff_net::cni::{Call, Fault};
+use skiff_net::netlink::route::Routing;
+use skiff_net::{cni, netns};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A named network namespace, removed when dropped.
+pub(crate) struct Space {
+    pub(crate) name: String,
+}
+
+impl Space {
+    pub(crate) fn new() -> Self {
+        let name = format!("skiffnet-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        assert!(netns::create(&name).expect("tests of the network need root"));
+        let space = Self { name };
+        space.within(|| {
+            let mut routing = Routing::open().unwrap();
+            let lo = routing.link("lo").unwrap().unwrap();
+            routing.set_up(lo.index).unwrap();
+        });
+        space
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        netns::path(&self.name)
+    }
+
+    pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        netns::within_path(&self.path(), work).unwrap()
+    }
+
+    /// A TCP server that greets every client with `word` and the client's address.
+    pub(crate) fn serve(&self, port: u16, word: &str) {
+        self.serve_on(Ipv4Addr::UNSPECIFIED, port, word);
+    }
+
+    pub(crate) fn serve_on(&self, address: Ipv4Addr, port: u16, word: &str) {
+        let listener = self.within(|| TcpListener::bind((address, port)).unwrap());
+        let word = word.to_owned();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let Ok(peer) = stream.peer_addr() else { continue };
+                let _client_may_be_gone = stream.write_all(format!("{word} {}", peer.ip()).as_bytes());
+            }
+        });
+    }
+
+    /// A UDP server that answers every datagram with `word`.
+    pub(crate) fn serve_udp(&self, port: u16, word: &str) {
+        let socket = self.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+        let word = word.to_owned();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+                let _client_may_be_gone = socket.send_to(word.as_bytes(), peer);
+            }
+        });
+    }
+
+    /// What the server at that address says.
+    pub(crate) fn ask(&self, address: Ipv4Addr, port: u16) -> std::io::Result<String> {
+        self.within(move || {
+            let to = SocketAddr::V4(SocketAddrV4::new(address, port));
+            let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        })
+    }
+
+    /// The first word of the answer: who answered.
+    pub(crate) fn who(&self, address: Ipv4Addr, port: u16) -> String {
+        self.ask(address, port).unwrap().split(' ').next().unwrap().to_owned()
+    }
+
+    pub(crate) fn udp_socket(&self) -> UdpSocket {
+        let socket = self.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        let _already_gone = netns::remove(&self.name);
+    }
+}
+
+/// A node: a namespace, a folder, a pod range.
+pub(crate) struct Node {
+    pub(crate) space: Space,
+    pub(crate) folder: PathBuf,
+    pub(crate) subnet: Ipv4Net,
+}
+
+impl Node {
+    pub(crate) fn new(subnet: &str) -> Self {
+        let space = Space::new();
+        let folder = std::env::temp_dir().join(&space.name);
+        Self { space, folder, subnet: subnet.parse().unwrap() }
+    }
+
+    pub(crate) fn gateway(&self) -> Ipv4Addr {
+        self.subnet.hosts().next().unwrap()
+    }
+
+    pub(crate) fn config(&self) -> cni::Config {
+        cni::Config {
+            subnet: self.subnet,
+            data_dir: self.folder.clone(),
+            bridge: "skiff0".into(),
+            ..cni::Config::default()
+        }
+    }
+
+    pub(crate) fn cni(&self, command: &str, container: &str, netns: PathBuf, ports: &Value) -> Result<Option<Value>, Fault> {
+        let list: Value = serde_json::from_str(&cni::config(&self.config())).unwrap();
+        let mut conf = list["plugins"][0].clone();
+        conf["cniVersion"] = list["cniVersion"].clone();
+        conf["name"] = list["name"].clone();
+        conf["runtimeConfig"] = json!({ "portMappings": ports });
+        let call =
+            Call { command: command.into(), container: container.into(), netns, link: "eth0".into() };
+        let text = conf.to_string();
+        self.space.within(move || cni::run(&call, text.as_bytes()))
+    }
+
+    pub(crate) fn pod(&self, name: &str) -> Pod {
+        self.pod_with(name, &json!([]))
+    }
+
+    pub(crate) fn pod_with(&self, name: &str, ports: &Value) -> Pod {
+        let space = Space::new();
+        let answer = self.cni("ADD", name, space.path(), ports).unwrap().unwrap();
+        let net: Ipv4Net = answer["ips"][0]["address"].as_str().unwrap().parse().unwrap();
+        Pod { space, ip: net.addr(), name: name.to_owned(), answer }
+    }
+
+    pub(crate) fn remove(&self, pod: &Pod) {
+        assert_eq!(self.cni("DEL", &pod.name, pod.space.path(), &json!([])).unwrap(), None);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _already_gone = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A pod that is only a network namespace.
+pub(crate) struct Pod {
+    pub(crate) space: Space,
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) name: String,
+    pub(crate) answer: Value,
+}

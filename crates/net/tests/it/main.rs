@@ -1,0 +1,4 @@
+//! What only a kernel can show: needs root; every test lives in network namespaces of its own and removes them.
+
+mod cni;
+mod given;
