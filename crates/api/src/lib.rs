@@ -11,6 +11,7 @@ pub mod object;
 pub mod resource;
 pub mod status;
 pub mod table;
+pub mod v1beta1;
 
 pub use decode::{Decoded, Strictness};
 pub use errors::{Errors, FieldError};
