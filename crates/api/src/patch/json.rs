@@ -1,0 +1,152 @@
+//! JSON patch: a list of operations, all or none of which take effect.
+//!
+//! The operations come from the json-patch crate. Two things differ in the library that upstream uses, and are done
+//! here before: array indexes may be negative (counted from the end), and too long patches are refused.
+
+use json_patch::{Patch, PatchErrorKind};
+use serde_json::Value;
+
+use super::PatchError;
+
+/// Upstream's limit on operations in one patch.
+const MAX_OPERATIONS: usize = 10_000;
+
+/// Applies `patch` (a JSON list of operations) to `object`; `object` is unchanged if it fails.
+///
+/// # Errors
+/// [`PatchError::Malformed`] if the patch is not one, [`PatchError::Rejected`] if it does not fit.
+pub fn apply(object: &mut Value, mut patch: Value) -> Result<(), PatchError> {
+    let Some(operations) = patch.as_array() else {
+        return Err(PatchError::Malformed(
+            "json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned(),
+        ));
+    };
+    if operations.len() > MAX_OPERATIONS {
+        let why = format!(
+            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+            operations.len()
+        );
+        return Err(PatchError::Malformed(why));
+    }
+    if has_negative_index(&patch) {
+        return one_by_one(object, patch.take());
+    }
+    let patch: Patch =
+        serde_json::from_value(patch).map_err(|error| PatchError::Malformed(error.to_string()))?;
+    json_patch::patch(object, &patch).map_err(|error| {
+        let path = error.path.to_string();
+        let operation = patch.0.get(error.operation);
+        PatchError::Rejected(text(&error.kind, operation_name(operation), &path))
+    })
+}
+
+fn has_negative_index(patch: &Value) -> bool {
+    let negative = |path: Option<&Value>| {
+        path.and_then(Value::as_str).is_some_and(|path| {
+            path.split('/').any(|part| part.strip_prefix('-').is_some_and(|n| n.parse::<usize>().is_ok()))
+        })
+    };
+    patch.as_array().into_iter().flatten().any(|op| negative(op.get("path")) || negative(op.get("from")))
+}
+
+/// Resolves negative indexes against the state that each operation meets.
+fn one_by_one(object: &mut Value, patch: Value) -> Result<(), PatchError> {
+    let mut changed = object.clone();
+    let Value::Array(operations) = patch else { return Ok(()) };
+    for mut operation in operations {
+        for field in ["path", "from"] {
+            if let Some(Value::String(path)) = operation.get_mut(field) {
+                *path = resolve(&changed, path);
+            }
+        }
+        apply(&mut changed, Value::Array(vec![operation]))?;
+    }
+    *object = changed;
+    Ok(())
+}
+
+fn resolve(object: &Value, path: &str) -> String {
+    let mut resolved = String::new();
+    for part in path.split('/').skip(1) {
+        let parent = object.pointer(&resolved);
+        let back = part.strip_prefix('-').and_then(|n| n.parse::<usize>().ok());
+        let index = match (parent, back) {
+            (Some(Value::Array(list)), Some(back)) => list.len().checked_sub(back),
+            _ => None,
+        };
+        resolved.push('/');
+        match index {
+            Some(index) => resolved.push_str(&index.to_string()),
+            None => resolved.push_str(part),
+        }
+    }
+    resolved
+}
+
+fn operation_name(operation: Option<&json_patch::PatchOperation>) -> &'static str {
+    use json_patch::PatchOperation as Op;
+    match operation {
+        Some(Op::Add(_)) => "add",
+        Some(Op::Remove(_)) => "remove",
+        Some(Op::Replace(_)) => "replace",
+        Some(Op::Move(_)) => "move",
+        Some(Op::Copy(_)) => "copy",
+        Some(Op::Test(_)) | None => "test",
+    }
+}
+
+fn text(kind: &PatchErrorKind, operation: &str, path: &str) -> String {
+    match kind {
+        PatchErrorKind::TestFailed => format!("testing value {path} failed: test failed"),
+        PatchErrorKind::InvalidPointer | PatchErrorKind::InvalidFromPointer => match operation {
+            "replace" => {
+                format!("replace operation does not apply: doc is missing key: {path}: missing value")
+            }
+            operation => {
+                format!("{operation} operation does not apply: doc is missing path: {path:?}: missing value")
+            }
+        },
+        other => format!("{operation} operation does not apply: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn operations_apply_in_order_and_count_from_the_end() {
+        let mut object = json!({"a": [1, 2, 3], "b": {"c": "d"}});
+        let patch = json!([
+            {"op": "add", "path": "/a/-", "value": 4},
+            {"op": "remove", "path": "/a/-1"},
+            {"op": "replace", "path": "/b/c", "value": "e"},
+            {"op": "test", "path": "/a/2", "value": 3},
+        ]);
+        apply(&mut object, patch).unwrap();
+        assert_eq!(object, json!({"a": [1, 2, 3], "b": {"c": "e"}}));
+    }
+
+    #[test]
+    fn a_failed_operation_undoes_the_others() {
+        let before = json!({"a": 1});
+        let mut object = before.clone();
+        let patch =
+            json!([{"op": "add", "path": "/b", "value": 2}, {"op": "test", "path": "/a", "value": 9}]);
+        let error = apply(&mut object, patch).unwrap_err();
+        assert_eq!(error, PatchError::Rejected("testing value /a failed: test failed".to_owned()));
+        assert_eq!(object, before);
+        let status = ApiError::from(error);
+        assert_eq!((status.code(), status.reason()), (422, "Invalid"));
+        let missing = apply(&mut object, json!([{"op": "remove", "path": "/x/y"}])).unwrap_err();
+        assert!(
+            missing.to_string().contains("remove operation does not apply: doc is missing path: \"/x/y\"")
+        );
+        assert!(matches!(apply(&mut object, json!({})), Err(PatchError::Malformed(_))));
+        assert!(matches!(apply(&mut object, json!([{"op": "jump"}])), Err(PatchError::Malformed(_))));
+    }
+
+    use crate::status::ApiError;
+}

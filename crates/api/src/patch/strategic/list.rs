@@ -1,0 +1,92 @@
+//! Lists that merge: scalars as sets, maps by their merge key.
+
+use serde_json::{Map, Value};
+
+use super::schema::Child;
+use super::{PATCH, fresh, malformed, merge_map, order};
+use crate::patch::PatchError;
+
+/// Merges `patch` into `current`; items the patch names come in its order.
+pub(super) fn merge(
+    current: Vec<Value>,
+    patch: Vec<Value>,
+    child: Child<'_>,
+) -> Result<Vec<Value>, PatchError> {
+    if current.is_empty() && patch.is_empty() {
+        return Ok(current);
+    }
+    if current.iter().chain(&patch).any(Value::is_array) {
+        return Err(PatchError::Rejected("lists of lists are not supported".to_owned()));
+    }
+    let maps = current.iter().chain(&patch).filter(|item| item.is_object()).count();
+    if maps == 0 {
+        let mut merged: Vec<Value> = Vec::new();
+        for item in current.iter().chain(&patch) {
+            if !merged.contains(item) {
+                merged.push(item.clone());
+            }
+        }
+        return Ok(order::arrange(merged, &patch, &current, None));
+    }
+    if maps < current.len() + patch.len() {
+        let why = "list element types are not identical in patch and object";
+        return Err(PatchError::Rejected(why.to_owned()));
+    }
+    let Some(key) = child.fact.merge_key else {
+        return Err(PatchError::Rejected("cannot merge lists without merge key".to_owned()));
+    };
+    let before = current.clone();
+    let (mut merged, patch) = obey_items(current, patch, key)?;
+    for item in &patch {
+        let value = key_of(item, key)?;
+        match merged.iter_mut().find(|old| old.get(key).is_some_and(|old| same(old, value))) {
+            Some(old) => {
+                let (Value::Object(map), Value::Object(item)) = (old.take(), item.clone()) else { continue };
+                *old = Value::Object(merge_map(map, item, child.node)?);
+            }
+            None => merged.push(fresh(item.clone())),
+        }
+    }
+    Ok(order::arrange(merged, &patch, &before, Some(key)))
+}
+
+/// Obeys `$patch` in list items: deletes matching items, or empties the list first.
+fn obey_items(
+    mut current: Vec<Value>,
+    patch: Vec<Value>,
+    key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+    let mut plain = Vec::with_capacity(patch.len());
+    let mut replace = false;
+    for mut item in patch {
+        let directive = item.as_object_mut().and_then(|map: &mut Map<String, Value>| map.remove(PATCH));
+        match directive.as_ref().map(|d| d.as_str().unwrap_or_default()) {
+            None => plain.push(item),
+            Some("replace") => replace = true,
+            Some("delete") => {
+                let value = key_of(&item, key)?;
+                current.retain(|old| !old.get(key).is_some_and(|old| same(old, value)));
+            }
+            Some("merge") => {
+                return Err(malformed("merging lists cannot yet be specified in the patch"));
+            }
+            Some(other) => return Err(malformed(format!("unknown patch type: {other} in map: {item}"))),
+        }
+    }
+    if replace { Ok((plain.into_iter().map(fresh).collect(), Vec::new())) } else { Ok((current, plain)) }
+}
+
+fn key_of<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchError> {
+    item.get(key).ok_or_else(|| malformed(format!("map: {item} does not contain declared merge key: {key}")))
+}
+
+/// Upstream compares merge keys by how they print, so that `80` and `"80"` are the same.
+pub(super) fn same(a: &Value, b: &Value) -> bool {
+    a == b
+        || match (a, b) {
+            (Value::String(text), Value::Number(number)) | (Value::Number(number), Value::String(text)) => {
+                *text == number.to_string()
+            }
+            _ => false,
+        }
+}
