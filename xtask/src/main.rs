@@ -1,0 +1,36 @@
+//! The house's own tools: `tidy` keeps its rules, `images` makes the demo's images from Debian packages.
+//!
+//! Run as `cargo xtask NAME`; longer than a line of shell, so it is Rust.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+mod images;
+mod tidy;
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "The house's own tools")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check the rules of the house: file length, introductions, imports between crates, orphaned files.
+    Tidy,
+    /// Make the demo's and the tests' images from Debian packages, as archives in a folder.
+    Images {
+        /// Where the archives go.
+        #[arg(long, default_value = "target/images")]
+        out: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().task {
+        Task::Tidy => tidy::report(),
+        Task::Images { out } => images::make_all(&out),
+    }
+}
