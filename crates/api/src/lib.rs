@@ -9,6 +9,8 @@ pub mod meta;
 pub mod names;
 pub mod object;
 pub mod patch;
+pub mod pod;
+pub mod quantity;
 pub mod resource;
 pub mod selector;
 pub mod status;
