@@ -12,7 +12,7 @@
 //!
 //! Invariants, for whoever changes this crate:
 //! - a reader never sees what is not durable;
-//! - the published [`state`] is one value behind one pointer: objects, windows of events and the revision change
+//! - the published state (`state.rs`) is one value behind one pointer: objects, windows of events and the revision change
 //!   together, so that a list and the watch that follows it cannot disagree;
 //! - revisions are dense and never used twice, whatever the process dies of;
 //! - no reader, however slow, makes the writer wait.
