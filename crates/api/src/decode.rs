@@ -1,8 +1,16 @@
 //! From a request's JSON to a typed object, with what the client should be told about unknown or repeated fields.
 //!
-//! Unknown fields are found by `serde_ignored` during the one typed decode; nothing is walked twice.
+//! Unknown fields are found by `serde_ignored` during the one typed decode. Fields that are there twice are found by a
+//! second, untyped pass that keeps nothing ([`duplicate`]): typed decoding takes the last one without a word. YAML
+//! becomes JSON once, at the door ([`yaml_to_json`]).
 
 use serde::de::DeserializeOwned;
+
+mod duplicate;
+mod wording;
+mod yaml;
+
+pub use yaml::yaml_to_json;
 
 /// What to do about fields that the kind does not have, or that are there twice (`fieldValidation`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,15 +62,14 @@ pub fn decode<K: DeserializeOwned>(json: &[u8], strictness: Strictness) -> Resul
         Ok(object) => object,
         Err(error) => {
             let path = track.path().to_string();
-            return Err(DecodeFault::Malformed(if path == "." {
-                error.to_string()
-            } else {
-                format!("{path}: {error}")
-            }));
+            return Err(DecodeFault::Malformed(wording::of::<K>(&path, &error)));
         }
     };
     reader.end().map_err(|error| DecodeFault::Malformed(error.to_string()))?;
-    let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    let mut warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    if strictness != Strictness::Ignore {
+        warnings.extend(duplicate::fields(json).iter().map(|path| format!("duplicate field \"{path}\"")));
+    }
     if strictness == Strictness::Strict && !warnings.is_empty() {
         return Err(DecodeFault::Strict(warnings));
     }
@@ -85,4 +92,48 @@ fn field_path(ignored: &str) -> String {
         }
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+
+    use super::*;
+
+    const TWICE: &str = r#"{"metadata":{"name":"a","name":"b"},"spec":{"foo":1,
+        "containers":[{"name":"x"},{"name":"y","image":"1","imag":"2","image":"3"}]}}"#;
+
+    #[test]
+    fn unknown_and_repeated_fields_warn_or_refuse_as_asked() {
+        let expected = [
+            r#"unknown field "spec.foo""#,
+            r#"unknown field "spec.containers[1].imag""#,
+            r#"duplicate field "metadata.name""#,
+            r#"duplicate field "spec.containers[1].image""#,
+        ];
+        let decoded = decode::<Pod>(TWICE.as_bytes(), Strictness::Warn).unwrap();
+        assert_eq!(decoded.warnings, expected);
+        assert_eq!(decoded.object.metadata.name.as_deref(), Some("b"));
+        let refused = decode::<Pod>(TWICE.as_bytes(), Strictness::Strict).unwrap_err();
+        assert_eq!(refused.to_string(), format!("strict decoding error: {}", expected.join(", ")));
+        assert!(decode::<Pod>(TWICE.as_bytes(), Strictness::Ignore).unwrap().warnings.is_empty());
+    }
+
+    #[test]
+    fn wrong_types_are_named_with_their_field() {
+        let refused = |json: &str| decode::<Pod>(json.as_bytes(), Strictness::Warn).unwrap_err().to_string();
+        assert_eq!(
+            refused(r#"{"spec":{"containers":[{"name":"a","ports":[{"containerPort":"x"}]}]}}"#),
+            "json: cannot unmarshal string into Go struct field Pod.spec.containers.ports.containerPort of type int32"
+        );
+        assert_eq!(
+            refused(r#"{"spec":{"containers":{}}}"#),
+            "json: cannot unmarshal object into Go struct field Pod.spec.containers of type array"
+        );
+        assert_eq!(
+            refused(r#"{"spec":{"nodeName":5}}"#),
+            "json: cannot unmarshal number into Go struct field Pod.spec.nodeName of type string"
+        );
+        assert!(refused(r#"{"spec":"#).contains("EOF"));
+    }
 }
