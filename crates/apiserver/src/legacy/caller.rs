@@ -76,7 +76,7 @@ impl Caller {
     }
 
     /// Asks v1 without a body.
-    pub(super) async fn ask(&self, method: Method, uri: &str) -> Result<Response, Status> {
+    pub(super) async fn ask(&self, method: Method, uri: &str) -> Result<Response, Box<Status>> {
         let body = incoming(Full::new(Bytes::new()));
         Ok(self.send(request(method, uri, body)?).await)
     }
@@ -88,7 +88,7 @@ impl Caller {
         uri: &str,
         body: &Value,
         named: bool,
-    ) -> Result<Response, Status> {
+    ) -> Result<Response, Box<Status>> {
         let bytes = Bytes::from(body.to_string());
         let mut request = request(method, uri, incoming(Full::new(bytes)))?;
         if named {
@@ -98,7 +98,7 @@ impl Caller {
     }
 
     /// Asks v1 for an object or list as a tree; a refusal is worded as one about `row` and `id`.
-    pub(super) async fn fetch(&self, row: &Row, id: &str, uri: &str) -> Result<Value, Status> {
+    pub(super) async fn fetch(&self, row: &Row, id: &str, uri: &str) -> Result<Value, Box<Status>> {
         let response = self.ask(Method::GET, uri).await?;
         read(row, id, response).await
     }
@@ -109,25 +109,26 @@ impl Caller {
     }
 }
 
-fn request(method: Method, uri: &str, body: Incoming) -> Result<Request, Status> {
+/// A request of the door to v1.
+pub(super) fn request(method: Method, uri: &str, body: Incoming) -> Result<Request, Box<Status>> {
     http::Request::builder()
         .method(method)
         .uri(uri)
         .header(ACCEPT, "application/json")
         .header(CONTENT_TYPE, "application/json")
         .body(body)
-        .map_err(|error| Status::error(error.to_string()))
+        .map_err(|error| Status::error(error.to_string()).into())
 }
 
 /// The tree in a v1 answer, or its refusal in the words of 2014.
-pub(super) async fn read(row: &Row, id: &str, response: Response) -> Result<Value, Status> {
+pub(super) async fn read(row: &Row, id: &str, response: Response) -> Result<Value, Box<Status>> {
     let code = response.status();
     let body = response.into_body().collect().await.map_err(|error| Status::error(error.to_string()))?;
     let bytes = body.to_bytes();
     if code.is_success() {
-        return serde_json::from_slice(&bytes).map_err(|error| Status::error(error.to_string()));
+        return serde_json::from_slice(&bytes).map_err(|error| Status::error(error.to_string()).into());
     }
-    Err(refusal(row, id, code.as_u16(), &bytes))
+    Err(refusal(row, id, code.as_u16(), &bytes).into())
 }
 
 /// A v1 refusal in the words of 2014.
@@ -139,14 +140,14 @@ pub(super) fn refusal(row: &Row, id: &str, code: u16, body: &[u8]) -> Status {
 }
 
 /// The whole of a client's body.
-pub(super) async fn body(mut body: Incoming) -> Result<Bytes, Status> {
+pub(super) async fn body(mut body: Incoming) -> Result<Bytes, Box<Status>> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Status::error(error.to_string()))?;
         let Some(data) = frame.data_ref() else { continue };
         if whole.len() + data.len() > BODY_MAX {
             let message = format!("Request entity too large: limit is {BODY_MAX}");
-            return Err(Status::failure(413, "RequestEntityTooLarge", message));
+            return Err(Status::failure(413, "RequestEntityTooLarge", message).into());
         }
         whole.extend_from_slice(data);
     }

@@ -7,12 +7,11 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use skiff_api::v1beta1::Status;
 
 use super::caller::{self, Caller};
 use super::html;
 use super::route::Onward;
-use crate::wire::{self, Body, Incoming, Request, Response};
+use crate::wire::{self, Body, Incoming, Response};
 
 /// Any verb.
 pub(super) async fn proxy(caller: &Caller, to: &Onward, parts: Parts, body: Incoming) -> Response {
@@ -20,7 +19,7 @@ pub(super) async fn proxy(caller: &Caller, to: &Onward, parts: Parts, body: Inco
     // Without this slash v1 would answer with a redirect to a path the client must not see.
     let rest = if to.rest.is_empty() { "/" } else { &to.rest };
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let mut request = match Request::builder_of(&parts, &format!("{base}{rest}{query}"), body) {
+    let mut request = match caller::request(parts.method, &format!("{base}{rest}{query}"), body) {
         Ok(request) => request,
         Err(status) => return caller.refuse(&status),
     };
@@ -35,27 +34,13 @@ pub(super) async fn proxy(caller: &Caller, to: &Onward, parts: Parts, body: Inco
     passed_back(caller, to, &base, response).await
 }
 
-trait BuilderOf: Sized {
-    fn builder_of(parts: &Parts, uri: &str, body: Incoming) -> Result<Self, Status>;
-}
-
-impl BuilderOf for Request {
-    fn builder_of(parts: &Parts, uri: &str, body: Incoming) -> Result<Self, Status> {
-        http::Request::builder()
-            .method(parts.method.clone())
-            .uri(uri)
-            .body(body)
-            .map_err(|error| Status::error(error.to_string()))
-    }
-}
-
 async fn passed_back(caller: &Caller, to: &Onward, base: &str, mut response: Response) -> Response {
     let links = html::Links { inner: base, outer: &to.prefix };
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    if let Some(location) = location.and_then(|location| links.rewrite(location)) {
-        if let Ok(location) = HeaderValue::from_str(&location) {
-            response.headers_mut().insert(LOCATION, location);
-        }
+    if let Some(location) = location.and_then(|location| links.rewrite(location))
+        && let Ok(location) = HeaderValue::from_str(&location)
+    {
+        response.headers_mut().insert(LOCATION, location);
     }
     let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let page = kind.starts_with("text/html");

@@ -28,7 +28,7 @@ fn moved(location: &str) -> Response {
     response
 }
 
-async fn location(caller: &Caller, row: &'static Row, id: &str) -> Result<String, Status> {
+async fn location(caller: &Caller, row: &'static Row, id: &str) -> Result<String, Box<Status>> {
     let wanted = if row.segment == "services" { Endpoints::ROW } else { Minion::ROW };
     let uri = caller.object(wanted, caller.namespace(), id);
     let v1 = caller.fetch(row, id, &uri).await?;
@@ -40,6 +40,6 @@ async fn location(caller: &Caller, row: &'static Row, id: &str) -> Result<String
     let endpoints = object.as_any().downcast_ref::<Endpoints>().map(|found| found.endpoints.as_slice());
     match endpoints.unwrap_or_default().choose(&mut rand::rng()) {
         Some(endpoint) => Ok(format!("http://{endpoint}")),
-        None => Err(Status::error(format!("no endpoints available for \"{id}\""))),
+        None => Err(Status::error(format!("no endpoints available for \"{id}\"")).into()),
     }
 }

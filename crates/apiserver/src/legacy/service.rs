@@ -14,10 +14,11 @@ use super::caller::Caller;
 pub(super) async fn resolve(caller: &Caller, object: &mut dyn Object) {
     let Some(service) = object.as_any_mut().downcast_mut::<Service>() else { return };
     let Some(selector) = service.selector.clone() else { return };
-    if service.ports.is_empty() && service.container_port.is_unset() {
-        if let Some(port) = first_port(caller, &service.meta.namespace, &selector).await {
-            service.container_port = Port::Number(port.into());
-        }
+    if service.ports.is_empty()
+        && service.container_port.is_unset()
+        && let Some(port) = first_port(caller, &service.meta.namespace, &selector).await
+    {
+        service.container_port = Port::Number(port.into());
     }
 }
 

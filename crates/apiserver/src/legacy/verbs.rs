@@ -27,7 +27,7 @@ pub(super) async fn list(caller: &Caller, row: &'static Row) -> Response {
     }
 }
 
-async fn listed(caller: &Caller, row: &'static Row) -> Result<Response, Status> {
+async fn listed(caller: &Caller, row: &'static Row) -> Result<Response, Box<Status>> {
     let filter = Filter::parse(row, caller.param("labels"), caller.param("fields"))
         .map_err(|error| Status::error(error.to_string()))?;
     let namespace = caller.namespace();
@@ -53,8 +53,8 @@ pub(super) fn revision(v1: &Value) -> u64 {
     v1["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-fn shown(caller: &Caller, row: &Row, stored: Result<Value, Status>) -> Response {
-    let read = stored.and_then(|v1| (row.read)(v1).map_err(|error| Status::error(error.to_string())));
+fn shown(caller: &Caller, row: &Row, stored: Result<Value, Box<Status>>) -> Response {
+    let read = stored.and_then(|v1| (row.read)(v1).map_err(|error| Status::error(error.to_string()).into()));
     match read {
         Ok(mut object) => answer::object(object.as_mut(), caller.version),
         Err(status) => caller.refuse(&status),
@@ -62,7 +62,7 @@ fn shown(caller: &Caller, row: &Row, stored: Result<Value, Status>) -> Response 
 }
 
 /// The object of a client's body, in the namespace that it and the query agree on.
-async fn sent(caller: &Caller, row: &Row, body: Incoming) -> Result<Box<dyn Object>, Status> {
+async fn sent(caller: &Caller, row: &Row, body: Incoming) -> Result<Box<dyn Object>, Box<Status>> {
     let bytes = caller::body(body).await?;
     let mut object = row.parse(&bytes).map_err(|error| Status::error(error.to_string()))?;
     let asked = caller.param("namespace");
@@ -77,7 +77,7 @@ async fn sent(caller: &Caller, row: &Row, body: Incoming) -> Result<Box<dyn Obje
         if row.segment == "replicationControllers" {
             status.message = status.message.replacen(row.word, "controller", 1);
         }
-        return Err(status);
+        return Err(status.into());
     }
     if meta.namespace.is_empty() {
         caller.namespace().clone_into(&mut meta.namespace);
@@ -85,9 +85,9 @@ async fn sent(caller: &Caller, row: &Row, body: Incoming) -> Result<Box<dyn Obje
     Ok(object)
 }
 
-fn check(row: &Row, object: &dyn Object) -> Result<(), Status> {
+fn check(row: &Row, object: &dyn Object) -> Result<(), Box<Status>> {
     let faults = object.faults();
-    if faults.is_empty() { Ok(()) } else { Err(Status::invalid(row, &object.meta().id, &faults)) }
+    if faults.is_empty() { Ok(()) } else { Err(Status::invalid(row, &object.meta().id, &faults).into()) }
 }
 
 /// POST to a collection.
@@ -96,10 +96,10 @@ pub(super) async fn create(caller: &Caller, row: &'static Row, body: Incoming) -
     shown(caller, row, stored)
 }
 
-async fn created(caller: &Caller, row: &'static Row, body: Incoming) -> Result<Value, Status> {
+async fn created(caller: &Caller, row: &'static Row, body: Incoming) -> Result<Value, Box<Status>> {
     let mut object = sent(caller, row, body).await?;
     if object.meta().resource_version != 0 {
-        return Err(Status::error("an object that has a resourceVersion cannot be created"));
+        return Err(Status::error("an object that has a resourceVersion cannot be created").into());
     }
     object.prepare();
     if row.free_names && object.meta().id.is_empty() && object.meta().generate_name.is_empty() {
@@ -122,7 +122,7 @@ pub(super) async fn update(caller: &Caller, row: &'static Row, id: &str, body: I
     shown(caller, row, stored)
 }
 
-async fn updated(caller: &Caller, row: &'static Row, id: &str, body: Incoming) -> Result<Value, Status> {
+async fn updated(caller: &Caller, row: &'static Row, id: &str, body: Incoming) -> Result<Value, Box<Status>> {
     let mut object = sent(caller, row, body).await?;
     if object.meta().id.is_empty() {
         id.clone_into(&mut object.meta_mut().id);
@@ -131,7 +131,7 @@ async fn updated(caller: &Caller, row: &'static Row, id: &str, body: Incoming) -
     check(row, object.as_ref())?;
     let sent = object.meta().resource_version;
     if sent == 0 && row.segment != "endpoints" {
-        return Err(unversioned(row, &id));
+        return Err(unversioned(row, &id).into());
     }
     let uri = caller.object(row, &object.meta().namespace, &id);
     for _ in 1..TRIES {
@@ -140,7 +140,7 @@ async fn updated(caller: &Caller, row: &'static Row, id: &str, body: Incoming) -
             // Without a revision nobody's write is in the way: it is merged into what is there now.
             Err(status) if sent == 0 && status.code == 409 => {}
             Err(status) if status.code == 409 && row.segment == "pods" => {
-                return Err(Status::error(status.message));
+                return Err(Status::error(status.message).into());
             }
             result => return result,
         }
@@ -154,11 +154,11 @@ async fn replace(
     uri: &str,
     object: &mut dyn Object,
     sent: u64,
-) -> Result<Value, Status> {
+) -> Result<Value, Box<Status>> {
     let id = object.meta().id.clone();
     let stored = caller.fetch(row, &id, uri).await?;
     if sent != 0 && sent != revision(&stored) {
-        return Err(Status::conflict(row, &id, "the object has been changed since"));
+        return Err(Status::conflict(row, &id, "the object has been changed since").into());
     }
     service::resolve_again(caller, object, &stored).await;
     let merged = (row.update)(stored, object).map_err(|error| Status::error(error.to_string()))?;
@@ -184,7 +184,7 @@ pub(super) async fn delete(caller: &Caller, row: &'static Row, id: &str) -> Resp
     }
 }
 
-async fn deleted(caller: &Caller, row: &'static Row, id: &str) -> Result<Value, Status> {
+async fn deleted(caller: &Caller, row: &'static Row, id: &str) -> Result<Value, Box<Status>> {
     let uri = caller.object(row, caller.namespace(), id);
     let mut options = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
     if row.segment == "replicationControllers" {
@@ -202,7 +202,7 @@ pub(super) async fn bind(caller: &Caller, body: Incoming) -> Response {
     }
 }
 
-async fn bound(caller: &Caller, body: Incoming) -> Result<(), Status> {
+async fn bound(caller: &Caller, body: Incoming) -> Result<(), Box<Status>> {
     let object = sent(caller, Binding::ROW, body).await?;
     check(Binding::ROW, object.as_ref())?;
     let pod = object.as_any().downcast_ref::<Binding>().map(|binding| binding.pod_id.clone());

@@ -99,7 +99,7 @@ async fn send_frames(
 }
 
 /// The converted events, one JSON value and a line feed each.
-async fn events(caller: &Caller, row: &'static Row) -> Result<BoxStream<'static, Bytes>, Status> {
+async fn events(caller: &Caller, row: &'static Row) -> Result<BoxStream<'static, Bytes>, Box<Status>> {
     let filter = Filter::lenient(row, caller.param("labels"), caller.param("fields"));
     let collection = caller.collection(row, caller.namespace());
     let after = match caller.param("resourceVersion") {
@@ -115,7 +115,7 @@ async fn events(caller: &Caller, row: &'static Row) -> Result<BoxStream<'static,
         // `read` of a refusal never succeeds.
         return Err(match caller::read(row, "", response).await {
             Err(status) => status,
-            Ok(_) => Status::error("the watch could not be opened"),
+            Ok(_) => Status::error("the watch could not be opened").into(),
         });
     }
     let version = caller.version;
