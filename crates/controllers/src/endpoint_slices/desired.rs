@@ -1,0 +1,106 @@
+//! Which endpoints a service should have, grouped by address family and ports; pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
+use skiff_api::pod;
+
+use crate::shared::service;
+
+/// Endpoints that may share a slice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Group {
+    pub(super) family: String,
+    pub(super) ports: Vec<EndpointPort>,
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+/// All groups; each family of the service has at least one, if only an empty one, so that its slice says "none".
+pub(super) fn groups(
+    service: &Service,
+    pods: &[Arc<Pod>],
+    zone: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Group> {
+    let mut groups = Vec::new();
+    for family in families(service) {
+        let mut by_ports: BTreeMap<String, Group> = BTreeMap::new();
+        for pod in pods {
+            let address = pod::addresses(pod).find(|ip| ip.contains(':') == (family == "IPv6"));
+            let (Some(address), Some(ports)) = (address, ports(service, pod)) else { continue };
+            let group = by_ports.entry(key(&ports)).or_insert_with(|| Group {
+                family: family.clone(),
+                ports,
+                endpoints: Vec::new(),
+            });
+            group.endpoints.push(endpoint(service, pod, address, zone));
+        }
+        if by_ports.is_empty() {
+            by_ports.insert(String::new(), Group { family: family.clone(), ..Group::default() });
+        }
+        groups.extend(by_ports.into_values());
+    }
+    groups
+}
+
+/// Ports as a text that is equal for equal ports.
+pub(super) fn key(ports: &[EndpointPort]) -> String {
+    let mut all: Vec<String> = ports
+        .iter()
+        .map(|p| {
+            format!("{:?}", (p.name.as_deref().unwrap_or_default(), &p.protocol, p.port, &p.app_protocol))
+        })
+        .collect();
+    all.sort();
+    all.join(";")
+}
+
+/// The address families; where the service names none, that of its address, or IPv4.
+fn families(service: &Service) -> Vec<String> {
+    let spec = service.spec.as_ref();
+    match spec.and_then(|spec| spec.ip_families.clone()) {
+        Some(families) if !families.is_empty() => families,
+        _ => {
+            let v6 = spec.and_then(|spec| spec.cluster_ip.as_deref()).is_some_and(|ip| ip.contains(':'));
+            vec![if v6 { "IPv6" } else { "IPv4" }.to_owned()]
+        }
+    }
+}
+
+/// The pod's ports that the service leads to; nothing if it has none of them.
+fn ports(service: &Service, pod: &Pod) -> Option<Vec<EndpointPort>> {
+    let wanted = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    if wanted.is_empty() {
+        return service::is_headless(service).then(Vec::new);
+    }
+    let port = |port: &k8s_openapi::api::core::v1::ServicePort| {
+        Some(EndpointPort {
+            name: Some(port.name.clone().unwrap_or_default()),
+            port: Some(service::target_port(pod, port)?),
+            protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".to_owned())),
+            app_protocol: port.app_protocol.clone(),
+        })
+    };
+    // A pod that lacks one named port still serves the others.
+    Some(wanted.iter().filter_map(port).collect())
+}
+
+fn endpoint(service: &Service, pod: &Pod, address: &str, zone: &dyn Fn(&str) -> Option<String>) -> Endpoint {
+    let serving = pod::is_ready(pod);
+    let terminating = pod.metadata.deletion_timestamp.is_some();
+    let node = pod::node_name(pod);
+    Endpoint {
+        addresses: vec![address.to_owned()],
+        conditions: Some(EndpointConditions {
+            ready: Some(service::publishes_unready(service) || (serving && !terminating)),
+            serving: Some(serving),
+            terminating: Some(terminating),
+        }),
+        hostname: service::hostname(pod, service),
+        node_name: node.map(str::to_owned),
+        target_ref: Some(service::target(pod)),
+        zone: node.and_then(zone),
+        ..Endpoint::default()
+    }
+}

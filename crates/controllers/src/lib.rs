@@ -1,0 +1,98 @@
+//! Makes the cluster follow the objects: one file a controller, one table.
+//!
+//! Invariant: a controller speaks to the API only, through its own `Link`; it keeps nothing that it could not learn
+//! again from there. What it decides is a pure function beside it, what it does is a few writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use skiff_base::metrics::Metrics;
+use skiff_base::{Clock, Tasks};
+use skiff_client::Link;
+use skiff_client::controller::{self, Runner};
+
+mod endpoint_slices;
+mod endpoints;
+mod namespaces;
+mod replication;
+mod root_ca;
+mod service_accounts;
+mod shared;
+mod table;
+
+/// What the controllers need.
+pub struct Options {
+    /// The link that feeds the shared caches.
+    pub reader: Link,
+    /// Each controller's own link by its name (see [`names`]), so that its writes carry its identity.
+    pub links: Arc<dyn Fn(&'static str) -> Link + Send + Sync>,
+    /// The range that pods' addresses come from; nodes are given parts of it. None: nodes bring their own.
+    pub cluster_cidr: Option<IpNet>,
+    /// The prefix length of a node's part.
+    pub node_cidr_mask: u8,
+    /// The authority that pods need to trust the server, PEM; published in every namespace.
+    pub root_ca: Option<String>,
+    /// How long a node may be silent before it counts as lost.
+    pub node_grace: Duration,
+    /// How many finished pods are kept.
+    pub finished_pods: usize,
+    /// The time of day.
+    pub clock: Clock,
+    /// Where to count.
+    pub metrics: Metrics,
+}
+
+impl Options {
+    /// Upstream's defaults over one link for all.
+    pub fn over(link: Link) -> Self {
+        let own = link.clone();
+        Self {
+            reader: link,
+            links: Arc::new(move |_| own.clone()),
+            cluster_cidr: None,
+            node_cidr_mask: 24,
+            root_ca: None,
+            node_grace: Duration::from_secs(50),
+            finished_pods: 12_500,
+            clock: Clock::system(),
+            metrics: Metrics::new(),
+        }
+    }
+}
+
+/// What every controller can ask for besides the API.
+struct Settings {
+    root_ca: Option<String>,
+}
+
+/// The controllers, ready to run.
+pub struct Controllers {
+    runner: Runner<Settings>,
+}
+
+/// Wires the controllers; nothing runs yet.
+pub fn build(options: Options) -> Controllers {
+    let settings = Settings { root_ca: options.root_ca };
+    let runner = Runner::build(controller::Options {
+        rows: table::ALL,
+        reader: options.reader,
+        links: options.links,
+        settings: Arc::new(settings),
+        clock: options.clock,
+        metrics: options.metrics,
+    });
+    Controllers { runner }
+}
+
+impl Controllers {
+    /// Starts all of them; they run until `tasks` stop.
+    pub fn run(self, tasks: &Tasks) {
+        self.runner.run(tasks);
+    }
+}
+
+/// The controllers' names and what each may do besides reading: verbs and resources.
+pub fn names() -> impl Iterator<Item = (&'static str, &'static [(&'static str, &'static str)])> {
+    table::ALL.iter().map(|row| (row.name, row.may))
+}

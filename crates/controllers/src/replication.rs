@@ -1,0 +1,169 @@
+//! The replication controller: keeps as many pods as are asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use skiff_api::{LabelSelector, pod};
+use skiff_client::cache::BY_CONTROLLER;
+use skiff_client::controller::{Caches, Fault, How, Itself, Key, ManagedBy, Next, Outcome};
+use skiff_client::events::{EventKind, reference};
+use skiff_client::{Change, write};
+
+use crate::Settings;
+use crate::shared::adopt::{self, ORPHANS};
+use crate::shared::burst::{self, Report};
+use crate::shared::pods::from_template;
+use crate::table::{Ctx, Row, on};
+
+mod plan;
+
+use plan::{Failure, Plan};
+
+pub(crate) const CONTROLLER: Row = Row {
+    name: "replication-controller",
+    component: "replication-controller",
+    wakes: &[
+        on::<ReplicationController, Itself>(),
+        on::<Pod, ManagedBy<ReplicationController>>().indexed(&[BY_CONTROLLER, ORPHANS]),
+        on::<Pod, OrphanOf>(),
+    ],
+    may: &[
+        ("get", "replicationcontrollers"),
+        ("create delete patch", "pods"),
+        ("update patch", "replicationcontrollers/status"),
+        ("create patch", "events"),
+    ],
+    workers: 5,
+    run: |ctx, key| Box::pin(reconcile(ctx, key)),
+};
+
+/// A pod that nobody manages wakes the controllers that would take it in.
+struct OrphanOf;
+
+impl How<Settings> for OrphanOf {
+    fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
+        let Some(pod) = change.new.as_ref().filter(|pod| pod.meta().controller().is_none()) else {
+            return Vec::new();
+        };
+        let namespace = pod.meta().namespace.as_deref().unwrap_or_default();
+        let takes_in = |controller: &&Arc<skiff_api::Object>| {
+            let Some(typed) = skiff_client::cache::decode::<ReplicationController>(controller) else {
+                return false;
+            };
+            selector(&typed).is_some_and(|selector| selector.matches(&pod.meta().labels))
+        };
+        let controllers = caches.of::<ReplicationController>().within(namespace);
+        controllers.iter().filter(takes_in).map(|controller| controller.meta().key().into()).collect()
+    }
+}
+
+/// The selector; a controller without one takes in nothing.
+fn selector(controller: &ReplicationController) -> Option<LabelSelector> {
+    let labels = controller.spec.as_ref()?.selector.as_ref().filter(|labels| !labels.is_empty())?;
+    Some(LabelSelector::of_map(labels))
+}
+
+async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
+    let Some(controller) = ctx.get::<ReplicationController>(&key) else { return Ok(Next::Rest) };
+    let Some(selector) = selector(&controller) else { return Ok(Next::Rest) };
+    let leaving = controller.metadata.deletion_timestamp.is_some();
+    let owned = ctx.managed_by::<Pod>(controller.metadata.uid.as_deref().unwrap_or_default());
+    let orphans = ctx.cache::<Pod>().by(&ORPHANS, key.namespace().unwrap_or_default());
+    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
+    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
+    let claims = adopt::claims(owned, orphans, &selector, leaving);
+    let pods = adopt::carry_out(&ctx, &*controller, claims).await?;
+
+    let now = ctx.now();
+    let plan = plan::plan(&controller, &pods);
+    let failure = carry_out(&ctx, &controller, plan).await;
+    let status = plan::status(&controller, &pods, failure.as_ref().map(|(failure, _)| failure), now);
+    let mut wanted = (*controller).clone();
+    wanted.status = Some(status);
+    ctx.patch_status(&*controller, &wanted).await?;
+    if let Some((_, fault)) = failure {
+        return Err(fault);
+    }
+    let min_ready = controller.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+    let wait = pods.iter().filter_map(|pod| pod::is_available(pod, min_ready, now).err());
+    let wait = wait.filter(|wait| wait.is_positive()).min();
+    let wait = wait.map(|wait| Duration::try_from(wait).unwrap_or(Duration::from_secs(1)));
+    // A little later than the deadline, so that whole seconds have passed for everyone.
+    Ok(wait.map_or(Next::Rest, |wait| Next::After(wait + Duration::from_millis(50))))
+}
+
+/// Creates or deletes what the plan says; what failed, for the status and for the next try.
+async fn carry_out(ctx: &Ctx, controller: &ReplicationController, plan: Plan) -> Option<(Failure, Fault)> {
+    let (reason, report) = match plan {
+        Plan::Rest => return None,
+        Plan::Create(count) => {
+            let act = |_| create(ctx, controller);
+            ("FailedCreate", burst::run(0..count, burst::SLOWLY, act).await)
+        }
+        Plan::Delete(pods) => {
+            let act = |pod| delete(ctx, controller, pod);
+            ("FailedDelete", burst::run(pods, burst::AT_ONCE, act).await)
+        }
+    };
+    let Report { tried, mut failures, .. } = report;
+    let failed = failures.len();
+    if failed == 0 {
+        return None;
+    }
+    let first = failures.swap_remove(0);
+    let failure = Failure { reason, message: words(&first) };
+    // Nothing can be created in a namespace that goes: the controller goes with it.
+    let terminating = write::is_terminating(&first);
+    (!terminating).then_some((failure, Fault::Some { tried, failed, first }))
+}
+
+async fn create(ctx: &Ctx, controller: &ReplicationController) -> write::Result<()> {
+    let template = controller.spec.as_ref().and_then(|spec| spec.template.as_ref());
+    let pod = from_template(&template.cloned().unwrap_or_default(), controller);
+    match ctx.create(&pod).await {
+        Ok(pod) => {
+            let name = pod.metadata.name.unwrap_or_default();
+            say(ctx, controller, EventKind::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+            Ok(())
+        }
+        Err(error) => {
+            if !write::is_terminating(&error) {
+                let why = format!("Error creating: {}", words(&error));
+                say(ctx, controller, EventKind::Warning, "FailedCreate", why);
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn delete(ctx: &Ctx, controller: &ReplicationController, pod: Arc<Pod>) -> write::Result<()> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let result = ctx.delete(&*pod, DeleteOptions::default()).await;
+    match &result {
+        Ok(()) => {
+            say(ctx, controller, EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
+        }
+        Err(error) => {
+            let why = format!("Error deleting: {}", words(error));
+            say(ctx, controller, EventKind::Warning, "FailedDelete", why);
+        }
+    }
+    result
+}
+
+fn say(ctx: &Ctx, about: &ReplicationController, kind: EventKind, reason: &str, message: String) {
+    ctx.event(reference(about), kind, reason, message);
+}
+
+/// What the server said, without the client's wrapping.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! What several controllers do alike.
+
+pub(crate) mod adopt;
+pub(crate) mod burst;
+pub(crate) mod discovery;
+pub(crate) mod pods;
+pub(crate) mod service;

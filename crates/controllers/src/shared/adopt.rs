@@ -1,0 +1,98 @@
+//! Whose pods: an owner takes in orphans that its selector matches and lets go of those it no longer matches.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+use skiff_api::{LabelSelector, Object, Readable, pod};
+use skiff_client::cache::Index;
+use skiff_client::write::{self, Patch};
+
+use crate::shared::pods::manager;
+use crate::table::Ctx;
+
+/// Finds the objects of a namespace that nobody manages.
+pub(crate) const ORPHANS: Index = Index {
+    name: "orphans",
+    values: |object: &Object| {
+        let meta = object.meta();
+        let namespace = meta.namespace.as_deref().filter(|_| meta.controller().is_none());
+        namespace.map(Into::into).into_iter().collect()
+    },
+};
+
+/// What is to be done about pods an owner might have.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    pub(crate) keep: Vec<Arc<Pod>>,
+    pub(crate) adopt: Vec<Arc<Pod>>,
+    pub(crate) release: Vec<Arc<Pod>>,
+}
+
+/// Sorts pods into kept, adopted and released; finished ones and those being deleted are nobody's concern. An owner
+/// that is being deleted claims nothing new.
+pub(crate) fn claims(
+    owned: Vec<Arc<Pod>>,
+    orphans: Vec<Arc<Pod>>,
+    selector: &LabelSelector,
+    leaving: bool,
+) -> Claims {
+    let selected = |pod: &Arc<Pod>| match &pod.metadata.labels {
+        Some(labels) => selector.matches(labels),
+        None => selector.is_everything(),
+    };
+    let active = |pods: Vec<Arc<Pod>>| pods.into_iter().filter(|pod| pod::is_active(pod));
+    let (keep, release) = active(owned).partition(selected);
+    let adopt = if leaving { Vec::new() } else { active(orphans).filter(selected).collect() };
+    Claims { keep, adopt, release: if leaving { Vec::new() } else { release } }
+}
+
+/// Carries the claims out; the pods that are the owner's afterwards.
+///
+/// # Errors
+/// The first write that failed.
+pub(crate) async fn carry_out<K: Readable>(
+    ctx: &Ctx,
+    owner: &K,
+    claims: Claims,
+) -> write::Result<Vec<Arc<Pod>>> {
+    let mut pods = claims.keep;
+    let uid = owner.metadata().uid.as_deref().unwrap_or_default();
+    for pod in claims.release {
+        let body = json!({ "metadata": { "uid": pod.metadata.uid,
+            "ownerReferences": [{ "$patch": "delete", "uid": uid }] } });
+        ignore_gone(ctx.patch(&*pod, Patch::Strategic, &body).await)?;
+    }
+    if !claims.adopt.is_empty() && still_there(ctx, owner).await? {
+        for pod in claims.adopt {
+            let body =
+                json!({ "metadata": { "uid": pod.metadata.uid, "ownerReferences": [manager(owner)] } });
+            if let Some(adopted) = ignore_gone(ctx.patch(&*pod, Patch::Strategic, &body).await)? {
+                pods.push(Arc::new(adopted));
+            }
+        }
+    }
+    Ok(pods)
+}
+
+/// Asks the server itself: the cache may not know yet that the owner is being deleted, and an adopted pod would be
+/// deleted with it.
+async fn still_there<K: Readable>(ctx: &Ctx, owner: &K) -> write::Result<bool> {
+    match write::get::<K>(ctx.link(), &write::Place::of(owner)).await {
+        Ok(fresh) => {
+            let fresh = fresh.metadata();
+            Ok(fresh.uid == owner.metadata().uid && fresh.deletion_timestamp.is_none())
+        }
+        Err(error) if write::is_not_found(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A pod that is gone, or another by now, needs neither adoption nor release.
+fn ignore_gone<T>(result: write::Result<T>) -> write::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(write::code(&error), 404 | 422) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,113 @@
+//! Which pods stand behind a service, and at which ports.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use skiff_api::{LabelSelector, Object, pod};
+use skiff_client::Change;
+use skiff_client::cache::decode;
+use skiff_client::controller::{Caches, How, Key};
+
+use crate::Settings;
+use crate::table::Ctx;
+
+/// Label on endpoints and slices of services without an address of their own.
+pub(crate) const HEADLESS: &str = "service.kubernetes.io/headless";
+
+/// A pod wakes the services that select it, and those that did.
+pub(crate) struct Selecting;
+
+impl How<Settings> for Selecting {
+    fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
+        let namespace = change.latest().meta().namespace.as_deref().unwrap_or_default();
+        let services = caches.of::<Service>().within(namespace);
+        let selects = |service: &&Arc<Object>| {
+            let selector = decode::<Service>(service).and_then(|service| selector(&service));
+            selector.is_some_and(|selector| change.both().any(|pod| selector.matches(&pod.meta().labels)))
+        };
+        services.iter().filter(selects).map(|service| service.meta().key().into()).collect()
+    }
+}
+
+/// The service that a label on the changed object names.
+pub(crate) struct Labelled;
+
+impl How<Settings> for Labelled {
+    fn keys(change: &Change, _: &Caches, _: &Settings) -> Vec<Key> {
+        let service = |object: &Arc<Object>| {
+            let meta = object.meta();
+            let name = meta.labels.get(skiff_api::names::SERVICE_NAME)?;
+            Some(Key::new(meta.namespace.as_deref(), name))
+        };
+        change.both().filter_map(service).collect()
+    }
+}
+
+/// The selector, if the service has one and its endpoints are ours to keep.
+pub(crate) fn selector(service: &Service) -> Option<LabelSelector> {
+    let spec = service.spec.as_ref()?;
+    let labels = spec.selector.as_ref().filter(|labels| !labels.is_empty())?;
+    (spec.type_.as_deref() != Some("ExternalName")).then(|| LabelSelector::of_map(labels))
+}
+
+/// Whether the service has no address of its own.
+pub(crate) fn is_headless(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
+}
+
+/// Whether pods that are not ready count as if they were.
+pub(crate) fn publishes_unready(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false)
+}
+
+/// The pods that the selector finds and that have an address, those ending included if asked for.
+pub(crate) fn pods(ctx: &Ctx, namespace: &str, selector: &LabelSelector, ending: bool) -> Vec<Arc<Pod>> {
+    let all = ctx.cache::<Pod>().within(namespace);
+    let all = all.iter().filter(|pod| selector.matches(&pod.meta().labels));
+    let all = all.filter(|pod| ending || pod.meta().deletion_timestamp.is_none());
+    let mut pods: Vec<Arc<Pod>> =
+        all.filter_map(|pod| decode::<Pod>(pod)).filter(|pod| serves(pod)).collect();
+    pods.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+    pods
+}
+
+fn serves(pod: &Pod) -> bool {
+    !pod::is_finished(pod) && pod::addresses(pod).next().is_some()
+}
+
+/// The number of the pod's port that a service's port leads to.
+pub(crate) fn target_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
+    let name = match &port.target_port {
+        None => return Some(port.port),
+        Some(IntOrString::Int(0)) => return Some(port.port),
+        Some(IntOrString::Int(number)) => return Some(*number),
+        Some(IntOrString::String(name)) => name,
+    };
+    let protocol = port.protocol.as_deref().unwrap_or("TCP");
+    let spec = pod.spec.as_ref()?;
+    let sidecars = spec.init_containers.iter().flatten().filter(|container| pod::is_sidecar(container));
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+    let mut named = ports.filter(|candidate| {
+        candidate.name.as_deref() == Some(name) && candidate.protocol.as_deref().unwrap_or("TCP") == protocol
+    });
+    named.next().map(|port| port.container_port)
+}
+
+/// The name under which DNS should know the pod.
+pub(crate) fn hostname(pod: &Pod, service: &Service) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let host = spec.hostname.clone().filter(|host| !host.is_empty())?;
+    (spec.subdomain == service.metadata.name).then_some(host)
+}
+
+/// The pod as an endpoint's target.
+pub(crate) fn target(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Pod".to_owned()),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}

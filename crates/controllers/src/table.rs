@@ -1,0 +1,25 @@
+//! The table of controllers.
+
+use skiff_api::Readable;
+use skiff_client::controller::{self, How};
+
+use crate::{Settings, endpoint_slices, endpoints, namespaces, replication, root_ca, service_accounts};
+
+pub(crate) type Row = controller::Row<Settings>;
+pub(crate) type Ctx = controller::Ctx<Settings>;
+pub(crate) type Wake = controller::Wake<Settings>;
+
+/// Every controller.
+pub(crate) static ALL: &[&Row] = &[
+    &endpoint_slices::CONTROLLER,
+    &endpoints::CONTROLLER,
+    &namespaces::CONTROLLER,
+    &replication::CONTROLLER,
+    &root_ca::CONTROLLER,
+    &service_accounts::CONTROLLER,
+];
+
+/// Changes of `K` wake the keys that `H` names.
+pub(crate) const fn on<K: Readable, H: How<Settings>>() -> Wake {
+    controller::on::<K, Settings, H>()
+}
