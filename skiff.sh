@@ -59,6 +59,21 @@ down() {
   echo "nothing was built, so nothing is running"
 }
 
+# Takes down what tests that were killed left behind.
+sweep() {
+  local dir netns
+  for dir in /tmp/skiff-e2e-*; do
+    netns=/run/netns/$(basename "$dir")
+    [ -d "$dir" ] || continue
+    if [ -e "$netns" ]; then nsenter --net="$netns" target/debug/skiff down --purge --data-dir "$dir"; fi
+    rm -rf "$dir"
+  done >/dev/null 2>&1
+  for netns in /run/netns/skiff-e2e-*; do
+    [ -e "$netns" ] && ip netns del "$(basename "$netns")"
+  done
+  return 0
+}
+
 run_tests() {
   needs_root test
   node_packages; build_packages; kubectl_package
@@ -71,7 +86,7 @@ run_tests() {
   say "docs";    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
   say "images";  cargo xtask images --out target/images
   say "tests";   cargo build --workspace --all-targets --quiet
-  trap 'target/debug/skiff down --all-test-clusters >/dev/null 2>&1 || true' EXIT
+  trap sweep EXIT
   cargo nextest run --workspace --no-fail-fast
 }
 

@@ -1,0 +1,153 @@
+//! The command line: one file a command. Commands that live in namespaces enter them before the runtime starts.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::layout::Layout;
+
+mod agent;
+mod checks;
+mod down;
+mod image;
+mod kubeconfigs;
+mod server;
+mod status;
+mod up;
+
+/// Kubernetes in one small binary.
+#[derive(Parser)]
+#[command(name = "skiff", version, about, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a cluster on this machine: server and nodes
+    Up(up::Up),
+    /// Stop the cluster of this machine, its pods included
+    Down(down::Down),
+    /// Show what runs and how it is
+    Status(DataDir),
+    /// Run the server alone: API, scheduler, controllers
+    Server(server::Server),
+    /// Run a node alone: kubelet, service proxy, DNS, pod network
+    Agent(agent::Agent),
+    /// Bring images to the nodes of this machine without a registry
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Print a kubeconfig for this cluster
+    Kubeconfig(kubeconfigs::Kubeconfig),
+    /// Tell what this machine lacks, and the command that mends it
+    Check,
+    /// The command line of 2014; the same as the name `kubecfg`
+    #[command(disable_help_flag = true)]
+    Kubecfg {
+        /// As kubecfg takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Stop one node's pods and containerd for good (used by `down`)
+    #[command(hide = true)]
+    StopNode(down::StopNode),
+}
+
+/// Where everything of a cluster lies.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct DataDir {
+    /// Where everything of the cluster lies
+    #[arg(long, default_value = "/var/lib/skiff")]
+    pub(crate) data_dir: PathBuf,
+}
+
+impl DataDir {
+    pub(crate) fn layout(&self) -> Layout {
+        Layout::new(&std::path::absolute(&self.data_dir).unwrap_or_else(|_| self.data_dir.clone()))
+    }
+}
+
+/// Addresses and times that server and nodes must agree on.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct ClusterArgs {
+    /// The API's port
+    #[arg(long, default_value_t = 6443)]
+    pub(crate) port: u16,
+    /// Also serve plain HTTP for clients of 2014 on this port of the loopback interface, without authentication
+    #[arg(long, value_name = "PORT")]
+    pub(crate) legacy_port: Option<u16>,
+    /// Addresses of services
+    #[arg(long, default_value = "10.96.0.0/16")]
+    pub(crate) service_cidr: ipnet::Ipv4Net,
+    /// Addresses of pods; each node takes a /24 of it
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub(crate) cluster_cidr: ipnet::Ipv4Net,
+    /// The domain of cluster DNS
+    #[arg(long, default_value = "cluster.local")]
+    pub(crate) cluster_domain: String,
+    /// How long a node may be silent before it counts as lost, in seconds
+    #[arg(long, default_value_t = 50, value_name = "SECONDS")]
+    pub(crate) node_monitor_grace_period: u64,
+    /// How long pods stay on a lost node unless they say so themselves, in seconds
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub(crate) default_unreachable_toleration_seconds: i64,
+}
+
+impl ClusterArgs {
+    /// The same again as arguments, for a process of our own.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        [
+            ("--port", self.port.to_string()),
+            ("--service-cidr", self.service_cidr.to_string()),
+            ("--cluster-cidr", self.cluster_cidr.to_string()),
+            ("--cluster-domain", self.cluster_domain.clone()),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect()
+    }
+
+    /// The address of cluster DNS: the tenth of the service range, as everywhere.
+    pub(crate) fn dns(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.service_cidr.network()) + 10)
+    }
+}
+
+/// Runs a command; the exit code says how it went.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Up(up) => up.run(),
+        Command::Down(down) => down.run(),
+        Command::Status(data_dir) => status::run(&data_dir.layout()),
+        Command::Server(server) => server.run(),
+        Command::Agent(agent) => agent.run(),
+        Command::Image(image) => image.run(),
+        Command::Kubeconfig(kubeconfig) => kubeconfig.run(),
+        Command::Check => Ok(checks::run()),
+        Command::Kubecfg { args } => Ok(kubecfg(args)),
+        Command::StopNode(stop) => stop.run(),
+    }
+}
+
+/// The client of 2014.
+pub(crate) fn kubecfg(args: Vec<String>) -> ExitCode {
+    match runtime(1) {
+        Ok(runtime) => crate::exit(runtime.block_on(skiff_kubecfg::run(args))),
+        Err(error) => {
+            crate::progress::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The asynchronous runtime; commands that only ask something need one thread.
+pub(crate) fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build()?)
+}

@@ -1,0 +1,90 @@
+//! `skiff agent`: one node; on another machine, or as one of several minions on this one.
+
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use skiff_base::Tasks;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+use super::{ClusterArgs, DataDir};
+use crate::isolate::Place;
+use crate::kubeconfig::Access;
+use crate::progress::say;
+use crate::roles::{self, node};
+
+#[derive(Args)]
+pub(crate) struct Agent {
+    #[command(flatten)]
+    data_dir: DataDir,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    sources: node::Sources,
+    /// Access to the server, as `skiff kubeconfig --node` prints it
+    #[arg(long)]
+    kubeconfig: PathBuf,
+    /// The node's name; by default the machine's
+    #[arg(long)]
+    node_name: Option<String>,
+    /// The node's address; by default the machine's
+    #[arg(long)]
+    node_ip: Option<Ipv4Addr>,
+    /// The network namespace to live in (`/run/netns/NAME`)
+    #[arg(long, hide = true)]
+    netns: Option<PathBuf>,
+    /// Set by `skiff up`: stop when standard input ends, and close standard output once ready
+    #[arg(long, hide = true)]
+    minion: bool,
+}
+
+impl Agent {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        skiff_base::trace::start("info");
+        let name = self.node_name.clone().unwrap_or_else(node::machine_name);
+        let node_dir = self.data_dir.layout().node(&name);
+        let hostname = self.netns.is_some().then(|| name.clone());
+        Place { node_dir: node_dir.clone(), netns: self.netns.clone(), hostname }.enter()?;
+        let address = match self.node_ip {
+            Some(address) => address,
+            None => node::machine_address()?,
+        };
+        let spec = node::Spec::new(name, address, node_dir, &self.cluster, &self.sources);
+        super::runtime(2)?.block_on(self.live(spec))
+    }
+
+    async fn live(self, spec: node::Spec) -> anyhow::Result<ExitCode> {
+        let tasks = Tasks::new();
+        let access = Access::read(&self.kubeconfig)?;
+        let name = spec.name.clone();
+        let identity = node::Identity { identity: access.identity.clone(), ca_pem: access.ca_pem.clone() };
+        node::start(spec, roles::remote(&access)?, identity, &tasks).await?;
+        if self.minion {
+            super::up::detach::close_output()?;
+        } else {
+            say(&format!("Node {name} runs; the server is {}.", access.server));
+        }
+        tokio::select! {
+            stopped = super::up::stopped(&tasks) => stopped?,
+            () = parent_gone(), if self.minion => {}
+        }
+        tasks.drain(Duration::from_secs(15)).await;
+        match tasks.failure() {
+            Some(why) => bail!("stopped because {why}"),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// `skiff up` holds the other end of our standard input; it ends when that process does, however it does.
+async fn parent_gone() {
+    let own = std::io::stdin().as_fd().try_clone_to_owned();
+    let Ok(mut pipe) = own.and_then(pipe::Receiver::from_owned_fd) else { return };
+    let mut nothing = [0];
+    while pipe.read(&mut nothing).await.is_ok_and(|read| read > 0) {}
+}

@@ -1,0 +1,65 @@
+//! `skiff server`: API, scheduler and controllers, without a node.
+
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use skiff_base::Tasks;
+
+use super::{ClusterArgs, DataDir};
+use crate::progress::{Progress, say};
+use crate::roles::control_plane::ControlPlane;
+use crate::roles::node;
+use crate::state::{self, State};
+
+#[derive(Args)]
+pub(crate) struct Server {
+    #[command(flatten)]
+    data_dir: DataDir,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// The address that nodes reach the server by; by default the machine's
+    #[arg(long)]
+    advertise_address: Option<Ipv4Addr>,
+}
+
+impl Server {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        skiff_base::trace::start("info");
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        super::runtime(threads)?.block_on(self.live())
+    }
+
+    async fn live(self) -> anyhow::Result<ExitCode> {
+        let layout = self.data_dir.layout();
+        let advertise = match self.advertise_address {
+            Some(address) => address,
+            None => node::machine_address()?,
+        };
+        let mut progress = Progress::start();
+        let tasks = Tasks::new();
+        let plane = ControlPlane::start(&layout, &self.cluster, advertise, None, &tasks).await?;
+        progress.done(&format!("API server at {}", plane.url()));
+        plane.admin(plane.url())?.write(&layout.kubeconfig())?;
+        let state = State {
+            pid: std::process::id(),
+            start_ticks: state::start_ticks(std::process::id()).unwrap_or_default(),
+            server: plane.url(),
+            ..State::default()
+        };
+        state.write(&layout)?;
+        say(&format!("\nUp in {}. Next:", progress.total()));
+        say(&format!("  export KUBECONFIG={}", layout.kubeconfig().display()));
+        say("  skiff kubeconfig --node NAME --address IP > node.kubeconfig    # then, on that machine:");
+        say("  skiff agent --kubeconfig node.kubeconfig --node-name NAME --node-ip IP");
+        super::up::stopped(&tasks).await?;
+        tasks.drain(Duration::from_secs(15)).await;
+        plane.close().await;
+        match tasks.failure() {
+            Some(why) => bail!("stopped because {why}"),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+}

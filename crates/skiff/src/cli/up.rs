@@ -1,0 +1,206 @@
+//! `skiff up`: a cluster on this machine, told step by step.
+
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use skiff_base::Tasks;
+
+use super::{ClusterArgs, DataDir};
+use crate::isolate::Place;
+use crate::layout::Layout;
+use crate::minions::{self, Hosts, Setting};
+use crate::progress::{Progress, say};
+use crate::roles::control_plane::{self, ControlPlane};
+use crate::roles::node;
+use crate::state::{self, State};
+use crate::{check, kubeconfig};
+
+pub(super) mod detach;
+
+#[derive(Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    data_dir: DataDir,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    sources: node::Sources,
+    /// How many nodes; more than one get a network namespace each
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    nodes: u8,
+    /// Go to the background once everything is ready
+    #[arg(long)]
+    detach: bool,
+    /// The node's name, if there is one node; by default the machine's
+    #[arg(long)]
+    node_name: Option<String>,
+    /// The node's address, if there is one node; by default the machine's
+    #[arg(long)]
+    node_ip: Option<Ipv4Addr>,
+    /// Prefix of network names, if there are several nodes; at most six letters
+    #[arg(long, default_value = "skiff")]
+    name: String,
+    /// Addresses of the nodes, if there are several
+    #[arg(long, default_value = "10.89.0.0/24")]
+    minion_cidr: ipnet::Ipv4Net,
+    /// Leave the user's kubeconfig alone; there is one in the data directory anyway
+    #[arg(long)]
+    no_kubeconfig: bool,
+    /// Set by `--detach`: close standard output once ready
+    #[arg(long, hide = true)]
+    close_when_ready: bool,
+}
+
+impl Up {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let layout = self.data_dir.layout();
+        let vital: Vec<String> = check::missing()
+            .into_iter()
+            .filter(|(_, vital, _)| *vital)
+            .map(|(what, _, mend)| format!("  {what}: {mend}"))
+            .collect();
+        if !vital.is_empty() {
+            bail!("this machine lacks something:\n{}", vital.join("\n"));
+        }
+        if let Some(state) = State::read(&layout)?
+            && state.is_running()
+        {
+            bail!(
+                "already up (process {}); see `skiff status`, end it with `skiff down`, or choose another --data-dir",
+                state.pid
+            );
+        }
+        if self.detach {
+            return detach::run(&layout);
+        }
+        skiff_base::trace::start(if self.close_when_ready { "info" } else { "warn" });
+        let single = self.single(&layout)?;
+        if let Some(spec) = &single {
+            Place { node_dir: spec.node_dir.clone(), netns: None, hostname: None }.enter()?;
+        }
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        super::runtime(threads)?.block_on(self.live(layout, single))
+    }
+
+    /// The one node of this process, if there is one node only.
+    fn single(&self, layout: &Layout) -> anyhow::Result<Option<node::Spec>> {
+        if self.nodes > 1 {
+            return Ok(None);
+        }
+        let name = match &self.node_name {
+            Some(name) => name.clone(),
+            None => node::machine_name(),
+        };
+        let address = match self.node_ip {
+            Some(address) => address,
+            None => node::machine_address()?,
+        };
+        let node_dir = layout.node(&name);
+        Ok(Some(node::Spec::new(name, address, node_dir, &self.cluster, &self.sources)))
+    }
+
+    async fn live(self, layout: Layout, single: Option<node::Spec>) -> anyhow::Result<ExitCode> {
+        let mut progress = Progress::start();
+        let tasks = Tasks::new();
+        let hosts = (self.nodes > 1).then(|| Hosts::new(&self.name, self.minion_cidr, self.nodes, self.cluster.cluster_cidr));
+        let advertise = match (&hosts, &single) {
+            (Some(hosts), _) => hosts.gateway(),
+            (None, Some(spec)) => spec.address,
+            (None, None) => Ipv4Addr::LOCALHOST,
+        };
+        if let Some(hosts) = &hosts {
+            hosts.remember(&layout)?;
+            hosts.create()?;
+            progress.done(&format!("network of {} minions", self.nodes));
+        }
+        let own = single.as_ref().map(|spec| spec.name.as_str());
+        let plane = ControlPlane::start(&layout, &self.cluster, advertise, own, &tasks).await?;
+        progress.done(&format!("API server at {}", plane.url()));
+        let mut state = State {
+            pid: std::process::id(),
+            start_ticks: state::start_ticks(std::process::id()).unwrap_or_default(),
+            server: plane.url(),
+            nodes: Vec::new(),
+            hosts: hosts.clone(),
+        };
+        plane.admin(plane.url())?.write(&layout.kubeconfig())?;
+        let names = match (single, hosts) {
+            (Some(spec), _) => {
+                state.nodes.push(spec.state(None, None));
+                state.write(&layout)?;
+                let name = spec.name.clone();
+                let (link, identity) = plane.node(&spec.node_dir, &name, advertise)?;
+                node::start(spec, link, identity, &tasks).await?;
+                vec![name]
+            }
+            (None, Some(hosts)) => {
+                let setting = Setting {
+                    layout: layout.clone(),
+                    cluster: self.cluster.clone(),
+                    sources: self.sources.clone(),
+                };
+                minions::start(&hosts, &plane, &setting, &mut state, &tasks).await?
+            }
+            (None, None) => Vec::new(),
+        };
+        progress.done("container runtime and pod network");
+        tokio::select! {
+            () = control_plane::nodes_ready(&plane.admin_link(), &names) => {}
+            () = tasks.stopped() => bail!("a part failed: {}", tasks.failure().unwrap_or_default()),
+        }
+        progress.done(&format!("ready: {}", names.join(", ")));
+        self.tell_ready(&layout, &plane, &progress)?;
+        if self.close_when_ready {
+            detach::close_output()?;
+        }
+        stopped(&tasks).await?;
+        if !self.close_when_ready {
+            say("\nStopping. Pods keep running and are picked up by the next `skiff up`; `skiff down` ends them.");
+        }
+        tasks.drain(std::time::Duration::from_secs(15)).await;
+        plane.close().await;
+        std::fs::remove_file(layout.state()).context("remove the state file").or_else(|error| {
+            tracing::debug!(%error, "state file");
+            anyhow::Ok(())
+        })?;
+        match tasks.failure() {
+            Some(why) => bail!("stopped because {why}"),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    fn tell_ready(&self, layout: &Layout, plane: &ControlPlane, progress: &Progress) -> anyhow::Result<()> {
+        say(&format!("\nUp in {}.", progress.total()));
+        let own = layout.kubeconfig();
+        if self.no_kubeconfig {
+            say(&format!("  export KUBECONFIG={}", own.display()));
+        } else {
+            let path = plane.admin(plane.url())?.merge_into_users()?;
+            say(&format!("  kubectl uses it now: context `{}` in {}", kubeconfig::NAME, path.display()));
+        }
+        if let Some(port) = self.cluster.legacy_port {
+            say(&format!("  clients of 2014: export KUBERNETES_MASTER=http://127.0.0.1:{port}"));
+        }
+        say("Next:");
+        say("  kubectl get nodes");
+        say("  kubecfg list /minions          (or: skiff kubecfg list /minions)");
+        say("  skiff status | skiff down");
+        Ok(())
+    }
+}
+
+/// Waits for a signal to stop, or for an essential task to fail.
+pub(super) async fn stopped(tasks: &Tasks) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = tasks.stopped() => {}
+    }
+    Ok(())
+}
+

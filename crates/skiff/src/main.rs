@@ -1,0 +1,46 @@
+//! The binary: server, agent and command line in one; the only place where parts meet.
+//!
+//! One file goes by several names: `skiff`, `kubecfg` (the client of 2014) and `skiff-cni` (what containerd calls for a
+//! pod's network). Namespaces are entered here, before any thread exists.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod certificates;
+mod check;
+mod cli;
+mod isolate;
+mod kubeconfig;
+mod layout;
+mod minions;
+mod progress;
+mod roles;
+mod state;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    skiff_base::tls::install_provider();
+    let mut args: Vec<String> = std::env::args().collect();
+    match args.first().map(|name| name.rsplit('/').next().unwrap_or_default()) {
+        Some("skiff-cni") => return exit(skiff_net::cni::main()),
+        Some("kubecfg") => return cli::kubecfg(args.split_off(1)),
+        _ => {}
+    }
+    if args.get(1).is_some_and(|command| command == "kubecfg") {
+        return cli::kubecfg(args.split_off(2));
+    }
+    match cli::run(cli::Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            progress::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn exit(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code.clamp(0, 255)).unwrap_or(1))
+}

@@ -1,0 +1,271 @@
+//! Several nodes on one machine: a network namespace each, joined by a bridge, and an agent process in each.
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use skiff_base::task::Policy;
+use skiff_base::{Backoff, Tasks};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+use crate::certificates;
+use crate::cli::ClusterArgs;
+use crate::kubeconfig::Access;
+use crate::layout::Layout;
+use crate::roles::control_plane::ControlPlane;
+use crate::roles::node::Sources;
+use crate::state::{self, State};
+
+/// The minions' network: names and addresses.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Hosts {
+    /// Prefix of all names.
+    prefix: String,
+    /// The range the minions' addresses come from; its first address is this machine's.
+    cidr: Ipv4Net,
+    /// How many minions.
+    count: u8,
+    /// All pods' range, reached through the minions.
+    cluster_cidr: Ipv4Net,
+}
+
+/// One minion of a cluster on one machine.
+#[derive(Clone, Debug)]
+struct Minion {
+    name: String,
+    address: Ipv4Addr,
+    netns: PathBuf,
+}
+
+impl Hosts {
+    pub(crate) fn new(prefix: &str, cidr: Ipv4Net, count: u8, cluster_cidr: Ipv4Net) -> Self {
+        Self { prefix: prefix.to_owned(), cidr, count, cluster_cidr }
+    }
+
+    /// The network of a cluster that was up, for whoever takes it down.
+    pub(crate) fn read(layout: &Layout) -> anyhow::Result<Option<Self>> {
+        let path = Self::path(layout);
+        match std::fs::read(&path) {
+            Ok(text) => Ok(serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// Remembers the network, before anything of it is made.
+    pub(crate) fn remember(&self, layout: &Layout) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(self).context("encode the network")?;
+        skiff_base::fs::write_atomically(&Self::path(layout), &text, 0o600).context("remember the network")
+    }
+
+    fn path(layout: &Layout) -> PathBuf {
+        layout.root().join("hosts.json")
+    }
+
+    /// The address by which minions reach this machine.
+    pub(crate) fn gateway(&self) -> Ipv4Addr {
+        self.at(1)
+    }
+
+    /// The namespace of a minion, if the name is one of ours.
+    pub(crate) fn netns_path(&self, minion: &str) -> Option<PathBuf> {
+        self.minions().into_iter().find(|known| known.name == minion).map(|known| known.netns)
+    }
+
+    /// Makes namespaces, links and addresses; what is there already stays.
+    pub(crate) fn create(&self) -> anyhow::Result<()> {
+        skiff_net::hosts::create(&self.spec()).context("make the minions' network")
+    }
+
+    /// Removes all of it.
+    pub(crate) fn remove(&self) -> anyhow::Result<()> {
+        skiff_net::hosts::remove(&self.spec()).context("remove the minions' network")
+    }
+
+    fn at(&self, number: u32) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.cidr.network()) + number)
+    }
+
+    fn minions(&self) -> Vec<Minion> {
+        let minion = |number: u8| Minion {
+            name: format!("minion-{number}"),
+            address: self.at(10 + u32::from(number)),
+            netns: skiff_net::netns::path(&format!("{}-minion-{number}", self.prefix)),
+        };
+        (1..=self.count).map(minion).collect()
+    }
+}
+
+/// Starts an agent for each minion and waits until all say that they are ready; names of the minions.
+pub(crate) async fn start(
+    hosts: &Hosts,
+    plane: &ControlPlane,
+    setting: &Setting,
+    state: &mut State,
+    tasks: &Tasks,
+) -> anyhow::Result<Vec<String>> {
+    let mut starting = Vec::new();
+    for minion in hosts.minions() {
+        let folder = setting.layout.node(&minion.name);
+        let identity =
+            certificates::node(plane.authority(), &folder, &minion.name, &[minion.address.to_string()])?;
+        let kubeconfig = folder.join("kubeconfig");
+        let server = format!("https://{}:{}", hosts.gateway(), setting.cluster.port);
+        Access { server, ca_pem: plane.authority().cert_pem().to_owned(), identity }.write(&kubeconfig)?;
+        let agent = Agent { minion, kubeconfig, setting: Arc::new(setting.clone()) };
+        starting.push((agent.clone(), agent.spawn()?));
+    }
+    let mut agents = HashMap::new();
+    for (agent, mut child) in starting {
+        agent.ready(&mut child).await?;
+        state.nodes.push(state::Node {
+            name: agent.minion.name.clone(),
+            address: agent.minion.address,
+            netns: Some(agent.minion.netns.display().to_string()),
+            pid: child.id(),
+            stopped: false,
+        });
+        agents.insert(agent.minion.name.clone(), (agent, child));
+    }
+    state.write(&setting.layout)?;
+    let names = state.nodes.iter().map(|node| node.name.clone()).collect();
+    for (_, (agent, child)) in agents {
+        let stop = tasks.token().clone();
+        tasks.spawn("minion", Policy::Optional, async move { agent.keep(child, stop).await });
+    }
+    Ok(names)
+}
+
+/// What every agent of this machine is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) layout: Layout,
+    pub(crate) cluster: ClusterArgs,
+    pub(crate) sources: Sources,
+}
+
+/// How to start one minion's agent.
+#[derive(Clone, Debug)]
+struct Agent {
+    minion: Minion,
+    kubeconfig: PathBuf,
+    setting: Arc<Setting>,
+}
+
+impl Agent {
+    #[expect(clippy::disallowed_methods, reason = "the agent lives as long as we do; its end is watched")]
+    fn spawn(&self) -> anyhow::Result<Child> {
+        let folder = self.setting.layout.node(&self.minion.name);
+        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let log = OpenOptions::new().create(true).append(true).open(folder.join("agent.log")).context("open its log")?;
+        let mut command = Command::new(std::env::current_exe().context("find our own program")?);
+        command
+            .arg("agent")
+            .arg("--minion")
+            .arg("--data-dir")
+            .arg(self.setting.layout.root())
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(["--node-name", &self.minion.name, "--node-ip", &self.minion.address.to_string()])
+            .arg("--netns")
+            .arg(&self.minion.netns)
+            .args(self.setting.cluster.to_args())
+            .args(self.setting.sources.to_args())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Ctrl-C is for us; the agent ends when its input does.
+            .process_group(0);
+        command.spawn().with_context(|| format!("start the agent of {}", self.minion.name))
+    }
+
+    /// Waits until the agent closes its output: ready, or ended.
+    async fn ready(&self, child: &mut Child) -> anyhow::Result<()> {
+        let mut output = child.stdout.take().context("its output is piped")?;
+        let mut words = String::new();
+        output.read_to_string(&mut words).await.context("read its output")?;
+        // An agent that failed closes its output too, a moment before its end is known.
+        let ended = tokio::time::timeout(Duration::from_millis(50), child.wait()).await;
+        if let Ok(status) = ended {
+            let log = self.setting.layout.node(&self.minion.name).join("agent.log");
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let last = text.lines().last().unwrap_or_default();
+            bail!("the agent of {} ended with {}: {last} (its log is {})", self.minion.name, status?, log.display());
+        }
+        Ok(())
+    }
+
+    /// Starts the agent again whenever it ends unasked, until we stop or it was taken out for good.
+    async fn keep(
+        self,
+        mut child: Child,
+        stop: tokio_util::sync::CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        loop {
+            tokio::select! {
+                status = child.wait() => tracing::warn!(minion = self.minion.name, ?status, "agent ended"),
+                () = stop.cancelled() => {
+                    drop(child.stdin.take());
+                    child.wait().await.context("wait for the agent")?;
+                    return Ok(());
+                }
+            }
+            if taken_out(&self.setting.layout, &self.minion.name) {
+                return Ok(());
+            }
+            tokio::select! {
+                () = backoff.wait() => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            child = self.spawn()?;
+            if let Err(error) = self.ready(&mut child).await {
+                tracing::error!(error = format!("{error:#}"), "agent did not come back");
+                continue;
+            }
+            note_pid(&self.setting.layout, &self.minion.name, child.id())?;
+            backoff.reset();
+        }
+    }
+}
+
+/// Whether `skiff down --node` took the minion out.
+fn taken_out(layout: &Layout, name: &str) -> bool {
+    let state = State::read(layout).ok().flatten().unwrap_or_default();
+    state.nodes.iter().any(|node| node.name == name && node.stopped)
+}
+
+fn note_pid(layout: &Layout, name: &str, pid: Option<u32>) -> anyhow::Result<()> {
+    if let Some(mut state) = State::read(layout)? {
+        for node in state.nodes.iter_mut().filter(|node| node.name == name) {
+            node.pid = pid;
+        }
+        state.write(layout)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn addresses_and_namespaces_follow_the_number() {
+        let hosts = Hosts::new("t", "10.89.0.0/24".parse().unwrap(), 2, "10.244.0.0/16".parse().unwrap());
+        assert_eq!(hosts.gateway(), Ipv4Addr::new(10, 89, 0, 1));
+        assert_eq!(hosts.netns_path("minion-2").unwrap(), Path::new("/run/netns/t-minion-2"));
+        assert_eq!(hosts.minions()[1].address, Ipv4Addr::new(10, 89, 0, 12));
+        assert!(hosts.netns_path("minion-3").is_none());
+    }
+}

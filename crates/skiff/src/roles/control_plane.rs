@@ -1,0 +1,171 @@
+//! The control plane: API server, controllers, scheduler; each with an identity of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Node;
+use skiff_apiserver::options::{KubeletAccess, Options, Storage, Tls};
+use skiff_apiserver::serve::Listener;
+use skiff_apiserver::server::Server;
+use skiff_apiserver::user::User;
+use skiff_base::Tasks;
+use skiff_base::pki::Authority;
+use skiff_base::task::Policy;
+use skiff_client::{Delta, Link, Topic};
+use skiff_scheduler::Scheduler;
+use tokio::net::TcpListener;
+
+use crate::certificates::{self, ADMIN, APISERVER, CONTROLLERS, Component, SCHEDULER};
+use crate::cli::ClusterArgs;
+use crate::kubeconfig::Access;
+use crate::layout::Layout;
+use crate::roles::node;
+
+/// A running control plane.
+pub(crate) struct ControlPlane {
+    authority: Authority,
+    layout: Layout,
+    port: u16,
+    admin: Link,
+    node: Option<Link>,
+    ended: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl ControlPlane {
+    /// Starts it; returns once the API answers. `node` names the node of this process, which gets a link too.
+    pub(crate) async fn start(
+        layout: &Layout,
+        cluster: &ClusterArgs,
+        advertise: Ipv4Addr,
+        node: Option<&str>,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self> {
+        let authority = certificates::authority(layout)?;
+        let server = Server::build(options(&authority, layout, cluster, advertise)?).context("build the API server")?;
+        let link_of = |component: &Component| server.link(User::new(component.user, component.groups.iter().copied()));
+        let controllers = link_of(&CONTROLLERS);
+        let scheduler = link_of(&SCHEDULER);
+        let admin = link_of(&ADMIN);
+        let node = node.map(|name| server.link(User::new(&certificates::node_user(name), [certificates::NODES_GROUP])));
+
+        let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, cluster.port));
+        let socket = TcpListener::bind(everywhere).await.with_context(|| format!("listen on {everywhere}"))?;
+        let mut listeners = vec![Listener::tls(socket)];
+        if let Some(port) = cluster.legacy_port {
+            let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let socket = TcpListener::bind(loopback).await.with_context(|| format!("listen on {loopback}"))?;
+            listeners.push(Listener::plain(socket, User::new(ADMIN.user, ADMIN.groups.iter().copied())));
+        }
+        let ready = server.ready();
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let group = tasks.clone();
+        tasks.spawn("API server", Policy::Essential, async move {
+            let result = server.run(listeners, group).await;
+            drop(end);
+            result
+        });
+        tokio::select! {
+            () = ready.opened() => {}
+            () = tasks.stopped() => anyhow::bail!("the API server did not start: {}", tasks.failure().unwrap_or_default()),
+        }
+
+        let mut settings = skiff_controllers::Options::over(controllers);
+        settings.cluster_cidr = Some(cluster.cluster_cidr.into());
+        settings.root_ca = Some(authority.cert_pem().to_owned());
+        settings.node_grace = Duration::from_secs(cluster.node_monitor_grace_period);
+        skiff_controllers::build(settings).run(tasks);
+        Scheduler::build(skiff_scheduler::Options::new(scheduler)).run(tasks);
+        Ok(Self { authority, layout: layout.clone(), port: cluster.port, admin, node, ended })
+    }
+
+    /// How people on this machine reach it.
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The administrator's access by `server`'s URL.
+    pub(crate) fn admin(&self, server: String) -> anyhow::Result<Access> {
+        let identity = ADMIN.identity(&self.authority, &self.layout)?;
+        Ok(Access { server, ca_pem: self.authority.cert_pem().to_owned(), identity })
+    }
+
+    pub(crate) fn admin_link(&self) -> Link {
+        self.admin.clone()
+    }
+
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// What the node of this process needs: its link and its certificates.
+    pub(crate) fn node(&self, folder: &Path, name: &str, address: Ipv4Addr) -> anyhow::Result<(Link, node::Identity)> {
+        let link = self.node.clone().context("the node was named at the start")?;
+        let identity = certificates::node(&self.authority, folder, name, &[address.to_string()])?;
+        Ok((link, node::Identity { identity, ca_pem: self.authority.cert_pem().to_owned() }))
+    }
+
+    /// Waits until the store is closed.
+    pub(crate) async fn close(self) {
+        // The sender is dropped when the server has ended, however it did.
+        let _ended = self.ended.await;
+    }
+}
+
+fn options(
+    authority: &Authority,
+    layout: &Layout,
+    cluster: &ClusterArgs,
+    advertise: Ipv4Addr,
+) -> anyhow::Result<Options> {
+    let first_service = Ipv4Addr::from(u32::from(cluster.service_cidr.network()) + 1);
+    let hosts = [
+        "localhost".to_owned(),
+        "kubernetes".to_owned(),
+        "kubernetes.default".to_owned(),
+        "kubernetes.default.svc".to_owned(),
+        format!("kubernetes.default.svc.{}", cluster.cluster_domain),
+        Ipv4Addr::LOCALHOST.to_string(),
+        first_service.to_string(),
+        advertise.to_string(),
+        node::machine_name(),
+    ];
+    std::fs::create_dir_all(layout.pki()).context("make the data directory")?;
+    let ca_pem = authority.cert_pem().to_owned();
+    Ok(Options {
+        storage: Storage::Disk(layout.store()),
+        tls: Some(Tls { identity: certificates::server(authority, hosts.into())?, client_ca_pem: ca_pem.clone() }),
+        kubelets: Some(KubeletAccess { identity: APISERVER.identity(authority, layout)?, ca_pem }),
+        services: cluster.service_cidr.into(),
+        advertise: Some(SocketAddr::from((advertise, cluster.port))),
+        garbage_collector: true,
+        ..Options::in_memory()
+    })
+}
+
+/// Waits until all these nodes are Ready.
+pub(crate) async fn nodes_ready(link: &Link, names: &[String]) {
+    let mut waiting: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut feed = link.feed(&Topic::of::<Node>());
+    while !waiting.is_empty() {
+        let nodes = match feed.next().await {
+            Some(Delta::Reset(nodes)) => nodes,
+            Some(Delta::Put(node)) => vec![node],
+            Some(Delta::Gone(_)) => continue,
+            None => return,
+        };
+        for object in nodes {
+            let ready = object.decode::<Node>().is_ok_and(|node| is_ready(&node));
+            if ready {
+                waiting.retain(|name| *name != &*object.meta().name);
+            }
+        }
+    }
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}

@@ -1,0 +1,247 @@
+//! A node: kubelet with a containerd of its own, pod network, service proxy, cluster DNS, routes to the other nodes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use futures::StreamExt;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Node;
+use skiff_base::Tasks;
+use skiff_base::task::Policy;
+use skiff_client::{Delta, Link, Topic};
+use skiff_kubelet::kubelet::{ClusterChoice, Kubelet, Options, RuntimeChoice};
+use skiff_kubelet::runtime::cri::daemon;
+use skiff_net::cni;
+use skiff_net::dns::{Dns, DnsOptions};
+use skiff_net::follow::Services;
+use skiff_net::proxy::{Proxy, ProxyOptions};
+use skiff_net::routes::{Routes, RoutesOptions};
+
+use crate::cli::ClusterArgs;
+use crate::state;
+
+/// The bridge that a node's pods hang on; every node has its own network namespace or machine.
+const BRIDGE: &str = "skiff0";
+/// The nftables table of a node's services.
+pub(crate) const SERVICES_TABLE: &str = "skiff";
+/// The nftables table of a node's host ports.
+const PODS_TABLE: &str = "skiff-pods";
+/// The image that holds a pod's namespaces; made by ourselves where we can.
+const PAUSE: &str = "skiff.local/pause:1";
+/// Where a kubelet listens.
+const KUBELET_PORT: u16 = 10250;
+
+/// Pods that come from elsewhere than the API.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Sources {
+    /// A directory of pods to run without the API: v1 pods or container manifests of 2014
+    #[arg(long, value_name = "DIR")]
+    manifests: Option<PathBuf>,
+    /// A URL of pods to run without the API
+    #[arg(long, value_name = "URL")]
+    manifest_url: Option<String>,
+}
+
+impl Sources {
+    /// The same again as arguments, for a process of our own.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        let manifests = self.manifests.as_ref().map(|path| ["--manifests".to_owned(), path.display().to_string()]);
+        let url = self.manifest_url.as_ref().map(|url| ["--manifest-url".to_owned(), url.clone()]);
+        manifests.into_iter().chain(url).flatten().collect()
+    }
+}
+
+/// A node as it shall be.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) node_dir: PathBuf,
+    dns: Ipv4Addr,
+    domain: String,
+    cluster_cidr: Ipv4Net,
+    service_cidr: Ipv4Net,
+    sources: Sources,
+}
+
+/// Who the node is: client of the server, and server of logs and exec.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) identity: skiff_base::pki::Identity,
+    pub(crate) ca_pem: String,
+}
+
+impl Spec {
+    pub(crate) fn new(
+        name: String,
+        address: Ipv4Addr,
+        node_dir: PathBuf,
+        cluster: &ClusterArgs,
+        sources: &Sources,
+    ) -> Self {
+        Self {
+            name,
+            address,
+            node_dir,
+            dns: cluster.dns(),
+            domain: cluster.cluster_domain.clone(),
+            cluster_cidr: cluster.cluster_cidr,
+            service_cidr: cluster.service_cidr,
+            sources: sources.clone(),
+        }
+    }
+
+    /// What is remembered of it while it runs.
+    pub(crate) fn state(&self, netns: Option<String>, pid: Option<u32>) -> state::Node {
+        state::Node { name: self.name.clone(), address: self.address, netns, pid, stopped: false }
+    }
+
+    /// Its containerd, with our pause image and CNI plugin.
+    fn containerd(&self) -> anyhow::Result<daemon::Options> {
+        let mut options = daemon::Options::under(&self.node_dir);
+        if let Some(archive) = skiff_image::pause::archive(PAUSE).context("make the pause image")? {
+            let path = self.node_dir.join("pause.tar");
+            skiff_base::fs::write_atomically(&path, &archive, 0o644).context("write the pause image")?;
+            options.sandbox_image = PAUSE.to_owned();
+            options.sandbox_archive = Some(path);
+        }
+        std::fs::create_dir_all(&options.cni_conf_dir).context("make the CNI directory")?;
+        std::fs::create_dir_all(&options.cni_bin_dir).context("make the CNI directory")?;
+        let plugin = options.cni_bin_dir.join("skiff-cni");
+        let program = std::env::current_exe().context("find our own program")?;
+        if std::fs::read_link(&plugin).ok().as_deref() != Some(program.as_path()) {
+            // Renamed into place: containerd may call it at any time.
+            let draft = options.cni_bin_dir.join(".skiff-cni");
+            let _none_left = std::fs::remove_file(&draft);
+            std::os::unix::fs::symlink(program, &draft).context("link the CNI plugin")?;
+            std::fs::rename(&draft, &plugin).context("link the CNI plugin")?;
+        }
+        Ok(options)
+    }
+
+    /// The pod network of a node whose pods have addresses of `subnet`.
+    fn pod_network(&self, subnet: Ipv4Net) -> cni::Config {
+        cni::Config {
+            bridge: BRIDGE.to_owned(),
+            subnet,
+            cluster_cidr: Some(self.cluster_cidr),
+            data_dir: self.node_dir.join("cni/addresses"),
+            table: PODS_TABLE.to_owned(),
+            ..cni::Config::default()
+        }
+    }
+}
+
+/// Starts everything of a node; returns once its services and network will work as soon as the API has told of them.
+pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Tasks) -> anyhow::Result<()> {
+    let mut options = Options::new(
+        &spec.name,
+        ClusterChoice::Link(link.clone()),
+        RuntimeChoice::Own(Box::new(spec.containerd()?)),
+        &spec.node_dir,
+    );
+    options.node_addresses = vec![IpAddr::V4(spec.address)];
+    options.cluster_dns = vec![IpAddr::V4(spec.dns)];
+    options.cluster_domain = spec.domain.clone();
+    options.cgroup_root = cgroup_root(&spec.node_dir);
+    options.manifest_dir = spec.sources.manifests.clone();
+    options.manifest_url = spec.sources.manifest_url.clone();
+    options.port = KUBELET_PORT;
+    let tls = skiff_base::tls::server(&identity.identity, &identity.ca_pem).context("use the node's certificate")?;
+    let allowed = skiff_kubelet::server::only(vec!["kube-apiserver".to_owned()]);
+    let address = SocketAddr::from((spec.address, KUBELET_PORT));
+    let kubelet = Kubelet::build(options)
+        .with_server(skiff_kubelet::server::Options::new(address, tls, allowed))
+        .with_context(|| format!("listen on {address}"))?;
+    let group = tasks.clone();
+    tasks.spawn("kubelet", Policy::Essential, async move { kubelet.run(group).await });
+
+    let services = Services::new();
+    services.follow(&link, tasks);
+    let proxy = Proxy::build(ProxyOptions {
+        services: services.clone(),
+        node_name: spec.name.clone(),
+        cluster_cidr: Some(spec.cluster_cidr),
+        table: SERVICES_TABLE.to_owned(),
+        own_addresses: vec![spec.dns],
+    });
+    proxy.run(tasks);
+    let dns = Dns::build(DnsOptions { address: spec.dns, domain: spec.domain.clone(), ..DnsOptions::new(services) });
+    dns.run(tasks).await.context("start cluster DNS")?;
+    Routes::build(RoutesOptions {
+        node_name: spec.name.clone(),
+        service_cidr: Some(spec.service_cidr),
+        ..RoutesOptions::new(link.clone())
+    })
+    .run(tasks);
+    tasks.spawn_until_stop(make_pod_network(spec, link));
+    Ok(())
+}
+
+/// Waits until the API has given the node its range of pod addresses, then tells containerd; again if that changes.
+async fn make_pod_network(spec: Spec, link: Link) {
+    let mut feed = link.feed(&Topic::of::<Node>().fields(format!("metadata.name={}", spec.name)));
+    let mut known = None;
+    while let Some(delta) = feed.next().await {
+        let node = match delta {
+            Delta::Reset(nodes) => nodes.into_iter().next(),
+            Delta::Put(node) => Some(node),
+            Delta::Gone(_) => None,
+        };
+        let node = node.and_then(|object| object.decode::<Node>().ok());
+        let range = node.and_then(|node| node.spec.as_ref()?.pod_cidr.as_deref()?.parse::<Ipv4Net>().ok());
+        if range.is_none() || range == known {
+            continue;
+        }
+        known = range;
+        if let Some(range) = range {
+            let text = cni::config(&spec.pod_network(range));
+            let path = spec.node_dir.join("cni/conf/10-skiff.conflist");
+            if let Err(error) = skiff_base::fs::write_atomically(&path, text.as_bytes(), 0o644) {
+                tracing::error!(%error, path = %path.display(), "cannot write the pod network's configuration");
+            }
+        }
+    }
+}
+
+/// A node's part of the cgroup tree, told from other nodes of this machine by its directory.
+fn cgroup_root(node_dir: &Path) -> String {
+    let text = node_dir.display().to_string();
+    format!("/skiff{}", text.trim_end_matches('/').replace("/", "-"))
+}
+
+/// Ends a node's pods and its containerd, and takes its network apart. Runs inside the node's namespaces.
+pub(crate) async fn stop_for_good(node_dir: &Path) -> anyhow::Result<()> {
+    daemon::stop_for_good(&daemon::Options::under(node_dir)).await.context("stop containerd and its pods")?;
+    skiff_kubelet::kubelet::remove_cgroups(&cgroup_root(node_dir)).context("remove the pods' cgroups")?;
+    skiff_net::cleanup(&skiff_net::CleanupOptions {
+        bridge: BRIDGE.to_owned(),
+        tables: vec![SERVICES_TABLE.to_owned(), PODS_TABLE.to_owned()],
+        data_dir: node_dir.join("cni/addresses"),
+    })
+    .context("take the node's network apart")?;
+    Ok(())
+}
+
+/// The machine's name, as a node is called by default.
+pub(crate) fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
+}
+
+/// The machine's address: the one by which it reaches others, or its first one.
+pub(crate) fn machine_address() -> anyhow::Result<Ipv4Addr> {
+    // Connecting a datagram socket sends nothing; the kernel only chooses the source address.
+    let chosen = std::net::UdpSocket::bind("0.0.0.0:0")
+        .and_then(|socket| {
+            socket.connect("203.0.113.1:9")?;
+            socket.local_addr()
+        })
+        .map(|address| address.ip());
+    match chosen {
+        Ok(IpAddr::V4(address)) if !address.is_loopback() && !address.is_unspecified() => Ok(address),
+        _ => bail!("this machine has no address that others could reach; name one with --node-ip"),
+    }
+}
+

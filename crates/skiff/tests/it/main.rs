@@ -1,0 +1,9 @@
+//! End to end: the real binary, real containers, kubectl and kubecfg, each cluster in a network namespace of its own.
+//!
+//! Needs root, containerd, runc, kubectl and the images of `cargo xtask images`; `./skiff.sh test` sees to all of them.
+
+mod bad_input;
+mod guestbook;
+mod kubectl;
+mod restart;
+mod support;
