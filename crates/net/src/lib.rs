@@ -5,11 +5,20 @@
 //! Invariant: everything here belongs to one network namespace, the one the node lives in, and can be removed again.
 
 pub mod cni;
+pub mod dns;
+pub mod follow;
+pub mod hosts;
+pub mod model;
 pub mod netlink;
 pub mod netns;
+pub mod node;
+pub mod proxy;
+pub mod routes;
 pub mod sysctl;
 
 use std::path::PathBuf;
+
+pub use node::{CleanupOptions, Net, NetOptions, cleanup};
 
 /// What can go wrong in a node's network.
 #[derive(Debug, thiserror::Error)]

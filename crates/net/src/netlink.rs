@@ -92,7 +92,13 @@ pub struct Frames {
 
 impl Frames {
     /// Adds a message; `fill` writes its attributes.
-    pub(crate) fn message(&mut self, kind: u16, flags: u16, head: &[u8], fill: impl FnOnce(&mut Attributes<'_>)) {
+    pub(crate) fn message(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        head: &[u8],
+        fill: impl FnOnce(&mut Attributes<'_>),
+    ) {
         let start = self.bytes.len();
         self.last = start;
         self.messages += 1;
@@ -203,8 +209,12 @@ impl Socket {
             Family::Route => None,
             Family::Netfilter => Some(rustix::net::netlink::NETFILTER),
         };
-        let descriptor =
-            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+        let descriptor = rustix::net::socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            protocol,
+        )?;
         rustix::net::bind(&descriptor, &SocketAddrNetlink::new(0, 0))?;
         Ok(Self { descriptor, buffer: vec![0; 64 * 1024] })
     }

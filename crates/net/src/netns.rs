@@ -22,11 +22,17 @@ pub fn path(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }
 
+/// Moves the calling thread into the namespace, for good: for threads that belong to a node, such as those of a
+/// runtime of its own.
+pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?)
+}
+
 /// Runs `work` on a thread of its own inside the namespace.
 pub fn within<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
+            enter(namespace)?;
             Ok(work())
         });
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the work in the namespace panicked")))

@@ -75,7 +75,8 @@ impl Leases {
         let given = self.all()?;
         let had = given.iter().find(|lease| lease.container == container && lease.link == link).cloned();
         let chosen = had.map(|lease| lease.address).or_else(|| {
-            let last = std::fs::read_to_string(self.folder.join("last")).ok().and_then(|text| text.parse().ok());
+            let last =
+                std::fs::read_to_string(self.folder.join("last")).ok().and_then(|text| text.parse().ok());
             choose(range, last, |address| {
                 address == gateway || given.iter().any(|lease| lease.address == address)
             })

@@ -139,8 +139,10 @@ fn tcp() -> String {
 
 /// Reads and checks the configuration.
 pub(super) fn parse(text: &[u8]) -> Result<Conf, Fault> {
-    let conf: Conf = serde_json::from_slice(text)
-        .map_err(|error| Fault { details: error.to_string(), ..Fault::new(6, "configuration is not readable") })?;
+    let conf: Conf = serde_json::from_slice(text).map_err(|error| Fault {
+        details: error.to_string(),
+        ..Fault::new(6, "configuration is not readable")
+    })?;
     if conf.kind == "loopback" {
         return Ok(conf);
     }
@@ -198,7 +200,8 @@ mod tests {
         let mut plugin = list["plugins"][0].clone();
         plugin["cniVersion"] = list["cniVersion"].clone();
         plugin["name"] = list["name"].clone();
-        plugin["runtimeConfig"] = json!({"portMappings": [{"hostPort": 80, "containerPort": 8080, "protocol": "UDP"}]});
+        plugin["runtimeConfig"] =
+            json!({"portMappings": [{"hostPort": 80, "containerPort": 8080, "protocol": "UDP"}]});
         let conf = parse(plugin.to_string().as_bytes()).unwrap();
         assert_eq!((conf.bridge.as_str(), conf.mtu, conf.range()), ("br7", 1400, options.subnet));
         assert_eq!(conf.gateway(), Ipv4Addr::new(10, 244, 0, 1));

@@ -138,8 +138,9 @@ pub(super) fn check(call: &Call, conf: &Conf) -> Result<(), Fault> {
         .map_err(|error| Fault::io("enter network namespace", &error))??;
     let link = inside.link(&call.link)?;
     let wanted = pod_net(conf, &lease);
-    let addressed =
-        link.is_some_and(|link| inside.addresses().is_ok_and(|all| all.iter().any(|a| a.link == link.index && a.net == wanted)));
+    let addressed = link.is_some_and(|link| {
+        inside.addresses().is_ok_and(|all| all.iter().any(|a| a.link == link.index && a.net == wanted))
+    });
     if addressed {
         return Ok(());
     }
@@ -197,7 +198,9 @@ fn host_link(call: &Call) -> String {
         .bytes()
         .chain([0])
         .chain(call.link.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     format!("sk{:012x}", hash >> 16)
 }
 

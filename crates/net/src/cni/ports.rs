@@ -9,9 +9,9 @@ use ipnet::Ipv4Net;
 
 use super::Fault;
 use super::conf::{Conf, PortMapping};
-use crate::netlink::{Error, conntrack};
 use crate::netlink::expr::{Expr, Reg, Verdict, destination, range, source};
 use crate::netlink::nft::{Batch, Element, Field, Hook, Set, Tables};
+use crate::netlink::{Error, conntrack};
 
 const PORTS: &str = "hostports";
 const HAIRPIN: &str = "hairpin";
@@ -19,7 +19,10 @@ const LOCAL: [u8; 4] = 2_u32.to_ne_bytes();
 const REWRITTEN: [u8; 4] = 0x20_u32.to_ne_bytes();
 
 /// A pod's elements: of the port map, of the hairpin set.
-pub(super) fn elements(pod: Ipv4Addr, mappings: &[PortMapping]) -> Result<(Vec<Element>, Vec<Element>), Fault> {
+pub(super) fn elements(
+    pod: Ipv4Addr,
+    mappings: &[PortMapping],
+) -> Result<(Vec<Element>, Vec<Element>), Fault> {
     let mut ports = Vec::new();
     for mapping in mappings {
         // Upstream's runtimes send container ports without a host port too, as zero.
@@ -163,7 +166,8 @@ pub(super) fn open(conf: &Conf, pod: Ipv4Addr, mappings: &[PortMapping]) -> Resu
     };
     Tables::open().and_then(|mut tables| tables.commit("open host ports", batch)).map_err(fault)?;
     // Clients that kept sending while nobody listened hold flows that lead nowhere.
-    let udp: Vec<u16> = mappings.iter().filter(|m| m.protocol.eq_ignore_ascii_case("udp")).map(|m| m.host_port).collect();
+    let udp: Vec<u16> =
+        mappings.iter().filter(|m| m.protocol.eq_ignore_ascii_case("udp")).map(|m| m.host_port).collect();
     if !udp.is_empty() {
         conntrack::flush(|flow| udp.contains(&flow.to.1)).map_err(fault)?;
     }

@@ -65,6 +65,8 @@ pub enum Expr {
     Masquerade,
     /// Answers that the port is closed.
     Reject,
+    /// The same in TCP's own words.
+    Reset,
 }
 
 /// Where a rule leads.
@@ -110,7 +112,7 @@ impl Expr {
             Self::Remember(..) | Self::Forget(..) => "dynset",
             Self::Dnat(..) => "nat",
             Self::Masquerade => "masq",
-            Self::Reject => "reject",
+            Self::Reject | Self::Reset => "reject",
         }
     }
 
@@ -178,6 +180,8 @@ impl Expr {
                 a.text(1, map);
                 a.network(3, 2);
                 a.network(4, key.number());
+                // Of a map the kernel wants a value too; it does not look at it.
+                a.network(5, key.number());
             }
             Self::Dnat(address, port) => {
                 a.network(1, 1);
@@ -190,6 +194,7 @@ impl Expr {
                 a.network(1, 0);
                 a.bytes(2, &[3]);
             }
+            Self::Reset => a.network(1, 1),
         }
     }
 }

@@ -251,7 +251,8 @@ impl Tables {
         let read = self.0.ask("list elements", &frames, |_, body| {
             let list = body.get(4..).and_then(|rest| attribute(rest, 3)).unwrap_or(&[]);
             for (_, element) in attributes(list) {
-                let part = |kind| attribute(element, kind).and_then(|data| attribute(data, 1)).map(<[u8]>::to_vec);
+                let part =
+                    |kind| attribute(element, kind).and_then(|data| attribute(data, 1)).map(<[u8]>::to_vec);
                 if let Some(key) = part(1) {
                     all.push((key, part(2).unwrap_or_default()));
                 }

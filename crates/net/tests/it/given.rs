@@ -23,6 +23,8 @@ pub(crate) struct Space {
 impl Space {
     pub(crate) fn new() -> Self {
         let name = format!("skiffnet-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // A run that was killed may have left one of the same number.
+        netns::remove(&name).expect("tests of the network need root");
         assert!(netns::create(&name).expect("tests of the network need root"));
         let space = Self { name };
         space.within(|| {
@@ -127,14 +129,19 @@ impl Node {
         }
     }
 
-    pub(crate) fn cni(&self, command: &str, container: &str, netns: PathBuf, ports: &Value) -> Result<Option<Value>, Fault> {
+    pub(crate) fn cni(
+        &self,
+        command: &str,
+        container: &str,
+        netns: PathBuf,
+        ports: &Value,
+    ) -> Result<Option<Value>, Fault> {
         let list: Value = serde_json::from_str(&cni::config(&self.config())).unwrap();
         let mut conf = list["plugins"][0].clone();
         conf["cniVersion"] = list["cniVersion"].clone();
         conf["name"] = list["name"].clone();
         conf["runtimeConfig"] = json!({ "portMappings": ports });
-        let call =
-            Call { command: command.into(), container: container.into(), netns, link: "eth0".into() };
+        let call = Call { command: command.into(), container: container.into(), netns, link: "eth0".into() };
         let text = conf.to_string();
         self.space.within(move || cni::run(&call, text.as_bytes()))
     }

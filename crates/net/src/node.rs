@@ -1,0 +1,145 @@
+//! A node's whole network: model, proxy, DNS and routes, wired together; and its removal.
+//!
+//! The one thing an agent has to start. It must run on threads that live in the node's network namespace.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+use skiff_base::{Latch, Tasks};
+use skiff_client::Link;
+
+use crate::dns::{Dns, DnsOptions};
+use crate::follow::Services;
+use crate::proxy::{Proxy, ProxyOptions};
+use crate::routes::{RouteOptions, Routes};
+use crate::{Error, cni, dns, proxy, routes};
+
+/// What a node's network needs to know.
+#[derive(Clone)]
+pub struct NetOptions {
+    /// The way to the API.
+    pub link: Link,
+    /// The node's name.
+    pub node_name: String,
+    /// All pods' range.
+    pub cluster_cidr: Ipv4Net,
+    /// The services' range.
+    pub service_cidr: Ipv4Net,
+    /// The proxy's nftables table.
+    pub table: String,
+    /// Where cluster DNS answers; None for no DNS.
+    pub dns_address: Option<Ipv4Addr>,
+    /// The cluster's domain.
+    pub domain: String,
+    /// Names the resolvers for other names.
+    pub resolv_conf: PathBuf,
+}
+
+impl NetOptions {
+    /// Upstream's usual ranges and names.
+    pub fn new(link: Link, node_name: impl Into<String>) -> Self {
+        Self {
+            link,
+            node_name: node_name.into(),
+            cluster_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
+            service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12),
+            table: "skiff".to_owned(),
+            dns_address: Some(Ipv4Addr::new(10, 96, 0, 10)),
+            domain: "cluster.local".to_owned(),
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+        }
+    }
+}
+
+/// A node's network, wired but not running.
+pub struct Net {
+    link: Link,
+    services: Services,
+    proxy: Proxy,
+    dns: Option<Dns>,
+    routes: Routes,
+}
+
+impl Net {
+    /// Wires the parts; nothing is touched yet.
+    pub fn build(options: NetOptions) -> Self {
+        let services = Services::new();
+        let proxy = Proxy::build(ProxyOptions {
+            services: services.clone(),
+            node_name: options.node_name.clone(),
+            cluster_cidr: Some(options.cluster_cidr),
+            table: options.table,
+            own_addresses: options.dns_address.into_iter().collect(),
+        });
+        let dns = options.dns_address.map(|address| {
+            Dns::build(DnsOptions {
+                address,
+                domain: options.domain,
+                resolv_conf: options.resolv_conf,
+                ..DnsOptions::new(services.clone())
+            })
+        });
+        let routes = Routes::build(RouteOptions {
+            link: options.link.clone(),
+            node_name: options.node_name,
+            service_cidr: Some(options.service_cidr),
+        });
+        Self { link: options.link, services, proxy, dns, routes }
+    }
+
+    /// Opens once service rules are in place.
+    pub fn ready(&self) -> Latch {
+        self.proxy.ready()
+    }
+
+    /// Runs until the group stops; rules stay, since pods do.
+    ///
+    /// # Errors
+    /// If DNS can't have its address or port.
+    pub async fn run(self, tasks: &Tasks) -> Result<(), Error> {
+        self.proxy.run(tasks);
+        self.routes.run(tasks);
+        if let Some(dns) = self.dns {
+            dns.run(tasks).await?;
+        }
+        self.services.follow(&self.link, tasks);
+        Ok(())
+    }
+}
+
+/// What to remove of a node.
+#[derive(Clone, Debug)]
+pub struct CleanupOptions {
+    /// The pods' network.
+    pub pods: cni::Config,
+    /// The proxy's table.
+    pub table: String,
+    /// Where cluster DNS answered.
+    pub dns_address: Option<Ipv4Addr>,
+}
+
+impl Default for CleanupOptions {
+    fn default() -> Self {
+        Self {
+            pods: cni::Config::default(),
+            table: "skiff".to_owned(),
+            dns_address: Some(Ipv4Addr::new(10, 96, 0, 10)),
+        }
+    }
+}
+
+/// Removes everything of a node in the calling thread's network namespace: bridge, the pods' links, rules, routes, the
+/// DNS address, remembered addresses. Goes on after a failure; the first one is returned.
+///
+/// # Errors
+/// The first thing that could not be removed.
+pub fn cleanup(options: &CleanupOptions) -> Result<(), Error> {
+    let steps = [
+        proxy::cleanup(&options.table),
+        cni::forget_all(&options.pods),
+        options.dns_address.map_or(Ok(()), dns::cleanup),
+        routes::cleanup(),
+    ];
+    steps.into_iter().collect()
+}

@@ -1,0 +1,219 @@
+//! The service proxy: keeps the node's nftables in step with the model.
+//!
+//! [`plan`] says what elements a service needs, [`ledger`] what differs from what is there, [`table`] how the kernel
+//! uses them, and this file waits, commits and repairs. On start the table is replaced in one transaction: packets see
+//! the old rules or the new, and flows go on because conntrack remembers them. On stop the rules stay, since the pods do.
+
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use skiff_base::task::{Policy, Tasks};
+use skiff_base::{Backoff, Latch};
+
+use crate::Error;
+use crate::follow::{Reader, Services};
+use crate::model::Key;
+use crate::netlink::conntrack;
+use crate::netlink::nft::{Batch, Tables};
+use crate::netlink::route::Routing;
+use crate::proxy::ledger::{Difference, Ledger};
+use crate::proxy::plan::{Place, Wanted};
+use crate::proxy::table::{Layout, SetId};
+
+mod ledger;
+mod plan;
+mod table;
+#[cfg(test)]
+mod tests;
+
+/// What the proxy needs to know of its node.
+#[derive(Clone, Debug)]
+pub struct ProxyOptions {
+    /// The model it reads.
+    pub services: Services,
+    /// The node's name: which endpoints are near.
+    pub node_name: String,
+    /// All pods' range: who is inside.
+    pub cluster_cidr: Option<Ipv4Net>,
+    /// The nftables table.
+    pub table: String,
+    /// Cluster addresses that a program of this node answers on; left alone. The cluster DNS address is one.
+    pub own_addresses: Vec<Ipv4Addr>,
+}
+
+/// The proxy, wired but not running.
+#[derive(Debug)]
+pub struct Proxy {
+    reader: Reader,
+    ready: Latch,
+    kernel: Kernel,
+}
+
+/// The part that talks to the kernel; blocking.
+#[derive(Debug)]
+struct Kernel {
+    place: Place,
+    layout: Layout,
+    ledger: Ledger,
+    broken: bool,
+}
+
+impl Proxy {
+    /// Wires the proxy; nothing is touched yet.
+    pub fn build(options: ProxyOptions) -> Self {
+        let layout = Layout::new(options.table, options.cluster_cidr);
+        let place = Place { node: options.node_name, own: options.own_addresses };
+        Self {
+            reader: options.services.reader(),
+            ready: Latch::new(),
+            kernel: Kernel { place, layout, ledger: Ledger::default(), broken: true },
+        }
+    }
+
+    /// Opens once the first rules are in place.
+    pub fn ready(&self) -> Latch {
+        self.ready.clone()
+    }
+
+    /// Runs until the group stops.
+    pub fn run(self, tasks: &Tasks) {
+        let token = tasks.token().clone();
+        tasks.spawn("proxy", Policy::Essential, async move {
+            tokio::select! {
+                () = token.cancelled() => Ok(()),
+                result = self.work() => result,
+            }
+        });
+    }
+
+    async fn work(mut self) -> Result<(), Error> {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10));
+        loop {
+            let changes = self.reader.next().await;
+            let start = Instant::now();
+            let wanted: Vec<_> = changes
+                .services
+                .into_iter()
+                .map(|(key, reach)| {
+                    let wanted = reach.map(|reach| plan::plan(&reach, &self.kernel.place));
+                    (key, wanted.unwrap_or_default())
+                })
+                .collect();
+            let services = wanted.len();
+            let mut pending = Some(wanted);
+            loop {
+                let mut kernel = self.kernel;
+                let work = pending.take().unwrap_or_default();
+                let (kernel, result) = tokio::task::spawn_blocking(move || {
+                    let result = kernel.apply(work);
+                    (kernel, result)
+                })
+                .await
+                .map_err(|error| Error::system("apply rules")(std::io::Error::other(error)))?;
+                self.kernel = kernel;
+                match result {
+                    Ok(()) => break,
+                    Err(error) => {
+                        let delay = backoff.next_delay();
+                        tracing::error!(%error, ?delay, "service rules could not be written, will write all anew");
+                        tokio::time::sleep(delay).await;
+                    }
+                }
+            }
+            backoff.reset();
+            self.ready.open();
+            tracing::debug!(services, took = ?start.elapsed(), "service rules written");
+        }
+    }
+}
+
+impl Kernel {
+    /// Makes the kernel's rules those wanted; after a failure the next call writes everything anew.
+    fn apply(&mut self, wanted: Vec<(Key, Wanted)>) -> Result<(), Error> {
+        let mut difference = Difference::default();
+        let mut udp = HashMap::new();
+        for (service, wanted) in wanted {
+            udp.extend(wanted.udp.iter().map(|(face, targets)| (*face, targets.clone())));
+            self.ledger.set(&service, wanted.elements, &mut difference);
+        }
+        let mut tables = Tables::open().inspect_err(|_| self.broken = true)?;
+        if !self.broken {
+            let mut batch = Batch::on(self.layout.table());
+            let touched = difference.sets();
+            let mut known = self.layout.clone();
+            known.ensure(&mut batch, touched);
+            difference.write(&mut batch);
+            let result = if batch.is_empty() { Ok(()) } else { tables.commit("write service rules", batch) };
+            match result {
+                Ok(()) => self.layout = known,
+                Err(error) => {
+                    tracing::warn!(%error, "service rules are not as we left them, writing all anew");
+                    self.broken = true;
+                }
+            }
+        }
+        if self.broken {
+            let mut batch = Batch::on(self.layout.table());
+            let mut fresh = self.layout.empty();
+            let all = self.ledger.all();
+            fresh.create(&mut batch);
+            fresh.ensure(&mut batch, all.keys().cloned());
+            for (set, elements) in &all {
+                batch.add(&set.name(), elements);
+            }
+            tables.commit("write all service rules", batch)?;
+            self.layout = fresh;
+            self.broken = false;
+        }
+        self.forget_flows(&difference, udp)
+    }
+
+    /// Drops UDP flows that lead to endpoints no longer there.
+    fn forget_flows(
+        &self,
+        difference: &Difference,
+        udp: HashMap<plan::Face, Vec<crate::model::Target>>,
+    ) -> Result<(), Error> {
+        let faces: HashMap<plan::Face, HashSet<crate::model::Target>> = difference
+            .udp_faces()
+            .into_iter()
+            .map(|face| {
+                let targets = udp.get(&face).map(|targets| targets.iter().copied().collect());
+                (face, targets.unwrap_or_default())
+            })
+            .collect();
+        if faces.is_empty() {
+            return Ok(());
+        }
+        let mut here = HashSet::new();
+        if faces.keys().any(|(address, _)| address.is_unspecified()) {
+            here.extend(Routing::open()?.addresses()?.into_iter().map(|address| address.net.addr()));
+        }
+        let dropped = conntrack::flush(|flow| {
+            let exact = faces.get(&flow.to);
+            let node =
+                || faces.get(&(Ipv4Addr::UNSPECIFIED, flow.to.1)).filter(|_| here.contains(&flow.to.0));
+            exact.or_else(node).is_some_and(|targets| !targets.contains(&flow.from))
+        });
+        match dropped {
+            Ok(count) if count > 0 => tracing::debug!(count, "dropped stale UDP flows"),
+            Ok(_) => {}
+            // The rules are right already; only clients that keep sending to the dead are worse off.
+            Err(error) => tracing::warn!(%error, "stale UDP flows could not be dropped"),
+        }
+        Ok(())
+    }
+}
+
+/// Removes the proxy's rules.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn cleanup(table: &str) -> Result<(), Error> {
+    Ok(Tables::open()?.remove(table)?)
+}
+
+// Keeps the set identifiers' type nameable for the ledger without a longer path.
+type Elements = std::collections::BTreeMap<SetId, Vec<crate::netlink::nft::Element>>;

@@ -1,0 +1,301 @@
+//! The table's shape: which sets there are and which rules look into them.
+//!
+//! All services with the same number of endpoints share one map, keyed by face and slot; one rule draws a slot and
+//! looks it up. A packet passes as many lookups as there are *different* numbers of endpoints, however many services.
+//! Registers: 0 client, 1 address, 2 protocol, 3 port, 4 slot (or the remembered endpoint in 4 and 5), 6 and 7 the
+//! endpoint; so that every key is a run of neighbours.
+//!
+//! Clients that stay with an endpoint: a map remembers client and face → endpoint and forgets by itself. What it
+//! remembers counts only while it is in the `live` set, so a dead endpoint needs no clearing up.
+
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+
+use crate::model::Protocol;
+use crate::netlink::expr::{Expr, Reg, Verdict, destination, range, source};
+use crate::netlink::nft::{Batch, Field, Hook, Set};
+
+const FACE: &[Field] = &[Field::Address, Field::Protocol, Field::Port];
+const SLOT: &[Field] = &[Field::Address, Field::Protocol, Field::Port, Field::Number];
+const LIVE: &[Field] = &[Field::Address, Field::Protocol, Field::Port, Field::Address, Field::Port];
+const CLIENT: &[Field] = &[Field::Address, Field::Address, Field::Protocol, Field::Port];
+const TARGET: &[Field] = &[Field::Address, Field::Port];
+const PAIR: &[Field] = &[Field::Address, Field::Address];
+
+const LOCAL: [u8; 4] = 2_u32.to_ne_bytes();
+const NEW: [u8; 4] = 8_u32.to_ne_bytes();
+const REWRITTEN: [u8; 4] = 0x20_u32.to_ne_bytes();
+/// The mark of packets to be masqueraded; upstream's, since other programs know it.
+const MARK: u32 = 0x4000;
+
+/// Whose endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Scope {
+    /// The whole cluster's.
+    All,
+    /// This node's, for strangers to a service with local policy.
+    Local,
+}
+
+/// The services that share a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Group {
+    /// Node ports, as opposed to addresses.
+    pub(super) node: bool,
+    /// Whose endpoints.
+    pub(super) scope: Scope,
+    /// How many endpoints each has.
+    pub(super) count: u32,
+    /// How long clients stay, in seconds.
+    pub(super) sticky: Option<u32>,
+}
+
+/// A set of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum SetId {
+    /// Cluster addresses: masqueraded for clients that are no pods.
+    Cluster,
+    /// Always masqueraded.
+    Masquerade,
+    /// Node-local policy: strangers get this node's endpoints or nothing.
+    Local,
+    /// Nobody answers: say so.
+    Reject,
+    /// Nobody near answers: say nothing.
+    Drop,
+    /// A node's pods, each with itself.
+    Hairpin,
+    /// Face and endpoint, for clients that stay.
+    Live(Scope),
+    /// Face and slot → endpoint.
+    Slots(Group),
+}
+
+impl SetId {
+    /// Its name in the kernel.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Cluster => "cluster".to_owned(),
+            Self::Masquerade => "masquerade".to_owned(),
+            Self::Local => "local".to_owned(),
+            Self::Reject => "reject".to_owned(),
+            Self::Drop => "drop".to_owned(),
+            Self::Hairpin => "hairpin".to_owned(),
+            Self::Live(Scope::All) => "live".to_owned(),
+            Self::Live(Scope::Local) => "live-local".to_owned(),
+            Self::Slots(group) => group.name(),
+        }
+    }
+}
+
+impl Group {
+    fn name(&self) -> String {
+        let face = if self.node { "np" } else { "ep" };
+        let scope = if self.scope == Scope::Local { "-local" } else { "" };
+        let sticky = self.sticky.map(|seconds| format!("-{seconds}s")).unwrap_or_default();
+        format!("{face}{}{scope}{sticky}", self.count)
+    }
+
+    fn chain(&self) -> &'static str {
+        match (self.scope, self.node) {
+            (Scope::All, false) => "address",
+            (Scope::All, true) => "node",
+            (Scope::Local, false) => "address-local",
+            (Scope::Local, true) => "node-local",
+        }
+    }
+}
+
+/// What there is of the table so far.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    table: String,
+    inside: Option<Ipv4Net>,
+    groups: BTreeSet<Group>,
+    /// Chain and seconds for which the remembering rules are there.
+    memories: BTreeSet<(bool, Scope, u32)>,
+}
+
+impl Layout {
+    pub(super) fn new(table: String, inside: Option<Ipv4Net>) -> Self {
+        Self { table, inside, groups: BTreeSet::new(), memories: BTreeSet::new() }
+    }
+
+    pub(super) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The same table before anything was made.
+    pub(super) fn empty(&self) -> Self {
+        Self::new(self.table.clone(), self.inside)
+    }
+
+    /// The table anew: fixed sets, chains, rules.
+    pub(super) fn create(&self, batch: &mut Batch<'_>) {
+        batch.replace_table();
+        let sets = [SetId::Cluster, SetId::Masquerade, SetId::Local, SetId::Reject, SetId::Drop];
+        for id in sets {
+            batch.set(&Set { name: id.name(), key: FACE, value: &[], timeout: None });
+        }
+        batch.set(&Set { name: SetId::Hairpin.name(), key: PAIR, value: &[], timeout: None });
+        for scope in [Scope::All, Scope::Local] {
+            batch.set(&Set { name: SetId::Live(scope).name(), key: LIVE, value: &[], timeout: None });
+        }
+        for chain in ["address", "node", "address-local", "node-local", "services", "node-ports"] {
+            batch.chain(chain);
+        }
+        self.ways_in(batch);
+        self.services(batch);
+        way_out(batch);
+        refusals(batch);
+    }
+
+    fn ways_in(&self, batch: &mut Batch<'_>) {
+        for (name, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
+            batch.base_chain(name, "nat", hook, -100);
+            batch.rule(name, &[Expr::Go(Verdict::Jump("services"))]);
+            batch.rule(name, &[&to_this_node()[..], &[Expr::Go(Verdict::Jump("node-ports"))]].concat());
+        }
+    }
+
+    /// The two ways through: by address and by node port; they differ in what stands for the address.
+    fn services(&self, batch: &mut Batch<'_>) {
+        for (chain, node) in [("services", false), ("node-ports", true)] {
+            let (near, far) = if node { ("node-local", "node") } else { ("address-local", "address") };
+            // Strangers to a service with local policy: this node's endpoints or nothing, source kept.
+            batch.rule(chain, &[&self.stranger()[..], &[Expr::Go(Verdict::Jump(near))]].concat());
+            let stray = [face(node), vec![Expr::In("local", Reg(1)), Expr::Go(Verdict::Drop)]].concat();
+            batch.rule(chain, &[self.stranger(), stray].concat());
+            // This machine itself uses all endpoints, but they must answer to an address they can reach.
+            let own = vec![Expr::SourceKind(Reg(0)), Expr::Equal(Reg(0), LOCAL.to_vec())];
+            batch.rule(chain, &[own, face(node), vec![Expr::In("local", Reg(1))], mark()].concat());
+            batch.rule(chain, &[face(node), vec![Expr::In("masquerade", Reg(1))], mark()].concat());
+            if let (Some(inside), false) = (self.inside, node) {
+                let mut steps = vec![source(Reg(0))];
+                steps.extend(range(Reg(0), inside, false));
+                steps.extend([face(node), vec![Expr::In("cluster", Reg(1))], mark()].concat());
+                batch.rule(chain, &steps);
+            }
+            batch.rule(chain, &[Expr::Go(Verdict::Jump(far))]);
+        }
+    }
+
+    /// Neither a pod nor this machine.
+    fn stranger(&self) -> Vec<Expr> {
+        let mut steps = vec![Expr::SourceKind(Reg(0)), Expr::Differ(Reg(0), LOCAL.to_vec())];
+        if let Some(inside) = self.inside {
+            steps.push(source(Reg(0)));
+            steps.extend(range(Reg(0), inside, false));
+        }
+        steps
+    }
+
+    /// Makes the maps and rules of groups not seen before.
+    pub(super) fn ensure(&mut self, batch: &mut Batch<'_>, sets: impl IntoIterator<Item = SetId>) {
+        for id in sets {
+            let SetId::Slots(group) = id else { continue };
+            if !self.groups.insert(group) {
+                continue;
+            }
+            batch.set(&Set { name: group.name(), key: SLOT, value: TARGET, timeout: None });
+            let mut draw = face(group.node);
+            draw.push(Expr::Random(Reg(4), group.count));
+            draw.push(Expr::Find(group.name(), Reg(1), Reg(6)));
+            if let Some(seconds) = group.sticky {
+                let memory = self.remember(batch, group, seconds);
+                draw.insert(0, source(Reg(0)));
+                draw.push(Expr::Remember(memory, Reg(0), Reg(6)));
+            }
+            draw.push(Expr::Dnat(Reg(6), Reg(7)));
+            batch.rule(group.chain(), &draw);
+        }
+    }
+
+    /// The rules for clients that were here before; the name of the map that remembers them.
+    fn remember(&mut self, batch: &mut Batch<'_>, group: Group, seconds: u32) -> String {
+        let suffix = if group.scope == Scope::Local { "-local" } else { "" };
+        let name = format!("clients-{seconds}s{suffix}");
+        let made_for = |node| self.memories.contains(&(node, group.scope, seconds));
+        if !made_for(false) && !made_for(true) {
+            batch.set(&Set { name: name.clone(), key: CLIENT, value: TARGET, timeout: Some(seconds.max(1)) });
+        }
+        if self.memories.insert((group.node, group.scope, seconds)) {
+            let known = [vec![source(Reg(0))], face(group.node)].concat();
+            let live = if group.scope == Scope::Local { "live-local" } else { "live" };
+            let again = [
+                Expr::Find(name.clone(), Reg(0), Reg(4)),
+                Expr::In(live, Reg(1)),
+                Expr::Remember(name.clone(), Reg(0), Reg(4)),
+                Expr::Dnat(Reg(4), Reg(5)),
+            ];
+            batch.rule(group.chain(), &[&known[..], &again].concat());
+            // Adding does not change what is remembered, so what is no longer true has to go first.
+            batch.rule(group.chain(), &[&known[..], &[Expr::Forget(name.clone(), Reg(0))]].concat());
+        }
+        name
+    }
+}
+
+fn way_out(batch: &mut Batch<'_>) {
+    batch.base_chain("postrouting", "nat", Hook::Postrouting, 100);
+    let bit = MARK.to_ne_bytes();
+    let marked = [Expr::Mark(Reg(0)), Expr::Bits(Reg(0), bit, [0; 4]), Expr::Differ(Reg(0), vec![0; 4])];
+    // The mark has done its work; a tunnel must not see it again.
+    let clean =
+        [Expr::Mark(Reg(0)), Expr::Bits(Reg(0), [0xff; 4], bit), Expr::SetMark(Reg(0)), Expr::Masquerade];
+    batch.rule("postrouting", &[&marked[..], &clean].concat());
+    let itself = [
+        Expr::FlowStatus(Reg(0)),
+        Expr::Bits(Reg(0), REWRITTEN, [0; 4]),
+        Expr::Differ(Reg(0), vec![0; 4]),
+        source(Reg(0)),
+        destination(Reg(1)),
+        Expr::In("hairpin", Reg(0)),
+        Expr::Masquerade,
+    ];
+    batch.rule("postrouting", &itself);
+}
+
+fn refusals(batch: &mut Batch<'_>) {
+    let fresh = [Expr::FlowState(Reg(0)), Expr::Bits(Reg(0), NEW, [0; 4]), Expr::Differ(Reg(0), vec![0; 4])];
+    let hooks = [("input", Hook::Input), ("forward", Hook::Forward), ("from-here", Hook::Output)];
+    // TCP is refused in its own words: the kernel sends a client only one ICMP message a second.
+    let tcp = vec![Expr::Protocol(Reg(0)), Expr::Equal(Reg(0), vec![Protocol::Tcp.number()]), Expr::Reset];
+    for (name, hook) in hooks {
+        batch.base_chain(name, "filter", hook, 0);
+        for end in [tcp.clone(), vec![Expr::Reject]] {
+            if hook != Hook::Forward {
+                let refused =
+                    [to_this_node(), face(true), vec![Expr::In("reject", Reg(1))], end.clone()].concat();
+                batch.rule(name, &[&fresh[..], &refused].concat());
+            }
+            let refused = [face(false), vec![Expr::In("reject", Reg(1))], end].concat();
+            batch.rule(name, &[&fresh[..], &refused].concat());
+        }
+        let dropped = [face(false), vec![Expr::In("drop", Reg(1)), Expr::Go(Verdict::Drop)]].concat();
+        batch.rule(name, &[&fresh[..], &dropped].concat());
+    }
+}
+
+/// Loads what the client used: address (or 0.0.0.0 for a node port), protocol, port.
+fn face(node: bool) -> Vec<Expr> {
+    let address = if node { Expr::Constant(Reg(1), vec![0; 4]) } else { destination(Reg(1)) };
+    vec![address, Expr::Protocol(Reg(2)), Expr::DestinationPort(Reg(3))]
+}
+
+/// Only what is sent to an address of this machine other than loopback.
+fn to_this_node() -> Vec<Expr> {
+    let loopback = Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8);
+    let mut steps =
+        vec![Expr::DestinationKind(Reg(0)), Expr::Equal(Reg(0), LOCAL.to_vec()), destination(Reg(0))];
+    steps.extend(range(Reg(0), loopback, false));
+    steps
+}
+
+/// Marks the packet for masquerade, leaving other bits as they are.
+fn mark() -> Vec<Expr> {
+    let bit = MARK.to_ne_bytes();
+    let others = (!MARK).to_ne_bytes();
+    vec![Expr::Mark(Reg(8)), Expr::Bits(Reg(8), others, bit), Expr::SetMark(Reg(8))]
+}

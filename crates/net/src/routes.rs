@@ -1,0 +1,250 @@
+//! Ways to the other nodes' pods.
+//!
+//! Nodes share a link, so a pod range is reached through its node's address: one route each, kept in step with the Node
+//! objects. Only routes that carry our mark are ever changed or removed. (Nodes on different links need a tunnel, which
+//! is not built yet.)
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Node;
+use skiff_api::Object;
+use skiff_base::task::{Policy, Tasks};
+use skiff_base::{Backoff, Latch};
+use skiff_client::{Delta, Feed, Link, Topic};
+use std::time::Duration;
+
+use crate::netlink::route::{OUR_PROTOCOL, Route, Routing};
+use crate::{Error, sysctl};
+
+/// What the routes need to know.
+#[derive(Clone)]
+pub struct RouteOptions {
+    /// How to hear of nodes.
+    pub link: Link,
+    /// The node we are; no route is made to its own pods. Empty where no node is, such as the machine that holds minions.
+    pub node_name: String,
+    /// The services' range, if this namespace has no default route: the kernel must believe there is a way to a service
+    /// before any rule is asked, and it is this link's.
+    pub service_cidr: Option<Ipv4Net>,
+}
+
+/// Keeps routes in step with nodes.
+pub struct Routes {
+    feed: Feed,
+    options: RouteOptions,
+    ready: Latch,
+}
+
+/// Where a node and its pods are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its pods' ranges.
+    pub pods: Vec<Ipv4Net>,
+}
+
+impl Routes {
+    /// Wires it.
+    pub fn build(options: RouteOptions) -> Self {
+        Self { feed: options.link.feed(&Topic::of::<Node>()), options, ready: Latch::new() }
+    }
+
+    /// Opens once the first routes are set.
+    pub fn ready(&self) -> Latch {
+        self.ready.clone()
+    }
+
+    /// Runs until the group stops.
+    pub fn run(self, tasks: &Tasks) {
+        let token = tasks.token().clone();
+        tasks.spawn("routes", Policy::Essential, async move {
+            tokio::select! {
+                () = token.cancelled() => Ok(()),
+                result = self.work() => result,
+            }
+        });
+    }
+
+    async fn work(mut self) -> Result<(), Error> {
+        sysctl::forward().map_err(Error::system("let packets pass"))?;
+        let mut known = Known::default();
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        let mut behind = false;
+        loop {
+            // After a failure we try again by ourselves: a gateway may only be reachable once a link is up.
+            let delta = if behind {
+                match tokio::time::timeout(backoff.next_delay(), self.feed.next()).await {
+                    Ok(delta) => Some(delta),
+                    Err(_) => None,
+                }
+            } else {
+                Some(self.feed.next().await)
+            };
+            let changed = match delta {
+                Some(Some(delta)) => known.take(&self.options.node_name, delta),
+                Some(None) => {
+                    return Err(Error::system("follow nodes")(std::io::Error::other("the feed ended")));
+                }
+                None => true,
+            };
+            if !changed && !behind {
+                continue;
+            }
+            match apply(&known.wanted(), self.options.service_cidr) {
+                Ok(()) => {
+                    behind = false;
+                    backoff.reset();
+                    self.ready.open();
+                }
+                Err(error) => {
+                    behind = true;
+                    tracing::warn!(%error, "routes to other nodes are not all set, will try again");
+                }
+            }
+        }
+    }
+}
+
+/// The other nodes.
+#[derive(Debug, Default)]
+struct Known(BTreeMap<Arc<str>, Whereabouts>);
+
+impl Known {
+    fn take(&mut self, ourselves: &str, delta: Delta<Arc<Object>>) -> bool {
+        let before = self.0.clone();
+        match delta {
+            Delta::Reset(all) => {
+                self.0.clear();
+                all.iter().for_each(|object| self.put(ourselves, object));
+            }
+            Delta::Put(object) => self.put(ourselves, &object),
+            Delta::Gone(object) => {
+                self.0.remove(&*object.meta().key());
+            }
+        }
+        // The first answer counts even if it is empty: leftovers of an earlier run have to go.
+        before != self.0 || before.is_empty()
+    }
+
+    fn put(&mut self, ourselves: &str, object: &Object) {
+        let key = object.meta().key();
+        let place = object.decode::<Node>().ok().and_then(|node| whereabouts(&node));
+        match place {
+            Some(place) if &*key != ourselves => self.0.insert(key, place),
+            _ => self.0.remove(&key),
+        };
+    }
+
+    fn wanted(&self) -> BTreeMap<Ipv4Net, Ipv4Addr> {
+        self.0.values().flat_map(|place| place.pods.iter().map(|net| (net.trunc(), place.address))).collect()
+    }
+}
+
+/// Where a node and its pods are, if it says so.
+pub fn whereabouts(node: &Node) -> Option<Whereabouts> {
+    let addresses = node.status.as_ref()?.addresses.as_ref()?;
+    let address =
+        addresses.iter().filter(|a| a.type_ == "InternalIP").find_map(|a| a.address.parse().ok())?;
+    let spec = node.spec.as_ref()?;
+    let several = spec.pod_cidrs.iter().flatten();
+    let ranges: BTreeSet<Ipv4Net> =
+        several.chain(spec.pod_cidr.as_ref()).filter_map(|text| text.parse().ok()).collect();
+    (!ranges.is_empty()).then(|| Whereabouts { address, pods: ranges.into_iter().collect() })
+}
+
+/// The differences: what to remove, what to set; pure.
+fn plan(have: &[Route], wanted: &BTreeMap<Ipv4Net, Ipv4Addr>) -> (Vec<Route>, Vec<Route>) {
+    let ours = || have.iter().filter(|route| route.protocol == OUR_PROTOCOL && route.gateway.is_some());
+    let gone = ours().filter(|route| !wanted.contains_key(&route.to)).copied().collect();
+    let set = wanted
+        .iter()
+        .filter(|(to, gateway)| !ours().any(|route| route.to == **to && route.gateway == Some(**gateway)))
+        .map(|(to, gateway)| Route { to: *to, gateway: Some(*gateway), link: 0, protocol: OUR_PROTOCOL })
+        .collect();
+    (gone, set)
+}
+
+fn apply(wanted: &BTreeMap<Ipv4Net, Ipv4Addr>, services: Option<Ipv4Net>) -> Result<(), Error> {
+    let mut routing = Routing::open()?;
+    let have = routing.routes()?;
+    let (gone, set) = plan(&have, wanted);
+    for route in gone {
+        routing.delete_route(&route)?;
+    }
+    // One that can't be set must not keep the others from being set.
+    let mut failed = None;
+    for route in set {
+        if let Err(error) = routing.set_route(&route) {
+            tracing::debug!(to = %route.to, gateway = ?route.gateway, %error, "route refused");
+            failed = Some(error);
+        }
+    }
+    if let (Some(services), false) = (services, have.iter().any(|route| route.to.prefix_len() == 0))
+        && let Some(lo) = routing.link("lo")?
+    {
+        routing.set_route(&Route {
+            to: services.trunc(),
+            gateway: None,
+            link: lo.index,
+            protocol: OUR_PROTOCOL,
+        })?;
+    }
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Removes every route we made in this namespace.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn cleanup() -> Result<(), Error> {
+    let mut routing = Routing::open()?;
+    for route in routing.routes()?.into_iter().filter(|route| route.protocol == OUR_PROTOCOL) {
+        routing.delete_route(&route)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(to: &str, gateway: &str, protocol: u8) -> Route {
+        Route { to: to.parse().unwrap(), gateway: gateway.parse().ok(), link: 2, protocol }
+    }
+
+    #[test]
+    fn only_our_own_differences_are_touched() {
+        let have = [
+            route("10.244.1.0/24", "10.89.0.11", OUR_PROTOCOL),
+            route("10.244.2.0/24", "10.89.0.12", OUR_PROTOCOL),
+            route("10.244.3.0/24", "10.89.0.13", OUR_PROTOCOL),
+            route("10.50.0.0/16", "10.89.0.99", 4),
+        ];
+        let wanted = BTreeMap::from([
+            ("10.244.1.0/24".parse().unwrap(), "10.89.0.11".parse().unwrap()),
+            ("10.244.2.0/24".parse().unwrap(), "10.89.0.22".parse().unwrap()),
+        ]);
+        let (gone, set) = plan(&have, &wanted);
+        assert_eq!(gone, [have[2]]);
+        assert_eq!(
+            set.iter().map(|r| (r.to.to_string(), r.gateway.unwrap().to_string())).collect::<Vec<_>>(),
+            [("10.244.2.0/24".to_owned(), "10.89.0.22".to_owned())]
+        );
+    }
+
+    #[test]
+    fn a_node_without_range_or_address_has_no_whereabouts() {
+        let of = |yaml: &str| whereabouts(&serde_saphyr::from_str(yaml).unwrap());
+        assert_eq!(
+            of("{kind: Node, apiVersion: v1, metadata: {name: a}, spec: {podCIDR: 10.244.1.0/24}}"),
+            None
+        );
+        let place = of("{kind: Node, apiVersion: v1, metadata: {name: a}, spec: {podCIDR: 10.244.1.0/24, podCIDRs: [10.244.1.0/24]}, status: {addresses: [{type: Hostname, address: a}, {type: InternalIP, address: 10.89.0.11}]}}").unwrap();
+        assert_eq!((place.address.to_string(), place.pods.len()), ("10.89.0.11".to_owned(), 1));
+    }
+}
