@@ -1,0 +1,69 @@
+//! Chooses a node for a pod.
+//!
+//! The cluster as the scheduler sees it (`snapshot.rs`) is kept current by what changed, never rebuilt. A cycle takes
+//! the most urgent pod from the queue, asks every plugin which nodes can hold it and which suit it best, marks the pod
+//! as assumed there, and leaves the binding to a task of its own, so that the next pod need not wait for the server.
+//!
+//! Invariant: the scheduler's only acts are bindings, the `PodScheduled` condition and events.
+
+use std::sync::Arc;
+
+use skiff_base::metrics::Metrics;
+use skiff_base::{Clock, Tasks};
+use skiff_client::Link;
+
+mod bind;
+mod cycle;
+mod feeds;
+mod figures;
+mod fit;
+mod plugin;
+mod plugins;
+mod pod;
+mod queue;
+mod run;
+mod snapshot;
+
+#[doc(hidden)]
+pub mod bench;
+
+/// The name pods ask for in `spec.schedulerName`, unless they ask for another scheduler.
+pub const NAME: &str = "default-scheduler";
+
+/// What the scheduler needs.
+pub struct Options {
+    /// Its way to the API.
+    pub link: Link,
+    /// The time of day.
+    pub clock: Clock,
+    /// Where to count.
+    pub metrics: Metrics,
+}
+
+/// The scheduler, ready to run.
+pub struct Scheduler {
+    options: Options,
+    figures: figures::Figures,
+}
+
+impl Scheduler {
+    /// Wires the scheduler; nothing runs yet.
+    pub fn build(options: Options) -> Self {
+        let figures = figures::Figures::new(&options.metrics);
+        Self { options, figures }
+    }
+
+    /// Starts it; it runs until `tasks` stop.
+    pub fn run(self, tasks: &Tasks) {
+        let loop_ = run::Loop::new(self.options.link, self.options.clock, self.figures, tasks);
+        tasks.spawn_until_stop(Arc::new(loop_).run());
+    }
+}
+
+/// What the scheduler may do: verbs and resources.
+pub const MAY: &[(&str, &str)] = &[
+    ("get list watch", "pods nodes services replicationcontrollers namespaces"),
+    ("create", "pods/binding"),
+    ("patch", "pods/status"),
+    ("create patch", "events"),
+];

@@ -1,0 +1,108 @@
+//! What a plugin is: it says which nodes can hold a pod, and how well each would suit it.
+//!
+//! A plugin begins a [`Judge`] for each pod: there it computes once what it needs of the whole cluster. A plugin that
+//! has nothing to say about a pod begins none and costs nothing.
+
+use crate::pod::Pending;
+use crate::snapshot::{Node, Snapshot};
+
+/// The best score of a node, after normalisation.
+pub(crate) const BEST: i64 = 100;
+
+/// Why a node cannot hold a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// In upstream's words; equal reasons are counted together.
+    pub(crate) reasons: Vec<String>,
+    /// Whether fewer pods on the node would help.
+    pub(crate) resolvable: bool,
+}
+
+impl Refusal {
+    /// Other pods are in the way.
+    pub(crate) fn crowded(reason: impl Into<String>) -> Self {
+        Self { reasons: vec![reason.into()], resolvable: true }
+    }
+
+    /// The node itself does not suit.
+    pub(crate) fn unsuitable(reason: impl Into<String>) -> Self {
+        Self { reasons: vec![reason.into()], resolvable: false }
+    }
+}
+
+/// One plugin's view of one pod.
+pub(crate) trait Judge {
+    /// Whether the node can hold the pod.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn filter(&self, _node: &Node) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Looks at the nodes that can hold the pod before they are scored; false if there is nothing to score.
+    fn prepare(&mut self, _feasible: &[&Node]) -> bool {
+        false
+    }
+
+    /// How well the node would suit, in the plugin's own measure.
+    fn score(&self, _node: &Node) -> i64 {
+        0
+    }
+
+    /// Turns its measures into 0 (worst) to [`BEST`].
+    fn normalise(&self, _feasible: &[&Node], _scores: &mut [i64]) {}
+}
+
+/// Something that happened in the cluster and may give waiting pods a chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    /// A node came.
+    NodeAdded,
+    /// What a node can hold changed.
+    NodeCapacity,
+    /// Labels of a node changed.
+    NodeLabels,
+    /// Taints of a node changed, or it was (un)cordoned.
+    NodeTaints,
+    /// A pod on a node came or changed its labels.
+    PodPlaced,
+    /// A pod left its node.
+    PodGone,
+    /// A service or controller changed.
+    SpreadSelector,
+}
+
+/// One plugin.
+pub(crate) trait Plugin: Send + Sync {
+    /// Its name, as upstream calls it.
+    fn name(&self) -> &'static str;
+
+    /// Begins to judge nodes for a pod; nothing if it has nothing to say.
+    fn begin<'a>(&self, pod: &'a Pending, cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>>;
+
+    /// Whether an event may give a pod a chance that this plugin refused.
+    fn helps(&self, event: Event) -> bool;
+
+    /// A node was chosen.
+    fn reserve(&self, _pod: &Pending, _node: &str) {}
+
+    /// The choice came to nothing.
+    fn unreserve(&self, _pod: &Pending, _node: &str) {}
+}
+
+/// Scales scores so that the greatest becomes [`BEST`].
+pub(crate) fn scale(scores: &mut [i64]) {
+    let most = scores.iter().copied().max().unwrap_or(0);
+    if most > 0 {
+        scores.iter_mut().for_each(|score| *score = BEST * *score / most);
+    }
+}
+
+/// As [`scale`], the least becoming the best.
+pub(crate) fn scale_reversed(scores: &mut [i64]) {
+    let most = scores.iter().copied().max().unwrap_or(0);
+    for score in scores.iter_mut() {
+        *score = if most == 0 { BEST } else { BEST - BEST * *score / most };
+    }
+}

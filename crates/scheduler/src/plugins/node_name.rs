@@ -1,0 +1,35 @@
+//! A pod that names its node runs there or nowhere.
+
+use crate::plugin::{Event, Judge, Plugin, Refusal};
+use crate::pod::Pending;
+use crate::snapshot::{Node, Snapshot};
+
+pub(crate) const PLUGIN: NodeName = NodeName;
+
+pub(crate) struct NodeName;
+
+struct Named<'a>(&'a str);
+
+impl Plugin for NodeName {
+    fn name(&self) -> &'static str {
+        "NodeName"
+    }
+
+    fn begin<'a>(&self, pod: &'a Pending, _: &'a Snapshot) -> Option<Box<dyn Judge + 'a>> {
+        let name = skiff_api::pod::node_name(&pod.pod)?;
+        Some(Box::new(Named(name)))
+    }
+
+    fn helps(&self, event: Event) -> bool {
+        event == Event::NodeAdded
+    }
+}
+
+impl Judge for Named<'_> {
+    fn filter(&self, node: &Node) -> Result<(), Refusal> {
+        if &*node.name == self.0 {
+            return Ok(());
+        }
+        Err(Refusal::unsuitable("node(s) didn't match the requested node name"))
+    }
+}

@@ -1,0 +1,278 @@
+//! Who is next.
+//!
+//! A pod is *active* (to be tried as soon as its turn comes; the higher the priority and the longer it waits, the
+//! sooner), *backing off* (tried lately; to be tried at a set time), or *waiting* (fits nowhere; to be tried when
+//! something happens that may help, or after five minutes in any case). Events that come while a pod is being tried are
+//! remembered: it may have been refused on what is no longer so.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::plugin::Event;
+use crate::plugins;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A waiting pod is tried again after so long even if nothing seems to help.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How many events are remembered for pods in hand.
+const MEMORY: usize = 256;
+
+type Uid = Arc<str>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Active(u64),
+    /// Until then, whatever happens.
+    Backing(Instant),
+    /// At the latest until then.
+    Waiting(Instant),
+    /// Being tried; the number of the last event before.
+    InHand(u64),
+}
+
+struct Entry {
+    key: Arc<str>,
+    priority: i32,
+    likeness: u64,
+    attempts: u32,
+    tried: Instant,
+    refused_by: BTreeSet<&'static str>,
+    state: State,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: HashMap<Uid, Entry>,
+    active: BTreeSet<(Reverse<i32>, u64, Uid)>,
+    timers: BTreeSet<(Instant, Uid)>,
+    /// Gives active pods their order and events their number.
+    counter: u64,
+    events: VecDeque<(u64, Event)>,
+}
+
+/// The pods that want a node; clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Queue {
+    inner: Arc<Mutex<Inner>>,
+    wake: Arc<Notify>,
+}
+
+/// A pod whose turn it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) uid: Uid,
+    pub(crate) key: Arc<str>,
+}
+
+/// How a try ended.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// These plugins refused.
+    Unfit(BTreeSet<&'static str>),
+    /// Something else went wrong.
+    Error,
+}
+
+impl Queue {
+    /// A pod that wants a node came or changed; `likeness` tells whether it changed in what matters.
+    pub(crate) fn put(&self, uid: &Uid, key: &Arc<str>, priority: i32, likeness: u64) {
+        let mut inner = self.inner.lock();
+        match inner.entries.get_mut(uid) {
+            None => {
+                let entry = Entry {
+                    key: Arc::clone(key),
+                    priority,
+                    likeness,
+                    attempts: 0,
+                    tried: Instant::now(),
+                    refused_by: BTreeSet::new(),
+                    state: State::Active(0),
+                };
+                inner.entries.insert(Arc::clone(uid), entry);
+                inner.activate(uid);
+            }
+            Some(entry) if entry.likeness != likeness => {
+                let state = entry.state;
+                // Its place among the active ones goes by its priority.
+                inner.leave(uid);
+                if let Some(entry) = inner.entries.get_mut(uid) {
+                    (entry.likeness, entry.priority) = (likeness, priority);
+                }
+                match state {
+                    State::Active(_) => inner.activate(uid),
+                    State::Waiting(_) => inner.give_a_chance(uid),
+                    State::Backing(_) => inner.wait(uid, State::Backing),
+                    State::InHand(_) => {}
+                }
+            }
+            Some(_) => return,
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// The pod is gone, placed, or no longer ours.
+    pub(crate) fn remove(&self, uid: &str) {
+        let mut inner = self.inner.lock();
+        inner.leave(uid);
+        inner.entries.remove(uid);
+    }
+
+    /// The next pod; the caller ends its turn with [`Queue::give_back`] or [`Queue::remove`].
+    pub(crate) async fn next(&self) -> Turn {
+        loop {
+            let woken = self.wake.notified();
+            let due = {
+                let mut inner = self.inner.lock();
+                inner.fire(Instant::now());
+                if let Some(turn) = inner.pop() {
+                    return turn;
+                }
+                inner.timers.first().map(|(at, _)| *at)
+            };
+            match due {
+                Some(at) => tokio::select! { () = woken => {} () = tokio::time::sleep_until(at) => {} },
+                None => woken.await,
+            }
+        }
+    }
+
+    /// A try came to nothing.
+    pub(crate) fn give_back(&self, uid: &Uid, failure: Failure) {
+        let mut inner = self.inner.lock();
+        let Some(entry) = inner.entries.get_mut(uid) else { return };
+        let State::InHand(since) = entry.state else { return };
+        entry.attempts += 1;
+        entry.tried = Instant::now();
+        match failure {
+            Failure::Error => inner.wait(uid, State::Backing),
+            Failure::Unfit(plugins) => {
+                entry.refused_by = plugins;
+                let refused_by = entry.refused_by.clone();
+                let helped = inner.events.iter().any(|(n, event)| *n > since && helps(&refused_by, *event));
+                inner.wait(uid, if helped { State::Backing } else { State::Waiting });
+            }
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Something happened: whoever it may help gets another chance.
+    pub(crate) fn happened(&self, event: Event) {
+        let mut inner = self.inner.lock();
+        inner.counter += 1;
+        let number = inner.counter;
+        inner.events.push_back((number, event));
+        if inner.events.len() > MEMORY {
+            inner.events.pop_front();
+        }
+        let hopeful =
+            |entry: &Entry| matches!(entry.state, State::Waiting(_)) && helps(&entry.refused_by, event);
+        let helped: Vec<Uid> = inner
+            .entries
+            .iter()
+            .filter(|(_, entry)| hopeful(entry))
+            .map(|(uid, _)| Arc::clone(uid))
+            .collect();
+        for uid in &helped {
+            inner.give_a_chance(uid);
+        }
+        drop(inner);
+        if !helped.is_empty() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// How many pods are active, backing off, waiting.
+    #[cfg(test)]
+    pub(crate) fn lengths(&self) -> (usize, usize, usize) {
+        let inner = self.inner.lock();
+        let of = |holds: fn(State) -> bool| inner.entries.values().filter(|entry| holds(entry.state)).count();
+        (inner.active.len(), of(|s| matches!(s, State::Backing(_))), of(|s| matches!(s, State::Waiting(_))))
+    }
+}
+
+/// A pod that nobody in particular refused (there was no node) is helped by any event.
+fn helps(refused_by: &BTreeSet<&'static str>, event: Event) -> bool {
+    refused_by.is_empty()
+        || refused_by.iter().filter_map(|name| plugins::named(name)).any(|plugin| plugin.helps(event))
+}
+
+/// The pause after so many tries.
+fn pause(attempts: u32) -> Duration {
+    (FIRST_PAUSE * 2_u32.saturating_pow(attempts.saturating_sub(1).min(10))).min(LONGEST_PAUSE)
+}
+
+impl Inner {
+    fn activate(&mut self, uid: &Uid) {
+        self.leave(uid);
+        self.counter += 1;
+        let number = self.counter;
+        if let Some(entry) = self.entries.get_mut(uid) {
+            entry.state = State::Active(number);
+            self.active.insert((Reverse(entry.priority), number, Arc::clone(uid)));
+        }
+    }
+
+    /// Makes a waiting pod active, or lets it back off first if it was tried a moment ago.
+    fn give_a_chance(&mut self, uid: &Uid) {
+        let Some(entry) = self.entries.get(uid) else { return };
+        if entry.tried + pause(entry.attempts) > Instant::now() && entry.attempts > 0 {
+            self.wait(uid, State::Backing);
+        } else {
+            self.activate(uid);
+        }
+    }
+
+    fn wait(&mut self, uid: &Uid, state: fn(Instant) -> State) {
+        self.leave(uid);
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let at = match state(Instant::now()) {
+            State::Backing(_) => entry.tried + pause(entry.attempts),
+            _ => Instant::now() + PATIENCE,
+        };
+        entry.state = state(at);
+        self.timers.insert((at, Arc::clone(uid)));
+    }
+
+    /// Takes the pod out of whatever it is in.
+    fn leave(&mut self, uid: &str) {
+        let Some((uid, entry)) = self.entries.get_key_value(uid) else { return };
+        match entry.state {
+            State::Active(number) => {
+                self.active.remove(&(Reverse(entry.priority), number, Arc::clone(uid)));
+            }
+            State::Backing(at) | State::Waiting(at) => {
+                self.timers.remove(&(at, Arc::clone(uid)));
+            }
+            State::InHand(_) => {}
+        }
+    }
+
+    fn fire(&mut self, now: Instant) {
+        while let Some((at, uid)) = self.timers.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.activate(&uid);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Turn> {
+        let (_, _, uid) = self.active.pop_first()?;
+        let counter = self.counter;
+        let entry = self.entries.get_mut(&uid)?;
+        entry.state = State::InHand(counter);
+        Some(Turn { key: Arc::clone(&entry.key), uid })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Turns, pauses and chances; the clock is paused.
+
+use super::*;
+
+fn uid(name: &str) -> Uid {
+    name.into()
+}
+
+fn put(queue: &Queue, name: &str, priority: i32) {
+    queue.put(&uid(name), &uid(name), priority, 1);
+}
+
+fn unfit(plugin: &'static str) -> Failure {
+    Failure::Unfit(BTreeSet::from([plugin]))
+}
+
+/// Who has a turn within `seconds`, and after how many seconds.
+async fn turn(queue: &Queue, seconds: u64) -> Option<(String, u64)> {
+    let begun = Instant::now();
+    let turn = tokio::time::timeout(Duration::from_secs(seconds), queue.next()).await.ok()?;
+    Some((turn.key.to_string(), begun.elapsed().as_secs()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_urgent_go_first_and_then_those_who_waited_longest() {
+    let queue = Queue::default();
+    put(&queue, "first", 0);
+    put(&queue, "second", 0);
+    put(&queue, "urgent", 10);
+    for expected in ["urgent", "first", "second"] {
+        assert_eq!(turn(&queue, 1).await.unwrap().0, expected);
+    }
+    assert_eq!(turn(&queue, 1).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_pod_waits_for_an_event_that_helps() {
+    let queue = Queue::default();
+    put(&queue, "a", 0);
+    turn(&queue, 1).await.unwrap();
+    queue.give_back(&uid("a"), unfit("NodePorts"));
+    assert_eq!(queue.lengths(), (0, 0, 1));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    queue.happened(Event::NodeLabels);
+    assert_eq!(turn(&queue, 1).await, None);
+    queue.happened(Event::PodGone);
+    assert_eq!(turn(&queue, 1).await, Some(("a".into(), 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chance_soon_after_a_try_waits_for_the_pause_to_end() {
+    let queue = Queue::default();
+    put(&queue, "a", 0);
+    for expected in [1, 2, 4, 8, 10, 10] {
+        turn(&queue, 60).await.unwrap();
+        queue.give_back(&uid("a"), unfit("NodePorts"));
+        queue.happened(Event::PodGone);
+        let begun = Instant::now();
+        put(&queue, "a", 0);
+        let next = turn(&queue, 60).await.unwrap();
+        assert_eq!((next.0.as_str(), begun.elapsed().as_secs()), ("a", expected));
+        let mut inner = queue.inner.lock();
+        inner.activate(&uid("a"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_during_the_try_is_not_lost() {
+    let queue = Queue::default();
+    put(&queue, "a", 0);
+    turn(&queue, 1).await.unwrap();
+    queue.happened(Event::PodGone);
+    queue.give_back(&uid("a"), unfit("NodePorts"));
+    assert_eq!(turn(&queue, 5).await, Some(("a".into(), 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_five_minutes_a_pod_is_tried_in_any_case() {
+    let queue = Queue::default();
+    put(&queue, "a", 0);
+    turn(&queue, 1).await.unwrap();
+    queue.give_back(&uid("a"), unfit("NodeName"));
+    assert_eq!(turn(&queue, 301).await, Some(("a".into(), 300)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_pod_gets_a_chance_and_a_removed_one_none() {
+    let queue = Queue::default();
+    put(&queue, "a", 0);
+    put(&queue, "b", 0);
+    for name in ["a", "b"] {
+        turn(&queue, 1).await.unwrap();
+        queue.give_back(&uid(name), unfit("NodeAffinity"));
+    }
+    tokio::time::advance(Duration::from_secs(20)).await;
+    put(&queue, "a", 0);
+    assert_eq!(turn(&queue, 1).await, None);
+    queue.put(&uid("a"), &uid("a"), 0, 2);
+    queue.remove("b");
+    assert_eq!(turn(&queue, 1).await, Some(("a".into(), 0)));
+    assert_eq!(turn(&queue, 400).await, None);
+}
