@@ -4,6 +4,8 @@
 //! by a CNI plugin that is this same code under another name. All talk to the kernel goes through [`netlink`].
 //! Invariant: everything here belongs to one network namespace, the one the node lives in, and can be removed again.
 
+#![deny(unsafe_code)]
+
 pub mod cni;
 pub mod dns;
 pub mod follow;

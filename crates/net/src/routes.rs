@@ -78,10 +78,7 @@ impl Routes {
         loop {
             // After a failure we try again by ourselves: a gateway may only be reachable once a link is up.
             let delta = if behind {
-                match tokio::time::timeout(backoff.next_delay(), self.feed.next()).await {
-                    Ok(delta) => Some(delta),
-                    Err(_) => None,
-                }
+                tokio::time::timeout(backoff.next_delay(), self.feed.next()).await.ok()
             } else {
                 Some(self.feed.next().await)
             };

@@ -173,7 +173,7 @@ impl Server {
                     return Next::Reply(answer);
                 }
                 Answer::Alias(record, target) => {
-                    answer.add_answer(record);
+                    answer.add_answer(*record);
                     if query.query_type == hickory_proto::rr::RecordType::CNAME {
                         return Next::Reply(answer);
                     }

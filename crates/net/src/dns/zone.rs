@@ -22,7 +22,7 @@ pub(super) enum Answer {
     /// These, and what the asker will want next.
     Records(Vec<Record>, Vec<Record>),
     /// Another name, which is to be asked in turn.
-    Alias(Record, Name),
+    Alias(Box<Record>, Name),
     /// The name exists, but has nothing of this kind.
     Empty,
     /// There is no such name.
@@ -260,7 +260,7 @@ impl Ask<'_> {
     fn alias(&self, other: &str, rest: &[&str]) -> Answer {
         let target = Name::from_ascii(format!("{}.", other.trim_end_matches('.')));
         match (rest, target) {
-            ([], Ok(target)) => Answer::Alias(self.record(RData::CNAME(CNAME(target.clone()))), target),
+            ([], Ok(target)) => Answer::Alias(Box::new(self.record(RData::CNAME(CNAME(target.clone())))), target),
             _ => Answer::NoName,
         }
     }

@@ -12,6 +12,8 @@ use crate::proxy::plan::{Entry, Face};
 use crate::proxy::table::SetId;
 
 type Place = (SetId, Vec<u8>);
+/// An element's value before the first change of a round, and now.
+type Change = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// Who claims what.
 #[derive(Debug, Default)]
@@ -23,8 +25,7 @@ pub(super) struct Ledger {
 /// What to take out of the sets and what to put in.
 #[derive(Debug, Default)]
 pub(super) struct Difference {
-    /// The value before the first change of this round and the value now, per element.
-    changed: HashMap<Place, (Option<Vec<u8>>, Option<Vec<u8>>)>,
+    changed: HashMap<Place, Change>,
 }
 
 impl Ledger {

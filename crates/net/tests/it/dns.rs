@@ -14,7 +14,7 @@ use skiff_client::Delta;
 use skiff_net::dns::{self, Dns, DnsOptions};
 use skiff_net::follow::Services;
 
-use crate::given::{PATIENCE, Space};
+use crate::given::{PATIENCE, Space, object};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
@@ -23,10 +23,6 @@ struct Named {
     services: Services,
     runtime: Option<tokio::runtime::Runtime>,
     tasks: Tasks,
-}
-
-fn object(value: &Value) -> Arc<Object> {
-    Arc::new(Object::parse(value.to_string().into_bytes().into()).unwrap())
 }
 
 fn service(name: &str, spec: &Value) -> Arc<Object> {
@@ -48,13 +44,7 @@ fn large(count: usize) -> Arc<Object> {
 impl Named {
     fn start(resolv_conf: &str) -> Self {
         let space = Space::new();
-        let file = std::fs::File::open(space.path()).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .on_thread_start(move || skiff_net::netns::enter(std::os::fd::AsFd::as_fd(&file)).unwrap())
-            .build()
-            .unwrap();
+        let runtime = space.runtime();
         let tasks = Tasks::new();
         let services = Services::new();
         services.services(Delta::Reset(vec![

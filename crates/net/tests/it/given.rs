@@ -3,11 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde_json::{Value, json};
+use skiff_api::Object;
 use skiff_net::cni::{Call, Fault};
 use skiff_net::netlink::route::Routing;
 use skiff_net::{cni, netns};
@@ -18,6 +20,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// A named network namespace, removed when dropped.
 pub(crate) struct Space {
     pub(crate) name: String,
+    borrowed: bool,
 }
 
 impl Space {
@@ -26,13 +29,29 @@ impl Space {
         // A run that was killed may have left one of the same number.
         netns::remove(&name).expect("tests of the network need root");
         assert!(netns::create(&name).expect("tests of the network need root"));
-        let space = Self { name };
+        let space = Self { name, borrowed: false };
         space.within(|| {
             let mut routing = Routing::open().unwrap();
             let lo = routing.link("lo").unwrap().unwrap();
             routing.set_up(lo.index).unwrap();
         });
         space
+    }
+
+    /// One that somebody else made and removes.
+    pub(crate) fn borrowed(name: &str) -> Self {
+        Self { name: name.to_owned(), borrowed: true }
+    }
+
+    /// A runtime all of whose threads live here.
+    pub(crate) fn runtime(&self) -> tokio::runtime::Runtime {
+        let file = std::fs::File::open(self.path()).unwrap();
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .on_thread_start(move || netns::enter(std::os::fd::AsFd::as_fd(&file)).unwrap())
+            .build()
+            .unwrap()
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -98,8 +117,15 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        let _already_gone = netns::remove(&self.name);
+        if !self.borrowed {
+            let _already_gone = netns::remove(&self.name);
+        }
     }
+}
+
+/// An object as the API would send it.
+pub(crate) fn object(value: &Value) -> Arc<Object> {
+    Arc::new(Object::parse(value.to_string().into_bytes().into()).unwrap())
 }
 
 /// A node: a namespace, a folder, a pod range.
@@ -111,7 +137,10 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(subnet: &str) -> Self {
-        let space = Space::new();
+        Self::in_space(Space::new(), subnet)
+    }
+
+    pub(crate) fn in_space(space: Space, subnet: &str) -> Self {
         let folder = std::env::temp_dir().join(&space.name);
         Self { space, folder, subnet: subnet.parse().unwrap() }
     }

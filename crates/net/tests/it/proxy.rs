@@ -12,7 +12,7 @@ use skiff_net::follow::Services;
 use skiff_net::netlink::nft::Tables;
 use skiff_net::proxy::{self, Proxy, ProxyOptions};
 
-use crate::given::{Node, Pod, Space};
+use crate::given::{Node, Pod, Space, object};
 
 const WEB: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 7);
 
@@ -22,10 +22,6 @@ struct Served {
     runtime: Option<tokio::runtime::Runtime>,
     tasks: Tasks,
     node: Node,
-}
-
-fn object(value: &Value) -> Arc<Object> {
-    Arc::new(Object::parse(value.to_string().into_bytes().into()).unwrap())
 }
 
 fn service(name: &str, spec: Value) -> Arc<Object> {
@@ -58,13 +54,7 @@ impl Served {
 
     /// Starts (again) and waits until the rules are there.
     fn run(&mut self) {
-        let file = std::fs::File::open(self.node.space.path()).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .on_thread_start(move || skiff_net::netns::enter(std::os::fd::AsFd::as_fd(&file)).unwrap())
-            .build()
-            .unwrap();
+        let runtime = self.node.space.runtime();
         self.tasks = Tasks::new();
         let proxy = Proxy::build(ProxyOptions {
             services: self.services.clone(),
@@ -222,11 +212,12 @@ fn clients_stay_with_their_pod_until_it_goes() {
     let (gone, left) = if first == "one" { (&one, &two) } else { (&two, &one) };
     assert_ne!(gone.ip, left.ip);
     served.services.slices(Delta::Put(slice("web", 8080, "TCP", &[(left, "n1"), (&third, "n1")])));
-    served.until("ep2-10800s", 2);
-    let gone_key = |served: &Served| served.elements("live");
-    assert_eq!(gone_key(&served), 2);
-    let second = client.space.who(WEB, 80);
-    assert_ne!(second, first);
+    let start = Instant::now();
+    let mut second = client.space.who(WEB, 80);
+    while second == first {
+        assert!(start.elapsed() < crate::given::PATIENCE, "still sent to a pod that is gone");
+        second = client.space.who(WEB, 80);
+    }
     for _ in 0..10 {
         assert_eq!(client.space.who(WEB, 80), second, "and with the next one");
     }
@@ -319,6 +310,7 @@ fn a_flushed_table_is_written_anew() {
 }
 
 #[test]
+#[ignore = "a measurement"]
 fn how_long_changes_take_among_many_services() {
     let node = Node::new("10.244.7.0/24");
     let one = node.pod("one");
