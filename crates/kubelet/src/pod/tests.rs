@@ -1,0 +1,1 @@
+//! Tables for the pure functions: given as YAML, expected in short.

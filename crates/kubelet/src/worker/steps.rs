@@ -1,0 +1,462 @@
+//! The steps of a plan, carried out: each a future that touches only what it was given and says how it went.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::{Container as ApiContainer, Pod, PodStatus};
+
+use super::{Context, Worker, fetch};
+use crate::cluster::ClusterError;
+use crate::hooks;
+use crate::image::ImageFault;
+use crate::pod::config::{self, ContainerParts, SandboxParts};
+use crate::pod::env::{self, Facts, Sources};
+use crate::pod::plan::Step;
+use crate::pod::{field_path, find_container, hosts, name, namespace, resources, security, uid};
+use crate::record::EventKind;
+use crate::runtime::{
+    Container, ContainerId, ContainerStatus, Image, Mount, RuntimeError, Sandbox, SandboxConfig,
+    SandboxStatus,
+};
+use crate::volume::Mounts;
+
+/// What the runtime listed of a pod before its worker began.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    pub(crate) sandboxes: Vec<Sandbox>,
+    pub(crate) containers: Vec<Container>,
+}
+
+impl Found {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sandboxes.is_empty() && self.containers.is_empty()
+    }
+}
+
+/// What the runtime holds of a pod.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) sandbox: Option<SandboxStatus>,
+    pub(super) old_sandboxes: Vec<String>,
+    /// Newest first.
+    pub(super) containers: Vec<ContainerStatus>,
+}
+
+/// What a container's start needs and was fetched before.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) image: Image,
+    pub(super) sources: Sources,
+}
+
+/// Why a container did not start, as its status says it.
+#[derive(Debug)]
+pub(super) struct StartFault {
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    /// The container, if it was made.
+    pub(super) container: Option<Box<ContainerStatus>>,
+}
+
+/// How a step went.
+pub(super) enum Done {
+    Nothing,
+    Mounted(Result<Mounts, String>),
+    Unmounted(Result<(), String>),
+    SandboxRan(Result<Box<SandboxStatus>, String>),
+    SandboxStopped { id: String, result: Result<(), RuntimeError> },
+    SandboxSeen(Box<SandboxStatus>),
+    SandboxLost(String),
+    Prepared { name: String, result: Result<Prepared, ImageFault> },
+    Started { name: String, result: Result<Box<ContainerStatus>, StartFault> },
+    Killed { name: String, id: String, result: Result<Option<Box<ContainerStatus>>, RuntimeError> },
+    Container(Box<ContainerStatus>),
+    ContainerLost(ContainerId),
+    Everything(Box<Seen>),
+    Reported { status: Box<PodStatus>, result: Result<(), ClusterError> },
+    Deleted(Result<(), ClusterError>),
+    Removed(Result<(), String>),
+}
+
+impl Worker {
+    /// The future that carries a step out.
+    pub(super) fn start(&mut self, step: Step) -> Option<BoxFuture<'static, Done>> {
+        let ctx = self.ctx.clone();
+        let pod = Arc::clone(&self.pod);
+        Some(match step {
+            Step::Mount => Box::pin(async move {
+                Done::Mounted(ctx.volumes.mount_all(&pod).await.map_err(|error| error.to_string()))
+            }),
+            Step::Unmount => {
+                self.follow = None;
+                self.mounts = None;
+                Box::pin(async move {
+                    Done::Unmounted(
+                        ctx.volumes.unmount_all(uid(&pod)).await.map_err(|error| error.to_string()),
+                    )
+                })
+            }
+            Step::SandboxChanged => {
+                let message = "Pod sandbox changed, it will be killed and re-created.".to_owned();
+                ctx.record.record(&pod, None, EventKind::Normal, "SandboxChanged", message);
+                self.state.old_sandboxes.extend(self.state.sandbox.take().map(|status| status.sandbox.id));
+                return None;
+            }
+            Step::RunSandbox { attempt } => {
+                Box::pin(
+                    async move { Done::SandboxRan(run_sandbox(&ctx, &pod, attempt).await.map(Box::new)) },
+                )
+            }
+            Step::StopSandbox { id } => Box::pin(async move {
+                let result = ctx.runtime.stop_sandbox(&id).await;
+                Done::SandboxStopped { id, result }
+            }),
+            Step::Prepare { name } => Box::pin(async move {
+                let result = prepare(&ctx, &pod, &name).await;
+                Done::Prepared { name, result }
+            }),
+            Step::Start { name, attempt } => {
+                let prepared = self.prepared.remove(&name)?;
+                let sandbox = self.state.sandbox.clone()?;
+                let mounts = self.mounts.clone()?;
+                Box::pin(async move {
+                    let begin = Begin { ctx: &ctx, pod: &pod, sandbox: &sandbox, mounts: &mounts, attempt };
+                    let result = begin.run(&name, prepared).await.map(Box::new);
+                    Done::Started { name, result }
+                })
+            }
+            Step::Kill { name, id, message, grace } => {
+                self.probing.remove(&name);
+                let ip = self.state.sandbox.as_ref().and_then(|status| status.addresses.first().copied());
+                Box::pin(async move {
+                    let result = kill(&ctx, &pod, &name, &id, message, grace, ip).await;
+                    Done::Killed { name, id, result }
+                })
+            }
+            Step::RemoveContainer { id, .. } => Box::pin(async move {
+                remove_container(&ctx, &id).await;
+                Done::Nothing
+            }),
+            Step::Delete => {
+                let node = self.node();
+                let status =
+                    crate::pod::status::status(&pod, &self.state, &node, self.ctx.clock.now_seconds());
+                let changed = !self.reported.as_ref().is_some_and(|known| super::same(known, &status));
+                Box::pin(async move {
+                    // The last word about the pod comes before its end, for those who watch it.
+                    if changed && let Err(error) = ctx.cluster.write_status(&pod, &status).await {
+                        tracing::debug!(pod = name(&pod), %error, "last status not written");
+                    }
+                    Done::Deleted(ctx.cluster.delete_pod(&pod).await)
+                })
+            }
+            Step::Remove => {
+                let mut sandboxes = std::mem::take(&mut self.state.old_sandboxes);
+                sandboxes.extend(self.state.sandbox.take().map(|status| status.sandbox.id));
+                Box::pin(async move { Done::Removed(remove(&ctx, &pod, sandboxes).await) })
+            }
+        })
+    }
+
+    pub(super) fn write_status(&self, status: PodStatus) -> BoxFuture<'static, Done> {
+        let ctx = self.ctx.clone();
+        let pod = Arc::clone(&self.pod);
+        Box::pin(async move {
+            let result = ctx.cluster.write_status(&pod, &status).await;
+            Done::Reported { status: Box::new(status), result }
+        })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn sandbox_config(ctx: &Context, pod: &Pod, attempt: u32) -> Option<SandboxConfig> {
+    let spec = pod.spec.as_ref()?;
+    let (hostname, full) = hosts::hostname(pod, &ctx.node.cluster_dns.domain);
+    let fqdn = spec.set_hostname_as_fqdn.unwrap_or(false);
+    let parts = SandboxParts {
+        attempt,
+        hostname: full.filter(|_| fqdn).unwrap_or(hostname),
+        dns: hosts::dns(pod, spec, &ctx.node.cluster_dns, &ctx.node.dns),
+        cgroup_parent: ctx.cgroups.parent(pod),
+        owner: ctx.node.owner.clone(),
+    };
+    Some(config::sandbox(pod, spec, &ctx.places, parts))
+}
+
+async fn run_sandbox(ctx: &Context, pod: &Arc<Pod>, attempt: u32) -> Result<SandboxStatus, String> {
+    let config = sandbox_config(ctx, pod, attempt).ok_or("the pod has no spec")?;
+    let (cgroups, owned, logs) = (ctx.cgroups.clone(), Arc::clone(pod), config.log_directory.clone());
+    blocking(move || {
+        std::fs::create_dir_all(logs)?;
+        cgroups.create(&owned)
+    })
+    .await
+    .map_err(|error| format!("create cgroup: {error}"))?;
+    let id = ctx.runtime.run_sandbox(&config).await.map_err(|error| error.to_string())?;
+    ctx.routes.add(&id, uid(pod));
+    ctx.runtime.sandbox_status(&id).await.map_err(|error| error.to_string())
+}
+
+/// Image and configuration objects, at the same time.
+async fn prepare(ctx: &Context, pod: &Pod, name: &str) -> Result<Prepared, ImageFault> {
+    let container = find_container(pod, name).ok_or_else(|| ImageFault {
+        reason: "CreateContainerConfigError",
+        message: format!("no container {name}"),
+    })?;
+    let (image, sources) = tokio::join!(ctx.images.ensure(pod, container), sources(ctx, pod, container));
+    let image = image?;
+    let sources = sources.map_err(|error| {
+        let message = error.to_string();
+        let path = field_path(pod, name);
+        ctx.record.record(pod, Some(&path), EventKind::Warning, "Failed", format!("Error: {message}"));
+        ImageFault { reason: "CreateContainerConfigError", message }
+    })?;
+    Ok(Prepared { image, sources })
+}
+
+async fn sources(ctx: &Context, pod: &Pod, container: &ApiContainer) -> Result<Sources, ClusterError> {
+    let wanted = env::wanted(container);
+    let mut sources = Sources { services: ctx.cluster.services(namespace(pod)).await, ..Sources::default() };
+    for name in wanted.config_maps {
+        if let Some(map) = ctx.cluster.config_map(namespace(pod), &name).await? {
+            sources.config_maps.insert(name, map);
+        }
+    }
+    for name in wanted.secrets {
+        if let Some(secret) = ctx.cluster.secret(namespace(pod), &name).await? {
+            sources.secrets.insert(name, secret);
+        }
+    }
+    Ok(sources)
+}
+
+/// Everything the start of one container depends on.
+struct Begin<'a> {
+    ctx: &'a Context,
+    pod: &'a Arc<Pod>,
+    sandbox: &'a SandboxStatus,
+    mounts: &'a Mounts,
+    attempt: u32,
+}
+
+impl Begin<'_> {
+    async fn run(&self, name: &str, prepared: Prepared) -> Result<ContainerStatus, StartFault> {
+        let (ctx, pod) = (self.ctx, self.pod);
+        let path = field_path(pod, name);
+        let warn = |reason: &str, message: String| {
+            ctx.record.record(pod, Some(&path), EventKind::Warning, reason, message);
+        };
+        let fault = |reason, message: String| {
+            warn("Failed", format!("Error: {message}"));
+            StartFault { reason, message, container: None }
+        };
+        let config_fault = |message: String| fault("CreateContainerConfigError", message);
+        let container =
+            find_container(pod, name).ok_or_else(|| config_fault(format!("no container {name}")))?;
+        let config = self.config(container, prepared).await.map_err(config_fault)?;
+        let sandbox = sandbox_config(ctx, pod, self.sandbox.sandbox.attempt)
+            .ok_or_else(|| config_fault("the pod has no spec".to_owned()))?;
+        let log = sandbox.log_directory.join(&config.log_path);
+        blocking(move || log.parent().map_or(Ok(()), std::fs::create_dir_all)).await.map_err(config_fault)?;
+
+        let id = ctx.runtime.create_container(&self.sandbox.sandbox.id, &config, &sandbox).await;
+        let id = id.map_err(|error| fault("CreateContainerError", error.message().to_owned()))?;
+        // Before it starts: it may end before we hear that it started.
+        ctx.routes.add(&id, uid(pod));
+        ctx.record.record(pod, Some(&path), EventKind::Normal, "Created", "Container created".to_owned());
+        if let Err(error) = ctx.runtime.start_container(&id).await {
+            let container = ctx.runtime.container_status(&id).await.ok().map(Box::new);
+            return Err(StartFault { container, ..fault("RunContainerError", error.message().to_owned()) });
+        }
+        ctx.record.record(pod, Some(&path), EventKind::Normal, "Started", "Container started".to_owned());
+
+        let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
+        if let Some(hook) = hook {
+            let ip = self.sandbox.addresses.first().copied();
+            let ran = hooks::run(ctx.runtime.as_ref(), pod, ip, (name, &id), hook, None).await;
+            if let Err(error) = ran {
+                warn("FailedPostStartHook", error.to_string());
+                let message = "FailedPostStartHook".to_owned();
+                let grace = crate::pod::grace(pod);
+                let ended = kill(ctx, pod, name, &id, message, grace, ip).await.ok().flatten();
+                return Err(StartFault {
+                    reason: "PostStartHookError",
+                    message: error.to_string(),
+                    container: ended,
+                });
+            }
+        }
+        let mut status = ctx
+            .runtime
+            .container_status(&id)
+            .await
+            .map_err(|error| fault("RunContainerError", error.message().to_owned()))?;
+        super::terminal::read_message(&mut status, &ctx.places).await;
+        Ok(status)
+    }
+
+    async fn config(
+        &self,
+        container: &ApiContainer,
+        prepared: Prepared,
+    ) -> Result<crate::runtime::ContainerConfig, String> {
+        let (ctx, pod) = (self.ctx, self.pod);
+        let host_network = pod.spec.as_ref().is_some_and(|spec| spec.host_network.unwrap_or(false));
+        let host_ips: Vec<String> = ctx.node.addresses.iter().map(IpAddr::to_string).collect();
+        let pod_ips: Vec<String> = if host_network {
+            host_ips.clone()
+        } else {
+            self.sandbox.addresses.iter().map(IpAddr::to_string).collect()
+        };
+        let facts = Facts {
+            pod_ips,
+            host_ips,
+            node_cpu_milli: ctx.node.cpu_milli,
+            node_memory: i64::try_from(ctx.node.memory).unwrap_or(i64::MAX),
+        };
+        let env =
+            env::resolve(pod, container, &prepared.sources, &facts).map_err(|error| error.to_string())?;
+        let mut mounts = ctx
+            .volumes
+            .container_mounts(pod, container, &env, self.mounts)
+            .map_err(|error| error.to_string())?;
+        let security = security::of_container(pod, container, &prepared.image, &ctx.places.seccomp())?;
+        mounts.extend(self.own_mounts(container, &facts.pod_ips, host_network, &mounts).await?);
+        let parts = ContainerParts {
+            attempt: self.attempt,
+            image: prepared.image.id,
+            env,
+            mounts,
+            resources: resources::of_container(pod, container, ctx.node.memory),
+            security,
+        };
+        Ok(config::container(pod, container, parts))
+    }
+
+    /// The files every container gets: its hosts and a place for its last words.
+    async fn own_mounts(
+        &self,
+        container: &ApiContainer,
+        ips: &[String],
+        host_network: bool,
+        taken: &[Mount],
+    ) -> Result<Vec<Mount>, String> {
+        let (ctx, pod) = (self.ctx, self.pod);
+        let aliases = pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten());
+        let aliases: Vec<_> = aliases.cloned().collect();
+        let (host, full) = hosts::hostname(pod, &ctx.node.cluster_dns.domain);
+        let hosts_file = ctx.places.hosts(uid(pod));
+        let words_file = ctx.places.message(uid(pod), &container.name, self.attempt);
+        let (hosts_path, words_path) = (hosts_file.clone(), words_file.clone());
+        let ips = ips.to_vec();
+        blocking(move || {
+            let text = if host_network {
+                hosts::node_hosts(&std::fs::read_to_string("/etc/hosts").unwrap_or_default(), &aliases)
+            } else {
+                hosts::hosts(&ips, &host, full.as_deref(), &aliases)
+            };
+            write_file(&hosts_path, &text, 0o644)?;
+            write_file(&words_path, "", 0o666)
+        })
+        .await?;
+        let own = |container_path: &str, host_path| Mount {
+            container_path: container_path.to_owned(),
+            host_path,
+            ..Mount::default()
+        };
+        let mut all = vec![own(config::message_path(container), words_file)];
+        if taken.iter().all(|mount| mount.container_path != "/etc/hosts") {
+            all.push(own("/etc/hosts", hosts_file));
+        }
+        Ok(all)
+    }
+}
+
+/// Writes in place: the file may already be mounted into a running container.
+fn write_file(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+#[expect(clippy::too_many_arguments, reason = "all of them are what a stop depends on")]
+async fn kill(
+    ctx: &Context,
+    pod: &Pod,
+    name: &str,
+    id: &str,
+    message: String,
+    grace: Duration,
+    ip: Option<IpAddr>,
+) -> Result<Option<Box<ContainerStatus>>, RuntimeError> {
+    let path = field_path(pod, name);
+    ctx.record.record(pod, Some(&path), EventKind::Normal, "Killing", message);
+    let mut left = grace;
+    let lifecycle = find_container(pod, name).and_then(|container| container.lifecycle.as_ref());
+    if let Some(hook) = lifecycle.and_then(|lifecycle| lifecycle.pre_stop.as_ref()) {
+        let begun = ctx.clock.now();
+        if let Err(error) = hooks::run(ctx.runtime.as_ref(), pod, ip, (name, id), hook, Some(grace)).await {
+            ctx.record.record(pod, Some(&path), EventKind::Warning, "FailedPreStopHook", error.to_string());
+        }
+        let took = ctx.clock.now().duration_since(begun).unsigned_abs();
+        left = grace.saturating_sub(took).max(Duration::from_secs(2));
+    }
+    ctx.runtime.stop_container(id, left).await?;
+    match fetch::container(ctx.clone(), id.to_owned()).await {
+        Done::Container(status) => Ok(Some(status)),
+        _ => Ok(None),
+    }
+}
+
+async fn remove_container(ctx: &Context, id: &str) {
+    let log = ctx.runtime.container_status(id).await.map(|status| status.log_path).ok();
+    match ctx.runtime.remove_container(id).await {
+        Ok(()) => ctx.routes.remove(id),
+        Err(error) => tracing::warn!(container = id, %error, "dead container not removed"),
+    }
+    if let Some(log) = log.filter(|log| !log.as_os_str().is_empty()) {
+        crate::gc::remove_log(&log);
+    }
+}
+
+/// Removes what is left of an ended pod.
+async fn remove(ctx: &Context, pod: &Pod, known: Vec<String>) -> Result<(), String> {
+    let uid = uid(pod).to_owned();
+    let mut sandboxes = known;
+    if sandboxes.is_empty() {
+        let listed = ctx.runtime.list_sandboxes(Some(&uid)).await.map_err(|error| error.to_string())?;
+        sandboxes.extend(listed.into_iter().map(|sandbox| sandbox.id));
+    }
+    for id in sandboxes {
+        ctx.runtime.stop_sandbox(&id).await.map_err(|error| error.to_string())?;
+        ctx.runtime.remove_sandbox(&id).await.map_err(|error| error.to_string())?;
+    }
+    ctx.routes.remove_pod(&uid);
+    let (cgroups, home) = (ctx.cgroups.clone(), ctx.places.pod(&uid));
+    let logs = ctx.places.logs(namespace(pod), name(pod), &uid);
+    blocking(move || {
+        cgroups.remove(&uid);
+        for directory in [home, logs] {
+            match std::fs::remove_dir_all(directory) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,11 @@
+//! The kubelet on real containers: an own containerd in a temporary directory, a cluster in memory.
+//!
+//! These tests need root, containerd, runc, gcc and busybox-static. Each starts its own containerd and removes
+//! every trace of it, also when it fails. Nothing leaves the machine.
+
+mod cluster;
+mod given;
+mod images;
+mod lifecycle;
+mod node;
+mod restart;

@@ -1,0 +1,133 @@
+//! A node for a test: its own containerd and kubelet, and nothing of them left afterwards.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use skiff_base::task::{Policy, Tasks};
+use skiff_kubelet::runtime::Runtime;
+use skiff_kubelet::runtime::cri::Cri;
+use skiff_kubelet::runtime::cri::daemon::{self, Daemon};
+use skiff_kubelet::{Cgroups, ClusterChoice, CustomCluster, Kubelet, Options, RuntimeChoice};
+use tempfile::TempDir;
+
+use crate::cluster::Memory;
+use crate::images;
+
+/// Gives every pod the same address and makes no link: enough to see that addresses arrive.
+const CNI_PLUGIN: &str = r#"#!/bin/sh
+case "$CNI_COMMAND" in
+VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}';;
+ADD) echo '{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"'$CNI_NETNS'"}],"ips":[{"address":"10.99.0.7/24","interface":0}]}';;
+esac
+"#;
+const CNI_CONFIG: &str = r#"{"cniVersion":"1.0.0","name":"test","plugins":[{"type":"test"}]}"#;
+
+/// A node with containerd up and the images there.
+pub(crate) struct TestNode {
+    pub(crate) home: TempDir,
+    pub(crate) daemon: daemon::Options,
+    cgroup_root: String,
+}
+
+impl TestNode {
+    pub(crate) async fn start() -> Self {
+        skiff_base::trace::start("warn");
+        // Socket paths are short, so is this one.
+        let home = tempfile::Builder::new().prefix("skit").tempdir_in("/tmp").unwrap();
+        let mut own = daemon::Options::under(home.path());
+        own.sandbox_image = images::PAUSE.to_owned();
+        own.sandbox_archive = Some(images::pause(home.path()).await);
+        network(&own);
+        let cgroup_root = format!("/{}", home.path().file_name().unwrap().to_string_lossy());
+        let node = Self { home, daemon: own, cgroup_root };
+        drop(Daemon::start(node.daemon.clone()).await.unwrap());
+        let busybox = images::busybox(node.home.path());
+        let names = node.runtime().import_images(&busybox).await.unwrap();
+        assert_eq!(names, [images::BUSYBOX]);
+        node
+    }
+
+    pub(crate) fn runtime(&self) -> Cri {
+        Cri::at(&self.daemon.socket())
+    }
+
+    /// A kubelet on this node with these pods bound to it.
+    pub(crate) async fn kubelet(&self, pods: &[Arc<Pod>]) -> Running {
+        let (cluster, source) = Memory::new(pods);
+        let custom = CustomCluster {
+            cluster: Arc::clone(&cluster) as _,
+            record: Arc::clone(&cluster) as _,
+            source: Mutex::new(Some(source)),
+        };
+        let choice = ClusterChoice::Custom(Arc::new(custom));
+        let runtime = RuntimeChoice::Own(Box::new(self.daemon.clone()));
+        let mut options = Options::new("node", choice, runtime, self.home.path());
+        options.node_addresses = vec!["192.0.2.1".parse().unwrap()];
+        options.cgroup_root.clone_from(&self.cgroup_root);
+        options.cluster_dns = vec!["10.96.0.10".parse().unwrap()];
+        let kubelet = Kubelet::build(options);
+        let handle = kubelet.handle();
+        let ready = kubelet.ready();
+        let tasks = Tasks::new();
+        tasks.spawn("kubelet", Policy::Essential, kubelet.run(tasks.clone()));
+        tokio::select! {
+            () = ready.opened() => {}
+            () = tasks.stopped() => panic!("kubelet stopped: {:?}", tasks.failure()),
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("the kubelet did not become ready"),
+        }
+        Running { cluster, tasks, handle }
+    }
+
+    /// The machine's groups of this node that are left.
+    pub(crate) fn pod_groups(&self) -> Vec<String> {
+        let top = Path::new("/sys/fs/cgroup/memory")
+            .join(self.cgroup_root.trim_start_matches('/'))
+            .join("kubepods");
+        let classes = [top.clone(), top.join("burstable"), top.join("besteffort")];
+        let entries = classes.iter().filter_map(|class| std::fs::read_dir(class).ok()).flatten();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("pod")).collect()
+    }
+}
+
+fn network(own: &daemon::Options) {
+    std::fs::create_dir_all(&own.cni_bin_dir).unwrap();
+    std::fs::create_dir_all(&own.cni_conf_dir).unwrap();
+    let plugin = own.cni_bin_dir.join("test");
+    for name in ["test", "loopback"] {
+        std::fs::write(own.cni_bin_dir.join(name), CNI_PLUGIN).unwrap();
+        std::fs::set_permissions(own.cni_bin_dir.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert!(plugin.exists());
+    std::fs::write(own.cni_conf_dir.join("10-test.conflist"), CNI_CONFIG).unwrap();
+}
+
+impl Drop for TestNode {
+    fn drop(&mut self) {
+        let (daemon, cgroups) = (self.daemon.clone(), Cgroups::detect(&self.cgroup_root));
+        // A test may fail anywhere: the end gets a runtime of its own.
+        let end = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            runtime.block_on(daemon::stop_for_good(&daemon)).unwrap();
+            cgroups.remove_all();
+        });
+        end.join().unwrap();
+    }
+}
+
+/// A kubelet at work.
+pub(crate) struct Running {
+    pub(crate) cluster: Arc<Memory>,
+    tasks: Tasks,
+    pub(crate) handle: skiff_kubelet::handle::Handle,
+}
+
+impl Running {
+    /// Stops it; its pods go on.
+    pub(crate) async fn stop(self) {
+        assert!(self.tasks.drain(Duration::from_secs(30)).await, "the kubelet did not stop");
+    }
+}
