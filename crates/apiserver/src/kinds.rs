@@ -8,13 +8,29 @@ use skiff_api::Errors;
 use skiff_api::names;
 use skiff_api::resource::{Readable, Scoped};
 
+mod check;
+pub mod coordination;
 pub mod core;
+pub mod discovery;
 mod draft;
 
 pub use draft::{Draft, Frozen, Ops};
 
 /// Every built-in kind, in the order in which discovery lists them.
-pub static ALL: &[&Row] = &[&core::config_map::KIND, &core::namespace::KIND];
+pub static ALL: &[&Row] = &[
+    &core::config_map::KIND,
+    &core::endpoints::KIND,
+    &core::event::KIND,
+    &core::namespace::KIND,
+    &core::node::KIND,
+    &core::pod::KIND,
+    &core::replication_controller::KIND,
+    &core::secret::KIND,
+    &core::service_account::KIND,
+    &core::service::KIND,
+    &coordination::lease::KIND,
+    &discovery::endpoint_slice::KIND,
+];
 
 /// What is particular to a kind. All methods do nothing by default.
 pub trait Kind: Readable + k8s_openapi::ListableResource + schemars::JsonSchema {
@@ -41,7 +57,18 @@ pub trait Kind: Readable + k8s_openapi::ListableResource + schemars::JsonSchema 
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         Vec::new()
     }
-    /// Columns after `Name`; by default `Age` alone.
+    /// How long a deletion may take, in seconds, given what the client asked for; nothing for kinds that go at once.
+    /// Called before [`Kind::begin_deletion`]; pods alone answer it.
+    fn grace(&self, _requested: Option<i64>) -> Option<i64> {
+        None
+    }
+    /// What changes in an object that stays for now when its deletion begins (a namespace's phase).
+    fn begin_deletion(&mut self) {}
+    /// True while something besides `metadata.finalizers` holds a deleted object (a namespace's `spec.finalizers`).
+    fn held(&self) -> bool {
+        false
+    }
+    /// Columns after `Name` (or all columns, where [`Row::name_first`] is off); by default `Age` alone.
     fn columns() -> Vec<Column<Self>> {
         vec![Column::age()]
     }
@@ -116,6 +143,14 @@ pub struct Row {
     pub name_rule: fn(&str) -> Vec<String>,
     /// Whether a deletion may take time (`deletionGracePeriodSeconds`): pods only.
     pub graceful: bool,
+    /// Whether PUT creates what is not there (upstream's `AllowCreateOnUpdate`).
+    pub upsert: bool,
+    /// Whether an update may go without a `resourceVersion` (upstream's `AllowUnconditionalUpdate`).
+    pub unconditional_update: bool,
+    /// Whether a deletion answers with the object instead of a Status (upstream's `ReturnDeletedObject`).
+    pub answer_deleted: bool,
+    /// Whether tables begin with the column `Name`; events have it last, and only when wide.
+    pub name_first: bool,
     /// The erased functions.
     pub ops: &'static dyn Ops,
 }
@@ -134,6 +169,10 @@ pub const fn row<K: Kind>() -> Row {
         status: false,
         name_rule: names::dns1123_subdomain,
         graceful: false,
+        upsert: false,
+        unconditional_update: true,
+        answer_deleted: false,
+        name_first: true,
         ops: &draft::Typed::<K>::NEW,
     }
 }

@@ -3,17 +3,21 @@
 //! `Typed<K>` is the only code that knows both the Rust type and the erased face. A dynamic kind (custom resources)
 //! will be a second implementation of the same two traits.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
 use skiff_api::decode::{DecodeFault, decode};
 use skiff_api::object::DecodeError;
+use skiff_api::patch::strategic;
 use skiff_api::{Decoded, Errors, Meta, Object, Strictness};
 
 use super::{Column, Kind};
+use crate::stored::{Change, Stored};
 
 /// Stands for the revision in encoded JSON until the store has numbered the write. A random text, so that no client
 /// can put it into an object.
@@ -45,6 +49,8 @@ pub trait Ops: Send + Sync {
     fn fields(&self, object: &Object) -> Result<Vec<(&'static str, String)>, DecodeError>;
     /// Adds the type's schema (and those it refers to) to a generator.
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
+    /// How the kind's fields merge under a strategic merge patch; made once.
+    fn patch_schema(&self) -> Arc<strategic::Schema>;
 }
 
 /// One object being written. `old` drafts are always of the same kind.
@@ -77,6 +83,12 @@ pub trait Draft: Send + Sync {
     fn validate_status(&self, old: &dyn Draft, errors: &mut Errors);
     /// As [`Kind::warnings`].
     fn warnings(&self, old: Option<&dyn Draft>) -> Vec<String>;
+    /// As [`Kind::grace`].
+    fn grace(&self, requested: Option<i64>) -> Option<i64>;
+    /// As [`Kind::begin_deletion`].
+    fn begin_deletion(&mut self);
+    /// As [`Kind::held`].
+    fn held(&self) -> bool;
     /// Its JSON as a value, for patching.
     ///
     /// # Errors
@@ -91,8 +103,10 @@ pub trait Draft: Send + Sync {
 
 /// An encoded object that only lacks its revision.
 pub trait Frozen: Send {
-    /// The finished object, and something that keeps its typed form alive while held.
-    fn stamp(self: Box<Self>, revision: u64) -> (Object, Arc<dyn Any + Send + Sync>);
+    /// True if nothing but the revision would differ from `stored`: a write that changes nothing is not a write.
+    fn same_as(&self, stored: &Object) -> bool;
+    /// The finished object as the outcome of `change`, and something that keeps its typed form alive while held.
+    fn stamp(self: Box<Self>, revision: u64, change: Change) -> (Stored, Arc<dyn Any + Send + Sync>);
 }
 
 /// The link between a Rust type and the erased face.
@@ -128,6 +142,13 @@ impl<K: Kind> Ops for Typed<K> {
 
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         generator.subschema_for::<K>()
+    }
+
+    fn patch_schema(&self) -> Arc<strategic::Schema> {
+        static MADE: LazyLock<Mutex<HashMap<TypeId, Arc<strategic::Schema>>>> = LazyLock::new(Mutex::default);
+        let mut made = MADE.lock();
+        let schema = made.entry(TypeId::of::<K>()).or_insert_with(|| Arc::new(strategic::Schema::of::<K>()));
+        Arc::clone(schema)
     }
 }
 
@@ -197,6 +218,18 @@ impl<K: Kind> Draft for Whole<K> {
         self.0.warnings(old.map(Self::same))
     }
 
+    fn grace(&self, requested: Option<i64>) -> Option<i64> {
+        self.0.grace(requested)
+    }
+
+    fn begin_deletion(&mut self) {
+        self.0.begin_deletion();
+    }
+
+    fn held(&self) -> bool {
+        self.0.held()
+    }
+
     fn value(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(&self.0)
     }
@@ -221,17 +254,24 @@ struct Unnumbered<K> {
 }
 
 impl<K: Kind> Frozen for Unnumbered<K> {
-    fn stamp(self: Box<Self>, revision: u64) -> (Object, Arc<dyn Any + Send + Sync>) {
+    fn same_as(&self, stored: &Object) -> bool {
+        let (old, number) = (stored.bytes(), stored.meta().revision.to_string());
+        let (before, after) = (&self.json[..self.gap], &self.json[self.gap + UNNUMBERED.len()..]);
+        old.len() == before.len() + number.len() + after.len()
+            && old.starts_with(before)
+            && old[self.gap..].starts_with(number.as_bytes())
+            && old.ends_with(after)
+    }
+
+    fn stamp(self: Box<Self>, revision: u64, change: Change) -> (Stored, Arc<dyn Any + Send + Sync>) {
         let Self { mut meta, json, gap, mut typed } = *self;
         let number = revision.to_string();
         let after = gap + UNNUMBERED.len();
-        let mut bytes = BytesMut::with_capacity(json.len() + number.len() - UNNUMBERED.len());
-        bytes.extend_from_slice(&json[..gap]);
-        bytes.extend_from_slice(number.as_bytes());
-        bytes.extend_from_slice(&json[after..]);
+        let line = change.line(&[&json[..gap], number.as_bytes(), &json[after..]]);
         meta.revision = revision;
         typed.metadata_mut().resource_version = Some(number);
         let typed = Arc::new(typed);
-        (Object::with_typed(meta, bytes.freeze(), &typed), typed)
+        let object = Object::with_typed(meta, change.object_in(&line), &typed);
+        (Stored::new(object, change, line), typed)
     }
 }

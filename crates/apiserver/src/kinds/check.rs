@@ -1,0 +1,256 @@
+//! Checks that many kinds share: ports, addresses, paths, keys, labels. Upstream's words.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use skiff_api::errors::Fault;
+use skiff_api::{Errors, names};
+
+pub(crate) const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
+pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+pub(crate) const POSITIVE: &str = "must be greater than 0";
+pub(crate) const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+/// The protocols a port may have, as error messages list them.
+pub(crate) const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+const MAX_ANNOTATIONS: usize = 256 * 1024;
+
+/// Records each reason why `value` is refused.
+pub(crate) fn named(errors: &mut Errors, field: &str, value: &str, why: Vec<String>) {
+    for reason in why {
+        errors.invalid(field, value, reason);
+    }
+}
+
+/// A value that must be one of `supported` (sorted).
+pub(crate) fn one_of(errors: &mut Errors, field: &str, value: &str, supported: &[&str]) {
+    if !supported.contains(&value) {
+        errors.not_supported(field, value, supported);
+    }
+}
+
+/// A port number.
+pub(crate) fn port(errors: &mut Errors, field: &str, port: i32) {
+    if !(1..=65535).contains(&port) {
+        errors.invalid(field, &port, PORT_RANGE);
+    }
+}
+
+/// Why a port's name is refused (IANA service name).
+pub(crate) fn port_name(name: &str) -> Vec<String> {
+    let mut why = Vec::new();
+    if name.len() > 15 {
+        why.push("must be no more than 15 characters".to_owned());
+    }
+    if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        why.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
+    }
+    if !name.bytes().any(|b| b.is_ascii_lowercase()) {
+        why.push("must contain at least one letter (a-z)".to_owned());
+    }
+    if name.contains("--") {
+        why.push("must not contain consecutive hyphens".to_owned());
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        why.push("must not begin or end with a hyphen".to_owned());
+    }
+    why
+}
+
+/// A port number or name.
+pub(crate) fn port_or_name(errors: &mut Errors, field: &str, value: &IntOrString) {
+    match value {
+        IntOrString::Int(number) => port(errors, field, *number),
+        IntOrString::String(name) => named(errors, field, name, port_name(name)),
+    }
+}
+
+/// An address; yes if it is one.
+pub(crate) fn ip(errors: &mut Errors, field: &str, text: &str) -> Option<IpAddr> {
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        errors.invalid(field, text, NO_IP);
+    }
+    parsed
+}
+
+/// An address that traffic may be sent to by others: no loopback, link-local, unspecified or multicast one.
+pub(crate) fn reachable_ip(errors: &mut Errors, field: &str, text: &str) {
+    let Some(address) = ip(errors, field, text) else { return };
+    let mut refuse = |why: &str| errors.invalid(field, text, why);
+    if address.is_unspecified() {
+        refuse(&format!("may not be unspecified ({text})"));
+    }
+    if address.is_loopback() {
+        refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (local_unicast, local_multicast) = match address {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    if local_unicast {
+        refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if local_multicast {
+        refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+    }
+}
+
+/// A number that may not be negative.
+pub(crate) fn not_negative(errors: &mut Errors, field: &str, value: impl Into<i64>) {
+    let value = value.into();
+    if value < 0 {
+        errors.invalid(field, &value, NOT_NEGATIVE);
+    }
+}
+
+/// A number that must be positive.
+pub(crate) fn positive(errors: &mut Errors, field: &str, value: impl Into<i64>) {
+    let value = value.into();
+    if value <= 0 {
+        errors.invalid(field, &value, POSITIVE);
+    }
+}
+
+/// Why a key of a ConfigMap or Secret is refused.
+pub(crate) fn config_key(key: &str) -> Vec<String> {
+    let mut why = Vec::new();
+    if key.len() > 253 {
+        why.push("must be no more than 253 bytes".to_owned());
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if key.is_empty() || !key.bytes().all(plain) {
+        why.push(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
+             'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+                .to_owned(),
+        );
+    }
+    match key {
+        "." => why.push("must not be '.'".to_owned()),
+        ".." => why.push("must not be '..'".to_owned()),
+        key if key.starts_with("..") => why.push("must not start with '..'".to_owned()),
+        _ => {}
+    }
+    why
+}
+
+/// Why the name of an environment variable is refused.
+pub(crate) fn env_name(name: &str) -> Vec<String> {
+    let mut why = Vec::new();
+    if name.is_empty() || !name.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'=') {
+        why.push(
+            "a valid environment variable name must consist only of printable ASCII characters other than '='"
+                .to_owned(),
+        );
+    }
+    why
+}
+
+/// A path that stays below where it is put.
+pub(crate) fn local_descending_path(errors: &mut Errors, field: &str, path: &str) {
+    if path.starts_with('/') {
+        errors.invalid(field, path, "must be a relative path");
+    }
+    no_backsteps(errors, field, path);
+}
+
+/// A path without `..`.
+pub(crate) fn no_backsteps(errors: &mut Errors, field: &str, path: &str) {
+    if path.split('/').any(|part| part == "..") {
+        errors.invalid(field, path, "must not contain '..'");
+    }
+}
+
+/// A local path that may not start with `..`, as files of projected volumes have.
+pub(crate) fn local_file_path(errors: &mut Errors, field: &str, path: &str) {
+    local_descending_path(errors, field, path);
+    if path.starts_with("..") && !path.starts_with("../") && path != ".." {
+        errors.invalid(field, path, "must not start with '..'");
+    }
+}
+
+/// Labels within an object (a template's, a selector's).
+pub(crate) fn labels(errors: &mut Errors, field: &str, labels: &BTreeMap<String, String>) {
+    for (key, value) in labels {
+        named(errors, field, key, names::qualified_name(key));
+        named(errors, field, value, names::label_value(value));
+    }
+}
+
+/// Annotations within an object (a template's).
+pub(crate) fn annotations(errors: &mut Errors, field: &str, annotations: &BTreeMap<String, String>) {
+    for key in annotations.keys() {
+        named(errors, field, key, names::qualified_name(&key.to_lowercase()));
+    }
+    let size: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size > MAX_ANNOTATIONS {
+        errors.too_long(field, MAX_ANNOTATIONS);
+    }
+}
+
+/// A v1 label selector.
+pub(crate) fn label_selector(errors: &mut Errors, field: &str, selector: &LabelSelector) {
+    errors.at(field, |errors| {
+        labels(errors, "matchLabels", selector.match_labels.as_ref().unwrap_or(&BTreeMap::new()));
+        for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
+            errors.item("matchExpressions", index, |errors| {
+                let count = expression.values.as_ref().map_or(0, Vec::len);
+                match expression.operator.as_str() {
+                    "In" | "NotIn" if count == 0 => {
+                        errors.required("values", "must be specified when `operator` is 'In' or 'NotIn'");
+                    }
+                    "Exists" | "DoesNotExist" if count > 0 => {
+                        errors.forbidden(
+                            "values",
+                            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                        );
+                    }
+                    "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+                    other => errors.invalid("operator", other, "not a valid selector operator"),
+                }
+                named(errors, "key", &expression.key, names::qualified_name(&expression.key));
+                for (index, value) in expression.values.iter().flatten().enumerate() {
+                    named(errors, &format!("values[{index}]"), value, names::label_value(value));
+                }
+            });
+        }
+    });
+}
+
+/// An immutable field whose change is answered with another text than `field is immutable`.
+pub(crate) fn unchanged<T: PartialEq>(errors: &mut Errors, field: &str, new: &T, old: &T, why: &str) {
+    if new != old {
+        errors.push(Fault::Forbidden, field, String::new(), why);
+    }
+}
+
+/// Labels as tables show them: `a=b,c=d`, or `<none>`.
+pub(crate) fn shown_labels(labels: Option<&BTreeMap<String, String>>) -> String {
+    let shown: Vec<String> =
+        labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    or_none(&shown.join(","))
+}
+
+/// `text`, or `<none>` if it is empty.
+pub(crate) fn or_none(text: &str) -> String {
+    if text.is_empty() { "<none>".to_owned() } else { text.to_owned() }
+}
+
+/// `text`, or `<unknown>` if it is empty.
+pub(crate) fn or_unknown(text: &str) -> String {
+    if text.is_empty() { "<unknown>".to_owned() } else { text.to_owned() }
+}
+
+/// An empty text counts as absent, as in upstream's types.
+pub(crate) fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+/// Sets a text that is absent or empty.
+pub(crate) fn default_text(slot: &mut Option<String>, value: &str) {
+    if slot.as_deref().is_none_or(str::is_empty) {
+        *slot = Some(value.to_owned());
+    }
+}

@@ -1,0 +1,360 @@
+//! Paths: what can be done to each kind, from its row.
+//!
+//! kubectl reads from here whether the server validates fields and knows dry runs (the parameters of PATCH), and which
+//! path belongs to which kind (`x-kubernetes-group-version-kind`).
+
+use serde_json::{Map, Value, json};
+
+use super::group_version;
+use crate::kinds::Row;
+
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+const JSON: &str = "application/json";
+const READ_TYPES: &[&str] = &[JSON, "application/yaml"];
+const WATCH_TYPES: &[&str] = &[JSON, "application/yaml", "application/json;stream=watch"];
+const PATCH_TYPES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
+
+const LISTING: &[&str] = &[
+    "allowWatchBookmarks",
+    "continue",
+    "fieldSelector",
+    "labelSelector",
+    "limit",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "sendInitialEvents",
+    "timeoutSeconds",
+    "watch",
+];
+const WRITING: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
+const PATCHING: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
+const DELETING: &[&str] = &["dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"];
+
+/// Subresources besides `status`: of which kind, name, verb, the kind that travels, its group and version.
+const SUBRESOURCES: &[(&str, &str, &[&str], &str)] = &[
+    ("Pod", "binding", &["post"], "io.k8s.api.core.v1.Binding"),
+    ("Pod", "eviction", &["post"], "io.k8s.api.policy.v1.Eviction"),
+    ("Pod", "log", &["get"], ""),
+    ("Pod", "exec", &["get", "post"], ""),
+    ("Pod", "attach", &["get", "post"], ""),
+    ("Pod", "portforward", &["get", "post"], ""),
+    ("Pod", "proxy", &["get", "put", "post", "delete", "patch"], ""),
+    ("Pod", "ephemeralcontainers", &["get", "put", "patch"], "io.k8s.api.core.v1.Pod"),
+    ("Service", "proxy", &["get", "put", "post", "delete", "patch"], ""),
+    ("Node", "proxy", &["get", "put", "post", "delete", "patch"], ""),
+    ("Namespace", "finalize", &["put"], "io.k8s.api.core.v1.Namespace"),
+    ("ReplicationController", "scale", &["get", "put", "patch"], "io.k8s.api.autoscaling.v1.Scale"),
+];
+
+/// The name of a row's definition.
+pub(super) fn definition(row: &Row) -> String {
+    let group = match row.group {
+        "" => "core",
+        group => group.strip_suffix(".k8s.io").unwrap_or(group),
+    };
+    format!("io.k8s.api.{group}.{}.{}", row.version, row.kind)
+}
+
+/// A path and what can be done there.
+pub(super) struct Path {
+    pub(super) at: String,
+    operations: Vec<Operation>,
+    /// `namespace`, `name`.
+    variables: Vec<&'static str>,
+}
+
+struct Operation {
+    method: &'static str,
+    /// `x-kubernetes-action`.
+    action: &'static str,
+    id: String,
+    description: String,
+    group: &'static str,
+    version: &'static str,
+    kind: String,
+    /// The definition of the body, if there is one.
+    body: Option<String>,
+    /// The definition of the answer; plain text without.
+    answer: Option<String>,
+    parameters: &'static [&'static str],
+    consumes: &'static [&'static str],
+    produces: &'static [&'static str],
+}
+
+/// Every path of a kind.
+pub(super) fn of(row: &'static Row) -> Vec<Path> {
+    let root = format!("/{}", group_version(row));
+    let (within, variables) = if row.namespaced {
+        (format!("{root}/namespaces/{{namespace}}/{}", row.plural), vec!["namespace"])
+    } else {
+        (format!("{root}/{}", row.plural), Vec::new())
+    };
+    let named: Vec<&str> = std::iter::once("name").chain(variables.iter().copied()).collect();
+    let item = format!("{within}/{{name}}");
+    let mut paths = Vec::new();
+    if row.namespaced {
+        let list = operation(row, "get", "list", "ForAllNamespaces");
+        paths.push(Path {
+            at: format!("{root}/{}", row.plural),
+            operations: vec![list],
+            variables: Vec::new(),
+        });
+    }
+    let collection = [("get", "list"), ("post", "post"), ("delete", "deletecollection")];
+    let single = [("get", "get"), ("put", "put"), ("patch", "patch"), ("delete", "delete")];
+    let operations = |verbs: &[(&'static str, &'static str)], suffix: &str| -> Vec<Operation> {
+        verbs.iter().map(|(method, action)| operation(row, method, action, suffix)).collect()
+    };
+    paths.push(Path { at: within, operations: operations(&collection, ""), variables });
+    paths.push(Path { at: item.clone(), operations: operations(&single, ""), variables: named.clone() });
+    if row.status {
+        let operations = operations(&single[..3], "Status");
+        paths.push(Path { at: format!("{item}/status"), operations, variables: named.clone() });
+    }
+    let own = SUBRESOURCES.iter().filter(|(kind, ..)| row.group.is_empty() && *kind == row.kind);
+    for (_, name, methods, carried) in own {
+        let operations = methods.iter().map(|method| subresource(row, name, method, carried)).collect();
+        paths.push(Path { at: format!("{item}/{name}"), operations, variables: named.clone() });
+    }
+    paths
+}
+
+fn id(row: &Row, action: &str, suffix: &str) -> String {
+    let upper = |text: &str| {
+        let mut letters = text.chars();
+        letters
+            .next()
+            .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
+            .unwrap_or_default()
+    };
+    let group = match row.group {
+        "" => "Core".to_owned(),
+        group => upper(group.split('.').next().unwrap_or_default()),
+    };
+    let verb = match action {
+        "get" => "read",
+        "put" => "replace",
+        "post" => "create",
+        "deletecollection" => "deleteCollection",
+        other => other,
+    };
+    let scope = if row.namespaced && suffix != "ForAllNamespaces" { "Namespaced" } else { "" };
+    format!("{verb}{group}{}{scope}{}{suffix}", upper(row.version), row.kind)
+}
+
+fn operation(row: &'static Row, method: &'static str, action: &'static str, suffix: &str) -> Operation {
+    let kind = definition(row);
+    let (what, body, answer, parameters) = match action {
+        "list" => ("list or watch objects of kind", None, format!("{kind}List"), LISTING),
+        "get" => ("read the specified", None, kind, &[] as &[&str]),
+        "post" => ("create a", Some(kind.clone()), kind, WRITING),
+        "put" => ("replace the specified", Some(kind.clone()), kind, WRITING),
+        "patch" => ("partially update the specified", Some(format!("{META}.Patch")), kind, PATCHING),
+        "deletecollection" => (
+            "delete collection of",
+            Some(format!("{META}.DeleteOptions")),
+            format!("{META}.Status"),
+            DELETING,
+        ),
+        _ => ("delete a", Some(format!("{META}.DeleteOptions")), format!("{META}.Status"), DELETING),
+    };
+    let part = if suffix == "Status" { "status of the " } else { "" };
+    Operation {
+        method,
+        action,
+        id: id(row, action, suffix),
+        description: format!("{what} {part}{}", row.kind),
+        group: row.group,
+        version: row.version,
+        kind: row.kind.to_owned(),
+        body,
+        answer: Some(answer),
+        parameters,
+        consumes: if action == "patch" { PATCH_TYPES } else { &["*/*"] },
+        produces: if action == "list" { WATCH_TYPES } else { READ_TYPES },
+    }
+}
+
+fn subresource(
+    row: &'static Row,
+    name: &'static str,
+    method: &'static str,
+    carried: &'static str,
+) -> Operation {
+    let mut parts = carried.rsplit('.');
+    let kind = parts.next().filter(|kind| !kind.is_empty()).unwrap_or(row.kind).to_owned();
+    let (group, version) = match carried {
+        "io.k8s.api.policy.v1.Eviction" => ("policy", "v1"),
+        "io.k8s.api.autoscaling.v1.Scale" => ("autoscaling", "v1"),
+        _ => (row.group, row.version),
+    };
+    let streams = carried.is_empty();
+    let carried = (!streams).then(|| carried.to_owned());
+    let mut suffix = name.to_owned();
+    suffix[..1].make_ascii_uppercase();
+    Operation {
+        method,
+        action: if streams && name != "log" { "connect" } else { method },
+        id: id(row, if streams && name != "log" { "connect" } else { method }, &format!("{suffix}{method}")),
+        description: format!("{method} {name} of the specified {}", row.kind),
+        group,
+        version,
+        kind,
+        body: match method {
+            "get" | "delete" => None,
+            "patch" if !streams => Some(format!("{META}.Patch")),
+            _ => carried.clone(),
+        },
+        answer: carried,
+        parameters: match method {
+            _ if streams => &[],
+            "patch" => PATCHING,
+            "post" | "put" => WRITING,
+            _ => &[],
+        },
+        consumes: if method == "patch" && !streams { PATCH_TYPES } else { &["*/*"] },
+        produces: if streams { &["*/*"] } else { READ_TYPES },
+    }
+}
+
+/// The JSON type of a query parameter.
+fn parameter_type(name: &str) -> &'static str {
+    match name {
+        "allowWatchBookmarks" | "force" | "orphanDependents" | "sendInitialEvents" | "watch" => "boolean",
+        "gracePeriodSeconds" | "limit" | "timeoutSeconds" => "integer",
+        _ => "string",
+    }
+}
+
+impl Operation {
+    fn tag(&self) -> String {
+        match self.group {
+            "" => format!("core_{}", self.version),
+            group => format!("{}_{}", group.split('.').next().unwrap_or_default(), self.version),
+        }
+    }
+
+    fn common(&self) -> Map<String, Value> {
+        let mut map = Map::new();
+        map.insert("description".to_owned(), self.description.clone().into());
+        map.insert("operationId".to_owned(), self.id.clone().into());
+        map.insert("tags".to_owned(), json!([self.tag()]));
+        map.insert("x-kubernetes-action".to_owned(), self.action.into());
+        map.insert(
+            "x-kubernetes-group-version-kind".to_owned(),
+            json!({ "group": self.group, "kind": self.kind, "version": self.version }),
+        );
+        map
+    }
+
+    fn codes(&self) -> &'static [(&'static str, &'static str)] {
+        match self.action {
+            "post" => &[("200", "OK"), ("201", "Created"), ("202", "Accepted"), ("401", "Unauthorized")],
+            "put" | "patch" => &[("200", "OK"), ("201", "Created"), ("401", "Unauthorized")],
+            "delete" => &[("200", "OK"), ("202", "Accepted"), ("401", "Unauthorized")],
+            _ => &[("200", "OK"), ("401", "Unauthorized")],
+        }
+    }
+
+    fn v2(&self) -> Value {
+        let mut map = self.common();
+        map.insert("consumes".to_owned(), json!(self.consumes));
+        map.insert("produces".to_owned(), json!(self.produces));
+        let mut parameters: Vec<Value> = self
+            .parameters
+            .iter()
+            .map(|name| json!({ "in": "query", "name": name, "type": parameter_type(name), "uniqueItems": true }))
+            .collect();
+        if let Some(body) = &self.body {
+            let schema = json!({ "$ref": format!("#/definitions/{body}") });
+            let required = self.action != "delete" && self.action != "deletecollection";
+            parameters.push(json!({ "in": "body", "name": "body", "required": required, "schema": schema }));
+        }
+        map.insert("parameters".to_owned(), parameters.into());
+        let answer = |(code, text): &(&str, &str)| {
+            let schema = match &self.answer {
+                Some(answer) => json!({ "$ref": format!("#/definitions/{answer}") }),
+                None => json!({ "type": "string" }),
+            };
+            let response = match *code {
+                "401" => json!({ "description": text }),
+                _ => json!({ "description": text, "schema": schema }),
+            };
+            ((*code).to_owned(), response)
+        };
+        map.insert("responses".to_owned(), Value::Object(self.codes().iter().map(answer).collect()));
+        map.into()
+    }
+
+    fn v3(&self) -> Value {
+        let mut map = self.common();
+        let parameter = |name: &&str| {
+            let schema = json!({ "type": parameter_type(name), "uniqueItems": true });
+            json!({ "in": "query", "name": name, "schema": schema })
+        };
+        map.insert("parameters".to_owned(), self.parameters.iter().map(parameter).collect());
+        let content = |types: &[&str], definition: Option<&String>| -> Value {
+            let schema = match definition {
+                Some(definition) => json!({ "$ref": format!("#/components/schemas/{definition}") }),
+                None => json!({ "type": "string" }),
+            };
+            Value::Object(
+                types.iter().map(|kind| ((*kind).to_owned(), json!({ "schema": schema }))).collect(),
+            )
+        };
+        if let Some(body) = &self.body {
+            map.insert("requestBody".to_owned(), json!({ "content": content(self.consumes, Some(body)) }));
+        }
+        let answer = |(code, text): &(&str, &str)| {
+            let response = match *code {
+                "401" => json!({ "description": text }),
+                _ => json!({ "description": text, "content": content(self.produces, self.answer.as_ref()) }),
+            };
+            ((*code).to_owned(), response)
+        };
+        map.insert("responses".to_owned(), Value::Object(self.codes().iter().map(answer).collect()));
+        map.into()
+    }
+}
+
+impl Path {
+    fn item(&self, operations: Vec<(String, Value)>, parameters: Vec<Value>) -> Value {
+        let mut map: Map<String, Value> = operations.into_iter().collect();
+        if !parameters.is_empty() {
+            map.insert("parameters".to_owned(), parameters.into());
+        }
+        map.into()
+    }
+
+    fn variable(name: &str) -> &'static str {
+        if name == "namespace" {
+            "object name and auth scope, such as for teams and projects"
+        } else {
+            "name of the object"
+        }
+    }
+
+    /// The path item in v2's form.
+    pub(super) fn v2(&self) -> Value {
+        let operations = self.operations.iter().map(|op| (op.method.to_owned(), op.v2())).collect();
+        let variables = self.variables.iter().map(|name| {
+            let about = Self::variable(name);
+            json!({ "in": "path", "name": name, "required": true, "type": "string", "uniqueItems": true, "description": about })
+        });
+        self.item(operations, variables.collect())
+    }
+
+    /// The path item in v3's form.
+    pub(super) fn v3(&self) -> Value {
+        let operations = self.operations.iter().map(|op| (op.method.to_owned(), op.v3())).collect();
+        let variables = self.variables.iter().map(|name| {
+            let schema = json!({ "type": "string", "uniqueItems": true });
+            json!({ "in": "path", "name": name, "required": true, "schema": schema, "description": Self::variable(name) })
+        });
+        self.item(operations, variables.collect())
+    }
+}

@@ -1,0 +1,113 @@
+//! The documents are whole: every reference has its target, every kind its schema and its paths.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            found.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            map.values().for_each(|value| references(value, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+fn parsed(document: &Document) -> Value {
+    serde_json::from_slice(&document.body).unwrap()
+}
+
+#[test]
+fn every_reference_has_its_target() {
+    let check = |document: &Value, prefix: &str, definitions: &Value| {
+        let mut found = BTreeSet::new();
+        references(document, &mut found);
+        for target in found {
+            let name = target.strip_prefix(prefix).unwrap_or_else(|| panic!("{target}"));
+            assert!(definitions.get(name).is_some(), "{target}");
+        }
+    };
+    let whole = parsed(&v2());
+    check(&whole, "#/definitions/", &whole["definitions"]);
+    for document in V3.values() {
+        let document = parsed(document);
+        check(&document, "#/components/schemas/", &document["components"]["schemas"]);
+    }
+}
+
+#[test]
+fn kinds_are_named_and_metadata_is_optional() {
+    let whole = parsed(&v2());
+    for row in ALL {
+        let schema = &whole["definitions"][paths::definition(row)];
+        let kind = json!([{ "group": row.group, "kind": row.kind, "version": row.version }]);
+        assert_eq!(schema["x-kubernetes-group-version-kind"], kind, "{}", row.kind);
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        assert!(!required.contains(&json!("metadata")), "{}", row.kind);
+        let patch = whole["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .find(|item| item["patch"]["x-kubernetes-group-version-kind"]["kind"] == row.kind);
+        let parameters = patch.unwrap()["patch"]["parameters"].to_string();
+        assert!(parameters.contains("fieldValidation") && parameters.contains("dryRun"));
+    }
+}
+
+#[test]
+fn fields_carry_their_merge_facts() {
+    let document = parsed(&v3("api/v1").unwrap());
+    let containers =
+        &document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+    assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+    assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
+    let spec = &document["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
+    assert_eq!(spec["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.core.v1.PodSpec");
+    assert!(v3("apis/nothing/v1").is_none());
+    let index = parsed(&v3_index());
+    let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
+    assert_eq!(url, format!("/openapi/v3/api/v1?hash={}", v3("api/v1").unwrap().etag));
+}
+
+/// Reads back one level of protobuf: field numbers and their bytes.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
+    let varint = |bytes: &mut &[u8]| {
+        let (mut value, mut shift) = (0_u64, 0);
+        loop {
+            let byte = bytes[0];
+            *bytes = &bytes[1..];
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return value;
+            }
+        }
+    };
+    let mut found = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let number = varint(&mut bytes);
+        let length = if key & 7 == 2 { usize::try_from(number).unwrap() } else { 0 };
+        let (inner, rest) = bytes.split_at(length);
+        bytes = rest;
+        found.push((key >> 3, inner));
+    }
+    found
+}
+
+#[test]
+fn the_protobuf_form_has_every_definition() {
+    let document = v2_protobuf();
+    let top = fields(&document.body);
+    assert_eq!(top[0], (1, b"2.0".as_slice()));
+    let definitions = top.iter().find(|(field, _)| *field == 9).unwrap().1;
+    let names: Vec<String> = fields(definitions)
+        .iter()
+        .map(|(_, named)| String::from_utf8(fields(named)[0].1.to_vec()).unwrap())
+        .collect();
+    let whole = parsed(&v2());
+    let expected: Vec<&String> = whole["definitions"].as_object().unwrap().keys().collect();
+    assert_eq!(names.iter().collect::<Vec<_>>(), expected);
+}
