@@ -3,4 +3,42 @@
 //! Invariant: components of this process enter by the same service as everybody else, with their `User` attached;
 //! there is no second door and no exempted check. The one shortcut is reading through local feeds.
 
+pub mod options;
+pub mod server;
+
+mod authn;
+mod authz;
+mod chain;
+mod request;
+pub mod serve;
+pub mod user;
+pub mod wire;
+
+mod admission;
+mod registry;
+mod subresource;
+mod verbs;
+
+mod alloc;
+mod api;
+mod catalog;
 pub mod kinds;
+mod pages;
+mod stored;
+mod stream;
+
+mod bootstrap;
+mod discovery;
+mod expiry;
+mod health;
+pub mod legacy;
+mod local;
+mod metrics;
+mod paths;
+
+pub use authn::Peer;
+pub use options::{KubeletAccess, Options, Storage, Tls, Version};
+pub use serve::Listener;
+pub use server::{BuildError, Handler, RunError, Server};
+pub use stored::{Change, Stored};
+pub use user::User;

@@ -1,0 +1,97 @@
+//! What may be written is decided here, and completed: one table of plugins, in order, one file each.
+//!
+//! A plugin sees the typed object and the call. `mutate` runs after defaulting and before validation, `validate` after
+//! it, `delete` before a deletion. None of them waits for anything: what they look up is in memory.
+
+use skiff_api::ApiError;
+
+use crate::kinds::Draft;
+use crate::registry::Scope;
+
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod service_account;
+mod taint_nodes;
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// A write on its way.
+pub(crate) struct Attempt<'a> {
+    pub(crate) scope: Scope<'a>,
+    pub(crate) operation: Operation,
+    /// The stored object; nothing for a create.
+    pub(crate) old: Option<&'a dyn Draft>,
+    /// For the client.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn new(scope: &Scope<'a>, operation: Operation, old: Option<&'a dyn Draft>) -> Self {
+        Self { scope: *scope, operation, old, warnings: Vec::new() }
+    }
+
+    /// 403 in the plugin's words.
+    pub(crate) fn forbidden(&self, name: &str, why: impl std::fmt::Display) -> ApiError {
+        ApiError::forbidden(&self.scope.entry.resource, name, why)
+    }
+
+    /// True for the creation of the object itself.
+    pub(crate) fn creates(&self) -> bool {
+        self.operation == Operation::Create && self.scope.subresource.is_empty()
+    }
+}
+
+/// One plugin.
+pub(crate) struct Plugin {
+    /// Upstream's name for it.
+    pub(crate) name: &'static str,
+    pub(crate) mutate: fn(&mut Attempt<'_>, &mut dyn Draft) -> Result<(), ApiError>,
+    pub(crate) validate: fn(&Attempt<'_>, &dyn Draft) -> Result<(), ApiError>,
+    pub(crate) delete: fn(&Attempt<'_>) -> Result<(), ApiError>,
+}
+
+impl Plugin {
+    /// A plugin that does nothing yet.
+    const fn named(name: &'static str) -> Self {
+        Self { name, mutate: |_, _| Ok(()), validate: |_, _| Ok(()), delete: |_| Ok(()) }
+    }
+}
+
+/// Every plugin, in the order in which they run.
+static PLUGINS: &[&Plugin] = &[
+    &namespace_lifecycle::PLUGIN,
+    &node_restriction::PLUGIN,
+    &taint_nodes::PLUGIN,
+    &service_account::PLUGIN,
+    &priority::PLUGIN,
+    &default_toleration_seconds::PLUGIN,
+];
+
+/// Lets every plugin complete the object.
+pub(crate) fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiError> {
+    PLUGINS.iter().try_for_each(|plugin| (plugin.mutate)(attempt, draft).inspect_err(|e| refused(plugin, e)))
+}
+
+/// Asks every plugin whether the finished object may be written.
+pub(crate) fn validate(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+    PLUGINS
+        .iter()
+        .try_for_each(|plugin| (plugin.validate)(attempt, draft).inspect_err(|e| refused(plugin, e)))
+}
+
+/// Asks every plugin whether the object may go.
+pub(crate) fn delete(attempt: &Attempt<'_>) -> Result<(), ApiError> {
+    PLUGINS.iter().try_for_each(|plugin| (plugin.delete)(attempt).inspect_err(|e| refused(plugin, e)))
+}
+
+fn refused(plugin: &Plugin, error: &ApiError) {
+    tracing::debug!(plugin = plugin.name, %error, "admission refused");
+}

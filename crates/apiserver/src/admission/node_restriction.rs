@@ -1,0 +1,65 @@
+//! NodeRestriction: a kubelet touches its own pods only, and creates none but the mirrors of its files.
+
+use k8s_openapi::api::core::v1::Pod;
+use skiff_api::ApiError;
+
+use super::{Attempt, Operation, Plugin};
+use crate::kinds::Draft;
+
+pub(super) const PLUGIN: Plugin = Plugin { validate, delete, ..Plugin::named("NodeRestriction") };
+
+/// Marks a pod that a kubelet mirrors from a file.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// The node that asks, if it is one.
+fn node<'a>(attempt: &Attempt<'a>) -> Option<&'a str> {
+    let user = attempt.scope.user;
+    user.name.strip_prefix("system:node:").filter(|_| user.is_in("system:nodes"))
+}
+
+fn pod(draft: &dyn Draft) -> Option<&Pod> {
+    draft.as_any().downcast_ref()
+}
+
+fn on(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
+
+fn validate(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+    let Some((node, new)) = node(attempt).zip(pod(draft)) else { return Ok(()) };
+    let name = new.metadata.name.as_deref().unwrap_or_default();
+    match attempt.operation {
+        Operation::Create => {
+            if !new.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR) {
+                let why = format!(
+                    "pod does not have \"{MIRROR}\" annotation, node \"{node}\" can only create mirror pods"
+                );
+                return Err(attempt.forbidden(name, why));
+            }
+            if on(new) != node {
+                let why = format!("node \"{node}\" can only create pods with spec.nodeName set to itself");
+                return Err(attempt.forbidden(name, why));
+            }
+            Ok(())
+        }
+        Operation::Update => {
+            if attempt.old.and_then(pod).is_none_or(|old| on(old) == node) {
+                return Ok(());
+            }
+            let why = format!(
+                "node \"{node}\" can only update pod status for pods with spec.nodeName set to itself"
+            );
+            Err(attempt.forbidden(name, why))
+        }
+        Operation::Delete => Ok(()),
+    }
+}
+
+fn delete(attempt: &Attempt<'_>) -> Result<(), ApiError> {
+    let Some((node, old)) = node(attempt).zip(attempt.old.and_then(pod)) else { return Ok(()) };
+    if on(old) == node {
+        return Ok(());
+    }
+    let why = format!("node \"{node}\" can only delete pods with spec.nodeName set to itself");
+    Err(attempt.forbidden(attempt.scope.name, why))
+}

@@ -1,0 +1,44 @@
+//! What every part of the server shares: the store, the kinds, the clock, what has been given out.
+
+use skiff_base::Clock;
+use skiff_base::metrics::Metrics;
+use skiff_base::task::Tasks;
+use skiff_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::alloc::Alloc;
+use crate::catalog::Catalog;
+use crate::health::Health;
+use crate::metrics::Counters;
+use crate::options::Settings;
+use crate::pages::Pages;
+use crate::registry::Recent;
+use crate::stored::Stored;
+use crate::stream::kubelet::Kubelets;
+
+/// The server's state.
+pub(crate) struct Api {
+    pub(crate) store: Store<Stored>,
+    pub(crate) catalog: Catalog,
+    pub(crate) clock: Clock,
+    pub(crate) alloc: Alloc,
+    pub(crate) pages: Pages,
+    pub(crate) recent: Recent,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) counters: Counters,
+    pub(crate) kubelets: Kubelets,
+    pub(crate) settings: Settings,
+    /// Connections to elsewhere that the server keeps for its clients.
+    pub(crate) tasks: Tasks,
+    /// Cancelled when the server is to stop; ends watches and other long answers.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Api {
+    /// True while writes are taken.
+    pub(crate) fn store_is_open(&self) -> bool {
+        // Ended means ready at once; anything else is still open.
+        futures::FutureExt::now_or_never(self.store.ended()).is_none()
+    }
+}

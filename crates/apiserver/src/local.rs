@@ -1,0 +1,129 @@
+//! The server from inside its own process: requests without a socket, reads without a request.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use skiff_api::Object;
+use skiff_api::selector::{FieldSelector, LabelSelector};
+use skiff_client::{Delta, LocalFeeds, Topic};
+use skiff_store::{Event, Watch};
+
+use crate::api::Api;
+use crate::authn::Peer;
+use crate::catalog::Entry;
+use crate::server::Handler;
+use crate::stored::Stored;
+use crate::user::User;
+use crate::verbs::select::Select;
+use crate::wire::{self, Response};
+
+/// Carries requests of one user of this process to the handler.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    handler: Handler,
+    user: User,
+}
+
+impl Transport {
+    pub(crate) fn new(handler: Handler, user: User) -> Self {
+        Self { handler, user }
+    }
+}
+
+impl tower::Service<http::Request<kube::client::Body>> for Transport {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
+        let answer = self.handler.handle(Peer::Known(self.user.clone()), request.map(wire::incoming));
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+/// Feeds straight from the store.
+pub(crate) struct Feeds {
+    api: Arc<Api>,
+}
+
+impl Feeds {
+    pub(crate) fn new(api: &Arc<Api>) -> Self {
+        Self { api: Arc::clone(api) }
+    }
+}
+
+impl LocalFeeds for Feeds {
+    fn subscribe(&self, topic: &Topic) -> BoxStream<'static, Delta<Arc<Object>>> {
+        let resource = &topic.resource;
+        let entry = self.api.catalog.get(&resource.group, &resource.version, &resource.plural);
+        let selectors =
+            LabelSelector::parse(&topic.labels).ok().zip(FieldSelector::parse(&topic.fields).ok());
+        let Some((entry, (labels, fields))) = entry.zip(selectors) else {
+            // Kinds and selectors are written in our own code: this is a mistake there, and an empty cluster would hide
+            // it.
+            tracing::error!(?topic, "no such feed");
+            return futures::stream::once(async { Delta::Reset(Vec::new()) })
+                .chain(futures::stream::pending())
+                .boxed();
+        };
+        let select = Select { namespace: topic.namespace.clone().unwrap_or_default(), labels, fields };
+        let source = Source { api: Arc::clone(&self.api), entry: Arc::clone(entry), select, watch: None };
+        futures::stream::unfold(source, |mut source| async move {
+            let delta = source.next().await?;
+            Some((delta, source))
+        })
+        .boxed()
+    }
+}
+
+/// One subscription.
+struct Source {
+    api: Arc<Api>,
+    entry: Arc<Entry>,
+    select: Select,
+    /// Nothing before the first and after every gap.
+    watch: Option<Watch<Stored>>,
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<Delta<Arc<Object>>> {
+        loop {
+            let Some(watch) = &mut self.watch else { return Some(self.reset()) };
+            match watch.next().await {
+                // The server is going; a feed does not end, it rests.
+                None => std::future::pending::<()>().await,
+                Some(Err(_too_far_behind)) => self.watch = None,
+                Some(Ok(event)) => {
+                    if let Some(delta) = self.delta(&event) {
+                        return Some(delta);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reset(&mut self) -> Delta<Arc<Object>> {
+        let (snapshot, watch) = self.api.store.snapshot_and_watch(&self.entry.table);
+        self.watch = Some(watch);
+        let prefix = self.select.prefix();
+        let selected =
+            snapshot.beginning(&prefix).filter(|(_, stored)| self.select.matches(&self.entry, stored));
+        Delta::Reset(selected.map(|(_, stored)| Arc::clone(stored.object())).collect())
+    }
+
+    fn delta(&self, event: &Event<Stored>) -> Option<Delta<Arc<Object>>> {
+        if !event.deleted && self.select.matches(&self.entry, &event.object) {
+            return Some(Delta::Put(Arc::clone(event.object.object())));
+        }
+        let before = event.previous.as_ref().filter(|old| self.select.matches(&self.entry, old))?;
+        Some(Delta::Gone(Arc::clone(if event.deleted { event.object.object() } else { before.object() })))
+    }
+}

@@ -1,0 +1,126 @@
+//! What the server has to be told.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use skiff_base::Clock;
+use skiff_base::metrics::Metrics;
+use skiff_base::pki::Identity;
+
+/// Where objects are kept.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// Nowhere: gone with the process. For tests.
+    Memory,
+    /// In this file.
+    Disk(PathBuf),
+}
+
+/// How the server shows itself to clients, and whose certificates it believes.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The server's certificate and key.
+    pub identity: Identity,
+    /// The authority of client certificates, PEM.
+    pub client_ca_pem: String,
+}
+
+/// How the server shows itself to kubelets.
+#[derive(Clone, Debug)]
+pub struct KubeletAccess {
+    /// The server's client certificate and key.
+    pub identity: Identity,
+    /// The authority of kubelets' serving certificates, PEM.
+    pub ca_pem: String,
+}
+
+/// What `/version` says.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// `1`.
+    pub major: String,
+    /// `37`.
+    pub minor: String,
+    /// `v1.37.0+skiff-0.1.0`.
+    pub git_version: String,
+    /// The commit, if known.
+    pub git_commit: String,
+    /// When it was built, if known.
+    pub build_date: String,
+}
+
+impl Default for Version {
+    fn default() -> Self {
+        Self {
+            major: "1".to_owned(),
+            minor: "37".to_owned(),
+            git_version: concat!("v1.37.0+skiff-", env!("CARGO_PKG_VERSION")).to_owned(),
+            git_commit: String::new(),
+            build_date: "1970-01-01T00:00:00Z".to_owned(),
+        }
+    }
+}
+
+/// All the server has to be told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where objects are kept.
+    pub storage: Storage,
+    /// Needed for TLS listeners only.
+    pub tls: Option<Tls>,
+    /// Needed for logs, exec, attach, port-forward and node proxies.
+    pub kubelets: Option<KubeletAccess>,
+    /// The range of service addresses.
+    pub services: IpNet,
+    /// The range of node ports.
+    pub node_ports: RangeInclusive<u16>,
+    /// Where pods and nodes reach this server; behind the service `kubernetes`. Without it that service has no
+    /// endpoints.
+    pub advertise: Option<SocketAddr>,
+    /// Whether a garbage collector runs, so that `Orphan` and `Foreground` deletions may wait for it. Without one they
+    /// would wait for ever, and are carried out at once.
+    pub garbage_collector: bool,
+    /// How long new pods tolerate a node that is not ready, unless they say otherwise.
+    pub default_not_ready_toleration_seconds: i64,
+    /// How long new pods tolerate a node that cannot be reached, unless they say otherwise.
+    pub default_unreachable_toleration_seconds: i64,
+    /// The time of day.
+    pub clock: Clock,
+    /// Where the server's metrics go; served at `/metrics`.
+    pub metrics: Metrics,
+    /// What `/version` says.
+    pub version: Version,
+}
+
+impl Options {
+    /// A server that keeps everything in memory; for tests and a base to change.
+    pub fn in_memory() -> Self {
+        let services = ipnet::Ipv4Net::new(std::net::Ipv4Addr::new(10, 96, 0, 0), 12);
+        Self {
+            storage: Storage::Memory,
+            tls: None,
+            kubelets: None,
+            services: services.expect("12 is a prefix length").into(),
+            node_ports: 30000..=32767,
+            advertise: None,
+            garbage_collector: false,
+            default_not_ready_toleration_seconds: 300,
+            default_unreachable_toleration_seconds: 300,
+            clock: Clock::system(),
+            metrics: Metrics::new(),
+            version: Version::default(),
+        }
+    }
+}
+
+/// What of the options is needed after the start.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) garbage_collector: bool,
+    pub(crate) not_ready_toleration_seconds: i64,
+    pub(crate) unreachable_toleration_seconds: i64,
+    pub(crate) version: Version,
+}

@@ -1,0 +1,68 @@
+//! Paths that are not resources: discovery, OpenAPI, version, health, metrics, and what there is at all.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use skiff_api::ApiError;
+
+use crate::api::Api;
+use crate::authz::Authorized;
+use crate::discovery;
+use crate::health;
+use crate::request::Verb;
+use crate::wire::{self, Body, Response};
+
+/// Answers a path.
+pub(crate) async fn serve(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError> {
+    if call.info.verb != Verb::Get {
+        return Err(ApiError::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        ));
+    }
+    if let Some(response) = health::serve(api, &call.info) {
+        return Ok(response);
+    }
+    let headers = call.request.headers();
+    let path = call.info.path.trim_end_matches('/');
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match parts.as_slice() {
+        [""] => Ok(wire::encoded(200, &json!({ "paths": all(api) }))),
+        ["version"] => Ok(wire::encoded(200, &version(api))),
+        ["metrics"] => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            Ok(wire::answer(200, kind, Body::full(api.metrics.text())))
+        }
+        _ => discovery::serve(api, &parts, headers).ok_or_else(ApiError::no_such_path),
+    }
+}
+
+fn all(api: &Api) -> Vec<String> {
+    let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
+    for (group, version) in discovery::group_versions(api).into_iter().filter(|(group, _)| !group.is_empty())
+    {
+        paths.push(format!("/apis/{group}"));
+        paths.push(format!("/apis/{group}/{version}"));
+    }
+    paths.extend(
+        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+            .map(str::to_owned),
+    );
+    paths
+}
+
+fn version(api: &Api) -> serde_json::Value {
+    let version = &api.settings.version;
+    json!({
+        "major": version.major,
+        "minor": version.minor,
+        "gitVersion": version.git_version,
+        "gitCommit": version.git_commit,
+        "gitTreeState": "clean",
+        "buildDate": version.build_date,
+        "goVersion": "none",
+        "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, crate::discovery::go_arch()),
+    })
+}

@@ -1,0 +1,139 @@
+//! A new object: named, stamped, admitted, validated, numbered.
+
+use skiff_api::{ApiError, Errors};
+use skiff_store::{Expect, Refused};
+
+use super::{Scope, Written, rules, unavailable, unstored};
+use crate::admission::{self, Attempt, Operation};
+use crate::kinds::Draft;
+use crate::stored::Change;
+
+/// Suffixes of generated names: no vowels, so no words; no digits that look like letters.
+const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+const SUFFIX: usize = 5;
+/// A generated name is at most this long before its suffix.
+const LONGEST_PREFIX: usize = 63 - SUFFIX;
+/// How often a name is generated anew when it is taken.
+const TRIES: usize = 8;
+
+/// Creates the object of `draft`.
+///
+/// # Errors
+/// Whatever upstream answers: 400, 403, 404, 409, 422.
+pub(crate) async fn create(
+    scope: &Scope<'_>,
+    mut draft: Box<dyn Draft>,
+    dry_run: bool,
+) -> Result<Written, ApiError> {
+    let entry = scope.entry;
+    stamp(scope, draft.meta_mut())?;
+    let generated = draft.meta().name.as_deref().unwrap_or_default().is_empty()
+        && draft.meta().generate_name.as_deref().is_some_and(|prefix| !prefix.is_empty());
+    if generated {
+        draft.meta_mut().name = Some(generate(draft.meta().generate_name.as_deref().unwrap_or_default()));
+    }
+    draft.set_defaults();
+    let mut attempt = Attempt::new(scope, Operation::Create, None);
+    admission::mutate(&mut attempt, &mut *draft)?;
+    draft.prepare_create();
+    let name = draft.meta().name.clone().unwrap_or_default();
+    let mut errors = Errors::new();
+    let old_kind = matches!(&*entry.table, "pods" | "replicationcontrollers");
+    let rule = if scope.legacy_name && old_kind { legacy_rule } else { entry.row.name_rule };
+    rules::check_name(rule, draft.meta(), &mut errors);
+    rules::check(entry.row, draft.meta(), &mut errors);
+    draft.validate(&mut errors);
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(entry.row.group, entry.row.kind, &name, errors));
+    }
+    let mut warnings = draft.warnings(None);
+    warnings.append(&mut attempt.warnings);
+    let reservation = scope.api.alloc.begin(entry, &mut *draft, None)?;
+    admission::validate(&attempt, &*draft)?;
+    if dry_run {
+        if scope.api.store.get(&scope.key(&name)).is_some() {
+            return Err(ApiError::already_exists(&entry.resource, &name));
+        }
+        draft.meta_mut().resource_version = None;
+        return Ok(Written { bytes: unstored(&*draft)?, created: true, warnings });
+    }
+    for _ in 0..TRIES {
+        let name = draft.meta().name.clone().unwrap_or_default();
+        let frozen = draft.copy().freeze().map_err(ApiError::internal)?;
+        match scope.put(&name, Expect::Absent, frozen, Change::Added).await {
+            Ok(object) => {
+                reservation.commit();
+                return Ok(Written { bytes: object.bytes().clone(), created: true, warnings });
+            }
+            Err(Refused::Exists(_)) if generated => {
+                let prefix = draft.meta().generate_name.clone().unwrap_or_default();
+                draft.meta_mut().name = Some(generate(&prefix));
+            }
+            Err(Refused::Exists(_)) => return Err(ApiError::already_exists(&entry.resource, &name)),
+            Err(other) => return Err(unavailable(&other)),
+        }
+    }
+    let name = draft.meta().name.clone().unwrap_or_default();
+    let mut error = ApiError::already_exists(&entry.resource, &name);
+    error.status.message =
+        Some(format!("{error}, the server was not able to generate a unique name for the object"));
+    Err(error.retry_after(1))
+}
+
+/// What the API of 2014 allowed in names.
+fn legacy_rule(name: &str) -> Vec<String> {
+    skiff_api::v1beta1::name_fault(name).map(|fault| vec![fault.to_string()]).unwrap_or_default()
+}
+
+/// Sets what only the server may set.
+fn stamp(
+    scope: &Scope<'_>,
+    meta: &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+) -> Result<(), ApiError> {
+    if meta.resource_version.as_deref().is_some_and(|version| !version.is_empty() && version != "0") {
+        // Upstream answers this one without a reason.
+        let why = "resourceVersion should not be set on objects to be created";
+        return Err(ApiError::new(500, "", why));
+    }
+    if scope.entry.row.namespaced {
+        place(meta, scope.namespace)?;
+    }
+    meta.uid = Some(uuid::Uuid::new_v4().to_string());
+    meta.creation_timestamp = Some(scope.now());
+    meta.deletion_timestamp = None;
+    meta.deletion_grace_period_seconds = None;
+    meta.self_link = None;
+    meta.managed_fields = None;
+    meta.generation = None;
+    meta.resource_version = None;
+    Ok(())
+}
+
+/// Puts the object into the request's namespace, where it must belong.
+pub(super) fn place(
+    meta: &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    namespace: &str,
+) -> Result<(), ApiError> {
+    match meta.namespace.as_deref() {
+        None | Some("") => meta.namespace = Some(namespace.to_owned()),
+        Some(own) if own == namespace => {}
+        Some(_) => {
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn generate(prefix: &str) -> String {
+    let mut end = prefix.len().min(LONGEST_PREFIX);
+    while !prefix.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut name = prefix[..end].to_owned();
+    for _ in 0..SUFFIX {
+        name.push(char::from(LETTERS[rand::random_range(0..LETTERS.len())]));
+    }
+    name
+}

@@ -1,0 +1,264 @@
+//! A changed object: computed from the newest state, written if that is still the newest.
+//!
+//! The change is a function from the stored object to a draft, so that it can be computed again when somebody else
+//! wrote meanwhile. A draft that carries a `resourceVersion` insists on it: replaced from an older state it is refused,
+//! patched on top of the newest it carries that one.
+
+use std::sync::Arc;
+
+use skiff_api::{ApiError, Errors, Object};
+use skiff_store::{Expect, Refused};
+
+use super::{Scope, Written, create, unavailable, unstored};
+use crate::admission::{self, Attempt, Operation};
+use crate::kinds::{Draft, Frozen};
+use crate::registry::rules;
+use crate::stored::Change;
+
+/// Which part of the object a write may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All but the status.
+    Whole,
+    /// The status, and some metadata.
+    Status,
+    /// What a subresource of the server's own (binding, finalize) sets; validated, not prepared.
+    Internal,
+}
+
+/// A draft and what the client should be told about it.
+pub(crate) struct Proposal {
+    pub(crate) draft: Box<dyn Draft>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Proposal {
+    /// A draft without warnings.
+    pub(crate) fn quiet(draft: Box<dyn Draft>) -> Self {
+        Self { draft, warnings: Vec::new() }
+    }
+}
+
+/// How an update goes about it.
+pub(crate) struct Update<'a> {
+    pub(crate) part: Part,
+    pub(crate) dry_run: bool,
+    /// What to write in place of the object given; called again if the object moved on. Given nothing, the object is to
+    /// be created: only for kinds whose rows say so.
+    pub(crate) change: &'a (dyn Fn(Option<&Object>) -> Result<Proposal, ApiError> + Sync),
+    /// Whether a missing object may be created.
+    pub(crate) upsert: bool,
+}
+
+/// Carries out an update.
+///
+/// # Errors
+/// Whatever upstream answers: 400, 403, 404, 409, 422.
+pub(crate) async fn update(scope: &Scope<'_>, how: &Update<'_>) -> Result<Written, ApiError> {
+    loop {
+        let Some(current) = scope.current() else {
+            if !how.upsert {
+                return Err(ApiError::not_found(&scope.entry.resource, scope.name));
+            }
+            let Proposal { mut draft, warnings } = (how.change)(None)?;
+            check_name(scope, &mut *draft)?;
+            match create::create(scope, draft, how.dry_run).await {
+                // Somebody else created it just now: then this is an update after all.
+                Err(error) if error.reason() == "AlreadyExists" && scope.current().is_some() => continue,
+                Err(error) => return Err(error),
+                Ok(mut written) => {
+                    written.warnings.splice(0..0, warnings);
+                    return Ok(written);
+                }
+            }
+        };
+        if let Some(written) = attempt(scope, how, &current).await? {
+            return Ok(written);
+        }
+    }
+}
+
+/// One try; nothing if the object moved on.
+async fn attempt(
+    scope: &Scope<'_>,
+    how: &Update<'_>,
+    current: &Arc<Object>,
+) -> Result<Option<Written>, ApiError> {
+    let entry = scope.entry;
+    let old = scope.thaw(current)?;
+    let Proposal { mut draft, mut warnings } = (how.change)(Some(current))?;
+    check_name(scope, &mut *draft)?;
+    preconditions(scope, how, &*draft, current)?;
+    inherit(&mut *draft, &*old, how.part);
+    draft.set_defaults();
+    let mut attempt = Attempt::new(scope, Operation::Update, Some(&*old));
+    admission::mutate(&mut attempt, &mut *draft)?;
+    match how.part {
+        Part::Whole => draft.prepare_update(&*old),
+        Part::Status => draft.prepare_status(&*old),
+        Part::Internal => {}
+    }
+    if draft.generation_changed(&*old) {
+        draft.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
+    }
+    let mut errors = Errors::new();
+    rules::check(entry.row, draft.meta(), &mut errors);
+    rules::check_update(draft.meta(), old.meta(), &mut errors);
+    match how.part {
+        Part::Whole => {
+            draft.validate(&mut errors);
+            draft.validate_update(&*old, &mut errors);
+        }
+        Part::Status => draft.validate_status(&*old, &mut errors),
+        Part::Internal => {}
+    }
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(entry.row.group, entry.row.kind, scope.name, errors));
+    }
+    warnings.extend(draft.warnings(Some(&*old)));
+    warnings.append(&mut attempt.warnings);
+    let reservation = scope.api.alloc.begin(entry, &mut *draft, Some(&*old))?;
+    admission::validate(&attempt, &*draft)?;
+    if how.dry_run {
+        draft.meta_mut().resource_version = Some(current.meta().revision.to_string());
+        return Ok(Some(Written { bytes: unstored(&*draft)?, created: false, warnings }));
+    }
+    let leaves = leaves(&*draft);
+    let frozen = draft.freeze().map_err(ApiError::internal)?;
+    if !leaves && frozen.same_as(current) {
+        return Ok(Some(Written { bytes: current.bytes().clone(), created: false, warnings }));
+    }
+    let expect = Expect::Revision(current.meta().revision);
+    let stored = if leaves {
+        remove(scope, expect, frozen).await
+    } else {
+        scope.put(scope.name, expect, frozen, Change::Modified).await
+    };
+    match stored {
+        Ok(object) => {
+            reservation.commit();
+            if leaves {
+                scope.api.alloc.forget(entry, &*old);
+            }
+            Ok(Some(Written { bytes: object.bytes().clone(), created: false, warnings }))
+        }
+        Err(Refused::Moved(_) | Refused::Missing) => Ok(None),
+        Err(other) => Err(unavailable(&other)),
+    }
+}
+
+/// The body must speak of the object the path names.
+fn check_name(scope: &Scope<'_>, draft: &mut dyn Draft) -> Result<(), ApiError> {
+    let meta = draft.meta_mut();
+    if scope.entry.row.namespaced {
+        create::place(meta, scope.namespace)?;
+    }
+    match meta.name.as_deref() {
+        None | Some("") => meta.name = Some(scope.name.to_owned()),
+        Some(own) if own == scope.name => {}
+        Some(own) => {
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({own}) does not match the name on the URL ({})",
+                scope.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn preconditions(
+    scope: &Scope<'_>,
+    how: &Update<'_>,
+    draft: &dyn Draft,
+    current: &Object,
+) -> Result<(), ApiError> {
+    let meta = draft.meta();
+    let resource = &scope.entry.resource;
+    match meta.resource_version.as_deref().unwrap_or_default() {
+        "" | "0" if how.part == Part::Whole && !scope.entry.row.unconditional_update => {
+            let mut errors = Errors::new();
+            errors.at("metadata", |errors| {
+                errors.push(
+                    skiff_api::errors::Fault::Invalid,
+                    "resourceVersion",
+                    "0".to_owned(),
+                    "must be specified for an update",
+                );
+            });
+            return Err(ApiError::invalid(scope.entry.row.group, scope.entry.row.kind, scope.name, errors));
+        }
+        "" | "0" => {}
+        version => match version.parse::<u64>() {
+            Ok(number) if number == current.meta().revision => {}
+            Ok(_) => return Err(ApiError::modified(resource, scope.name)),
+            Err(_) => {
+                let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+                return Err(ApiError::bad_request(format!(
+                    "metadata.resourceVersion: Invalid value: {version:?}: {why}"
+                )));
+            }
+        },
+    }
+    match meta.uid.as_deref().unwrap_or_default() {
+        "" => Ok(()),
+        uid if uid == &*current.meta().uid => Ok(()),
+        uid => Err(uid_conflict(scope, uid, &current.meta().uid)),
+    }
+}
+
+/// The object is another one of the same name.
+pub(super) fn uid_conflict(scope: &Scope<'_>, wanted: &str, found: &str) -> ApiError {
+    let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}");
+    ApiError::conflict(&scope.entry.resource, scope.name, why)
+}
+
+/// Takes over what a client need not send or may not change.
+fn inherit(draft: &mut dyn Draft, old: &dyn Draft, part: Part) {
+    let before = old.meta();
+    let meta = draft.meta_mut();
+    if part == Part::Status {
+        // A status may come with labels, annotations and finalizers; all else is the object's.
+        let sent = std::mem::take(meta);
+        *meta = before.clone();
+        meta.labels = sent.labels;
+        meta.annotations = sent.annotations;
+        meta.finalizers = sent.finalizers;
+    }
+    meta.uid.clone_from(&before.uid);
+    if meta.creation_timestamp.is_none() {
+        meta.creation_timestamp.clone_from(&before.creation_timestamp);
+    }
+    if meta.deletion_timestamp.is_none() {
+        meta.deletion_timestamp.clone_from(&before.deletion_timestamp);
+    }
+    if meta.deletion_grace_period_seconds.is_none() {
+        meta.deletion_grace_period_seconds = before.deletion_grace_period_seconds;
+    }
+    if meta.generate_name.is_none() {
+        meta.generate_name.clone_from(&before.generate_name);
+    }
+    meta.generation = before.generation;
+    meta.self_link = None;
+    meta.managed_fields = None;
+}
+
+/// True if a deleted object has lost the last thing that held it.
+fn leaves(draft: &dyn Draft) -> bool {
+    let meta = draft.meta();
+    meta.deletion_timestamp.is_some()
+        && meta.finalizers.as_deref().unwrap_or_default().is_empty()
+        && meta.deletion_grace_period_seconds.unwrap_or(0) == 0
+        && !draft.held()
+}
+
+/// Deletes the object; its last state is the draft's.
+async fn remove(
+    scope: &Scope<'_>,
+    expect: Expect,
+    frozen: Box<dyn Frozen>,
+) -> Result<Arc<Object>, Refused<crate::stored::Stored>> {
+    let write = skiff_store::Write::delete(scope.key(scope.name), expect, move |revision, _| {
+        frozen.stamp(revision, Change::Deleted).0
+    });
+    Ok(Arc::clone(scope.api.store.write(write).await?.object()))
+}

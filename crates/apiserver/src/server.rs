@@ -1,0 +1,191 @@
+//! The server as a component: built from options, run with listeners, reached by links from inside the process.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use skiff_base::task::{Policy, Tasks};
+use skiff_base::{Latch, tls};
+use skiff_client::Link;
+use skiff_store::{Disk, Engine, Memory, OpenError, Store};
+
+use crate::alloc::Alloc;
+use crate::api::Api;
+use crate::authn::Peer;
+use crate::catalog::Catalog;
+use crate::local::Feeds;
+use crate::metrics::Counters;
+use crate::options::{Options, Settings, Storage};
+use crate::serve::{self, Listener};
+use crate::stored::Stored;
+use crate::stream::kubelet::Kubelets;
+use crate::user::User;
+use crate::wire::{Request, Response};
+use crate::{bootstrap, chain, expiry, legacy};
+
+/// The API server, not yet running.
+pub struct Server {
+    api: Arc<Api>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// How long what is under way may take when the server stops.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A server that cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store could not be opened.
+    #[error("open the store")]
+    Store(#[from] OpenError),
+    /// The engine could not be opened.
+    #[error("open the store's engine")]
+    Engine(#[from] skiff_store::EngineError),
+    /// Certificates are malformed.
+    #[error("set up TLS")]
+    Tls(#[from] tls::TlsError),
+}
+
+/// A server that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its own objects cannot be made.
+    #[error("create the cluster's own objects: {0}")]
+    Bootstrap(#[from] skiff_api::ApiError),
+    /// A TLS listener without certificates.
+    #[error("a TLS listener needs certificates")]
+    NoCertificates,
+    /// The store failed; what is in memory and what is on disk may differ.
+    #[error("the store failed")]
+    Store(#[from] skiff_store::EngineError),
+}
+
+impl Server {
+    /// Opens the store and wires everything; starts nothing.
+    ///
+    /// # Errors
+    /// If the store or the certificates cannot be read.
+    pub fn build(options: Options) -> Result<Self, BuildError> {
+        let engine: Box<dyn Engine> = match &options.storage {
+            Storage::Memory => Box::new(Memory::default()),
+            Storage::Disk(path) => Box::new(Disk::open(path)?),
+        };
+        let store = Store::<Stored>::open(engine, skiff_store::Options::default())?;
+        let tls =
+            options.tls.as_ref().map(|tls| tls::server(&tls.identity, &tls.client_ca_pem)).transpose()?;
+        let alloc = Alloc::new(options.services, options.node_ports);
+        for (_, stored) in &store.snapshot("services").objects {
+            alloc.restore(stored.object());
+        }
+        let tasks = Tasks::new();
+        let api = Api {
+            store,
+            catalog: Catalog::built_in(),
+            clock: options.clock,
+            alloc,
+            pages: crate::pages::Pages::default(),
+            recent: crate::registry::Recent::default(),
+            health: crate::health::Health::default(),
+            counters: Counters::new(&options.metrics),
+            metrics: options.metrics,
+            kubelets: Kubelets::new(options.kubelets.as_ref())?,
+            settings: Settings {
+                advertise: options.advertise,
+                garbage_collector: options.garbage_collector,
+                not_ready_toleration_seconds: options.default_not_ready_toleration_seconds,
+                unreachable_toleration_seconds: options.default_unreachable_toleration_seconds,
+                version: options.version,
+            },
+            stopping: tasks.token().clone(),
+            tasks,
+        };
+        Ok(Self { api: Arc::new(api), tls: tls.map(Arc::new) })
+    }
+
+    /// Answers requests of known peers; what listeners and links are made of.
+    pub fn handler(&self) -> Handler {
+        Handler {
+            api: Arc::clone(&self.api),
+            door: legacy::Door::new(self.backend(), self.api.tasks.clone()),
+        }
+    }
+
+    /// The way in for a component of this process, as `user`. Must be called inside a tokio runtime.
+    pub fn link(&self, user: User) -> Link {
+        let service = crate::local::Transport::new(self.handler(), user);
+        Link::local(kube::Client::new(service, "default"), Arc::new(Feeds::new(&self.api)))
+    }
+
+    /// Open once the cluster's own objects are there.
+    pub fn ready(&self) -> Latch {
+        self.api.health.bootstrapped.clone()
+    }
+
+    /// The v1 server behind authentication, for the door of 2014 and its plain port.
+    pub fn backend(&self) -> Arc<dyn legacy::Backend> {
+        Arc::new(Inner { api: Arc::clone(&self.api) })
+    }
+
+    /// Serves until `tasks` stop, then lets answers in progress end and closes the store.
+    ///
+    /// # Errors
+    /// If the cluster's own objects cannot be made, or the store fails.
+    pub async fn run(self, listeners: Vec<Listener>, tasks: Tasks) -> Result<(), RunError> {
+        let background = tasks.child();
+        let handler = self.handler();
+        for listener in listeners {
+            let acceptor = listener.acceptor(self.tls.as_ref()).ok_or(RunError::NoCertificates)?;
+            let work = serve::accept(listener, acceptor, handler.clone(), background.clone());
+            background.spawn("api listener", Policy::Essential, work);
+        }
+        bootstrap::objects(&self.api).await?;
+        self.api.health.bootstrapped.open();
+        background.spawn(
+            "event expiry",
+            Policy::Essential,
+            expiry::run(Arc::clone(&self.api), background.clone()),
+        );
+        let ended = tokio::select! {
+            () = tasks.stopped() => Ok(()),
+            ended = self.api.store.ended() => ended,
+        };
+        self.api.tasks.drain(GRACE).await;
+        ended?;
+        Ok(())
+    }
+}
+
+/// Answers requests.
+#[derive(Clone)]
+pub struct Handler {
+    api: Arc<Api>,
+    door: legacy::Door,
+}
+
+impl Handler {
+    /// Answers one request of `peer`.
+    pub fn handle(&self, peer: Peer, mut request: Request) -> BoxFuture<'static, Response> {
+        match peer {
+            Peer::Known(user) if legacy::claims(request.uri().path()) => {
+                request.extensions_mut().insert(user);
+                let door = self.door.clone();
+                Box::pin(async move { door.answer(request).await })
+            }
+            peer => chain::serve(Arc::clone(&self.api), peer, request),
+        }
+    }
+}
+
+/// The chain for requests that carry their user with them.
+struct Inner {
+    api: Arc<Api>,
+}
+
+impl legacy::Backend for Inner {
+    fn call(&self, request: Request) -> BoxFuture<'static, Response> {
+        let peer = match request.extensions().get::<User>() {
+            Some(user) => Peer::Known(user.clone()),
+            None => Peer::Unknown,
+        };
+        chain::serve(Arc::clone(&self.api), peer, request)
+    }
+}

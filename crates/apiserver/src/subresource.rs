@@ -1,0 +1,103 @@
+//! What stands behind an object's name in a path: one table, one file a row.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use skiff_api::ApiError;
+
+use crate::api::Api;
+use crate::authz::Authorized;
+use crate::catalog::Entry;
+use crate::request::{Target, Verb};
+use crate::verbs::Context;
+use crate::wire::Response;
+
+mod binding;
+mod ephemeral;
+mod eviction;
+mod finalize;
+mod scale;
+mod status;
+
+/// Carries out a call on a subresource.
+type Handler = fn(Context, Authorized) -> BoxFuture<'static, Result<Response, ApiError>>;
+
+/// One subresource.
+pub(crate) struct Sub {
+    /// The table it belongs to, such as `pods`; `*`: every kind that has a status.
+    pub(crate) of: &'static str,
+    pub(crate) name: &'static str,
+    /// Its verbs, as discovery lists them.
+    pub(crate) verbs: &'static [&'static str],
+    /// Its kind, where that is not the object's.
+    pub(crate) kind: Option<&'static str>,
+    /// The kind's group and version, where they are not the object's.
+    pub(crate) group_version: Option<(&'static str, &'static str)>,
+    pub(crate) handle: Handler,
+}
+
+/// Every subresource.
+static ALL: &[&Sub] = &[
+    &status::SUB,
+    &finalize::SUB,
+    &crate::stream::proxy::NODES,
+    &crate::stream::pod::ATTACH,
+    &binding::SUB,
+    &ephemeral::SUB,
+    &eviction::SUB,
+    &crate::stream::pod::EXEC,
+    &crate::stream::pod::LOG,
+    &crate::stream::pod::PORT_FORWARD,
+    &crate::stream::proxy::PODS,
+    &scale::SUB,
+    &crate::stream::proxy::SERVICES,
+];
+
+/// The subresources of a kind.
+pub(crate) fn of(entry: &Entry) -> impl Iterator<Item = &'static Sub> {
+    ALL.iter().copied().filter(|sub| belongs(sub, entry))
+}
+
+fn belongs(sub: &Sub, entry: &Entry) -> bool {
+    sub.of == &*entry.table || (sub.of == "*" && entry.row.status)
+}
+
+/// True if a subresource's kind is of this group, so that discovery must name the group.
+pub(crate) fn offers(group: &str) -> bool {
+    ALL.iter().any(|sub| sub.group_version.is_some_and(|(own, _)| own == group))
+}
+
+/// Collections that are no kinds: only the old way to bind pods.
+type Collection = fn(&Arc<Api>, Authorized) -> BoxFuture<'static, Result<Response, ApiError>>;
+
+/// The handler of such a collection.
+pub(crate) fn collection(_api: &Arc<Api>, target: &Target, verb: Verb) -> Option<Collection> {
+    let bindings = target.group.is_empty()
+        && target.version == "v1"
+        && target.plural == "bindings"
+        && target.name.is_empty()
+        && !target.namespace.is_empty()
+        && verb == Verb::Create;
+    bindings.then_some(binding::create as Collection)
+}
+
+/// Answers a call on a subresource.
+pub(crate) async fn serve(
+    api: &Arc<Api>,
+    entry: &Arc<Entry>,
+    target: &Target,
+    call: Authorized,
+) -> Result<Response, ApiError> {
+    let sub = of(entry).find(|sub| sub.name == target.subresource).ok_or_else(ApiError::no_such_path)?;
+    let proxied = sub.verbs.len() > 4;
+    if !proxied && !sub.verbs.contains(&call.info.verb.word()) {
+        let message = "the server does not allow this method on the requested resource";
+        return Err(ApiError::new(405, "MethodNotAllowed", message));
+    }
+    let here = entry.row.namespaced;
+    if here && target.namespace.is_empty() {
+        return Err(ApiError::no_such_path());
+    }
+    let context = Context { api: Arc::clone(api), entry: Arc::clone(entry), target: target.clone() };
+    (sub.handle)(context, call).await
+}

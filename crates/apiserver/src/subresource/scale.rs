@@ -1,0 +1,118 @@
+//! `scale`: how many, without knowing what. Of replication controllers, the first kind that has it.
+
+use futures::future::BoxFuture;
+use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
+use k8s_openapi::api::core::v1::ReplicationController;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+use skiff_api::selector::LabelSelector;
+use skiff_api::{ApiError, Errors, Object, Strictness};
+
+use super::Sub;
+use crate::authz::Authorized;
+use crate::registry::update::{Part, Proposal, Update, update};
+use crate::request::Verb;
+use crate::request::options::WriteOptions;
+use crate::verbs::patch::Patch;
+use crate::verbs::{Context, input};
+use crate::wire::{self, Response};
+
+pub(super) static SUB: Sub = Sub {
+    of: "replicationcontrollers",
+    name: "scale",
+    verbs: &["get", "patch", "update"],
+    kind: Some("Scale"),
+    group_version: Some(("autoscaling", "v1")),
+    handle,
+};
+
+const VERSION: &str = "autoscaling/v1";
+
+/// What was sent: a scale, or a patch to make one.
+enum Sent {
+    Scale(Box<Scale>),
+    Patch(Patch),
+}
+
+fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Response, ApiError>> {
+    Box::pin(async move {
+        if call.info.verb == Verb::Get {
+            let object = context.scope(&call.user).existing()?;
+            return Ok(wire::encoded(200, &of(&object)?));
+        }
+        let options = WriteOptions::parse(&call.info.query, "UpdateOptions")?;
+        let (parts, body) = call.request.into_parts();
+        let sent = if call.info.verb == Verb::Update {
+            let json = input::json(&parts.headers, body).await?;
+            Sent::Scale(Box::new(input::typed(VERSION, "Scale", &json, options.strictness)?.object))
+        } else {
+            let media = input::media_type(&parts.headers).to_owned();
+            Sent::Patch(Patch::read(&media, &input::read(&parts.headers, body).await?)?)
+        };
+        let change = |current: Option<&Object>| {
+            let current = current.ok_or_else(ApiError::no_such_path)?;
+            let scale = match &sent {
+                Sent::Scale(scale) => (**scale).clone(),
+                Sent::Patch(patch) => patched(current, patch)?,
+            };
+            let wanted = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
+            check(&context.target.name, &scale, wanted)?;
+            let mut draft = context.entry.row.ops.thaw(current).map_err(ApiError::internal)?;
+            draft.meta_mut().resource_version = scale.metadata.resource_version;
+            if let Some(controller) = draft.as_any_mut().downcast_mut::<ReplicationController>() {
+                controller.spec.get_or_insert_default().replicas = Some(wanted);
+            }
+            Ok(Proposal::quiet(draft))
+        };
+        let how = Update { part: Part::Whole, dry_run: options.dry_run, change: &change, upsert: false };
+        let written = update(&context.scope(&call.user), &how).await?;
+        let object = Object::parse(written.bytes).map_err(ApiError::internal)?;
+        Ok(wire::encoded(200, &of(&object)?))
+    })
+}
+
+fn check(name: &str, scale: &Scale, wanted: i32) -> Result<(), ApiError> {
+    let own = scale.metadata.name.as_deref().unwrap_or_default();
+    if !own.is_empty() && own != name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({own}) does not match the name on the URL ({name})"
+        )));
+    }
+    if wanted >= 0 {
+        return Ok(());
+    }
+    let mut errors = Errors::new();
+    errors.at("spec", |errors| errors.invalid("replicas", &wanted, "must be greater than or equal to 0"));
+    Err(ApiError::invalid("autoscaling", "Scale", name, errors))
+}
+
+fn patched(current: &Object, patch: &Patch) -> Result<Scale, ApiError> {
+    let scale: Value = serde_json::to_value(of(current)?).map_err(ApiError::internal)?;
+    let value = patch.apply(&skiff_api::patch::strategic::Schema::of::<Scale>(), scale)?;
+    let json = serde_json::to_vec(&value).map_err(ApiError::internal)?;
+    Ok(input::typed(VERSION, "Scale", &json, Strictness::Ignore)?.object)
+}
+
+/// The scale of a stored object.
+fn of(object: &Object) -> Result<Scale, ApiError> {
+    let controller = object.decode::<ReplicationController>().map_err(ApiError::internal)?;
+    let meta = &controller.metadata;
+    let spec = controller.spec.as_ref();
+    let selector =
+        spec.and_then(|spec| spec.selector.as_ref()).map(|map| LabelSelector::of_map(map).to_string());
+    Ok(Scale {
+        metadata: ObjectMeta {
+            name: meta.name.clone(),
+            namespace: meta.namespace.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            creation_timestamp: meta.creation_timestamp.clone(),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ScaleSpec { replicas: spec.and_then(|spec| spec.replicas) }),
+        status: Some(ScaleStatus {
+            replicas: controller.status.as_ref().map_or(0, |status| status.replicas),
+            selector,
+        }),
+    })
+}

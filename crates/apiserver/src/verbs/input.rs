@@ -1,0 +1,132 @@
+//! A request's body: bounded, JSON or YAML, of the kind the path names.
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use skiff_api::decode::{DecodeFault, yaml_to_json};
+use skiff_api::{ApiError, Strictness};
+
+use crate::catalog::Entry;
+use crate::registry::update::Proposal;
+use crate::wire::Incoming;
+
+/// Upstream's `MaxRequestBodyBytes`.
+pub(crate) const LIMIT: usize = 3 * 1024 * 1024;
+
+const OFFERED: &str = "application/json, application/yaml";
+
+/// The media type of a body, without parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> &str {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim()
+}
+
+/// Reads a body to its end.
+///
+/// # Errors
+/// 413 if it is too large, 400 if the client does not send it whole.
+pub(crate) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, ApiError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > LIMIT as u64) {
+        return Err(ApiError::too_large(LIMIT));
+    }
+    let mut body = body;
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| ApiError::bad_request(format!("read the request's body: {error}")))?;
+        // Trailers say nothing about objects.
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.is_empty() && body.is_end_stream() {
+            whole = BytesMut::from(data);
+        } else {
+            whole.extend_from_slice(&data);
+        }
+        if whole.len() > LIMIT {
+            return Err(ApiError::too_large(LIMIT));
+        }
+    }
+    Ok(whole.freeze())
+}
+
+/// Reads a body as JSON, whatever it was written in.
+///
+/// # Errors
+/// As [`read`], 415 for other media types, 400 for what is not YAML.
+pub(crate) async fn json(headers: &HeaderMap, body: Incoming) -> Result<Bytes, ApiError> {
+    match media_type(headers) {
+        "" | "application/json" => read(headers, body).await,
+        "application/yaml" | "application/x-yaml" | "text/yaml" => {
+            let text = read(headers, body).await?;
+            let json = yaml_to_json(&text).map_err(|error| ApiError::bad_request(error.to_string()))?;
+            Ok(json.into())
+        }
+        _ => Err(ApiError::unsupported_media_type(OFFERED)),
+    }
+}
+
+/// A draft of the entry's kind.
+///
+/// # Errors
+/// 400 in upstream's words.
+pub(crate) fn decode(entry: &Entry, json: &[u8], strictness: Strictness) -> Result<Proposal, ApiError> {
+    check_kind(&entry.api_version, entry.row.kind, json)?;
+    let decoded = entry
+        .row
+        .ops
+        .decode(json, strictness)
+        .map_err(|fault| refused(&entry.api_version, entry.row.kind, &fault))?;
+    Ok(Proposal { draft: decoded.object, warnings: decoded.warnings })
+}
+
+/// A body of a type of its own, such as a Binding.
+///
+/// # Errors
+/// 400 in upstream's words.
+pub(crate) fn typed<K: serde::de::DeserializeOwned>(
+    api_version: &str,
+    kind: &str,
+    json: &[u8],
+    strictness: Strictness,
+) -> Result<skiff_api::Decoded<K>, ApiError> {
+    check_kind(api_version, kind, json)?;
+    skiff_api::decode::decode(json, strictness).map_err(|fault| refused(api_version, kind, &fault))
+}
+
+fn refused(api_version: &str, kind: &str, fault: &DecodeFault) -> ApiError {
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {fault}"))
+}
+
+/// A body need not name its kind, but if it does it must be the path's.
+fn check_kind(api_version: &str, kind: &str, json: &[u8]) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Head {
+        #[serde(default)]
+        api_version: Option<String>,
+        #[serde(default)]
+        kind: Option<String>,
+    }
+    let head: Head = serde_json::from_slice(json).map_err(|error| {
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {error}"
+        ))
+    })?;
+    let sent_version = head.api_version.filter(|text| !text.is_empty());
+    if let Some(sent) = sent_version.as_deref().filter(|sent| *sent != api_version) {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({sent}) does not match the expected API version ({api_version})"
+        )));
+    }
+    if let Some(sent) = head.kind.filter(|sent| !sent.is_empty() && sent != kind) {
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        return Err(ApiError::bad_request(format!(
+            "{sent} in version \"{version}\" cannot be handled as a {kind}: converting ({version}.{sent}) to ({version}.{kind}): unknown conversion"
+        )));
+    }
+    Ok(())
+}

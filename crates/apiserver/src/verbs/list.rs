@@ -1,0 +1,192 @@
+//! LIST: a join of stored slices, from one snapshot, page by page if the client wants pages.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+use skiff_api::{ApiError, meta};
+use skiff_store::Snapshot;
+
+use super::select::Select;
+use super::{Context, get, media, table};
+use crate::api::Api;
+use crate::authz::Authorized;
+use crate::catalog::Entry;
+use crate::pages::Token;
+use crate::request::Info;
+use crate::request::options::{ListOptions, Match};
+use crate::stored::Stored;
+use crate::wire::{self, Body, Response};
+
+/// What a list found.
+pub(crate) struct Found {
+    pub(crate) revision: u64,
+    pub(crate) items: Vec<Arc<Stored>>,
+    /// Where the next page begins.
+    token: Option<Token>,
+    /// How many follow, where that is known without looking.
+    remaining: Option<usize>,
+}
+
+/// Answers with a list.
+pub(crate) async fn list(context: &Context, call: Authorized) -> Result<Response, ApiError> {
+    let form = media::negotiate(call.request.headers())?;
+    let options = ListOptions::parse(&call.info.query, false)?;
+    let select =
+        Select::new(&context.entry, &context.target, options.labels.clone(), options.fields.clone())?;
+    let snapshot = snapshot(&context.api, &context.entry, &options).await?;
+    let found = find(&context.entry, &select, &options, &snapshot)?;
+    if found.token.is_some() {
+        context.api.pages.keep(&context.entry.table, &snapshot);
+    }
+    answer(context, &call.info, &form, found)
+}
+
+/// The snapshot that a list asks for.
+async fn snapshot(
+    api: &Api,
+    entry: &Entry,
+    options: &ListOptions,
+) -> Result<Arc<Snapshot<Stored>>, ApiError> {
+    if let Some(text) = &options.token {
+        if options.revision.is_some_and(|revision| revision != 0) {
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let token = Token::parse(text)?;
+        return exact(api, entry, token.rv).ok_or_else(|| {
+            ApiError::expired(
+                "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.",
+            )
+        });
+    }
+    let revision = options.revision.unwrap_or(0);
+    get::not_older(api, revision).await?;
+    // Upstream's rule from before resourceVersionMatch: a limit with a revision means that revision exactly.
+    let must_be_exact = match options.revision_match {
+        Some(wanted) => wanted == Match::Exact,
+        None => options.limit > 0 && revision > 0,
+    };
+    if must_be_exact {
+        return exact(api, entry, revision)
+            .ok_or_else(|| ApiError::expired("The resourceVersion for the provided list is too old."));
+    }
+    Ok(Arc::new(api.store.snapshot(&entry.table)))
+}
+
+/// The state of a table at a revision, if it is known.
+fn exact(api: &Api, entry: &Entry, revision: u64) -> Option<Arc<Snapshot<Stored>>> {
+    if let Some(kept) = api.pages.find(&entry.table, revision) {
+        return Some(kept);
+    }
+    let now = api.store.snapshot(&entry.table);
+    (now.revision == revision).then(|| Arc::new(now))
+}
+
+/// Selects a page.
+pub(crate) fn find(
+    entry: &Entry,
+    select: &Select,
+    options: &ListOptions,
+    snapshot: &Snapshot<Stored>,
+) -> Result<Found, ApiError> {
+    let revision = snapshot.revision;
+    let prefix = select.prefix();
+    let start = match &options.token {
+        Some(text) => Bound::Excluded(Token::parse(text)?.start),
+        None => Bound::Included(prefix.clone()),
+    };
+    // One object by name needs no walk.
+    let name = select.fields.exact("metadata.name").filter(|_| !entry.row.namespaced || !prefix.is_empty());
+    if let Some(name) = name {
+        let key = meta::key(Some(&select.namespace), name);
+        let items: Vec<Arc<Stored>> = snapshot
+            .objects
+            .get(&key)
+            .filter(|stored| select.matches(entry, stored))
+            .cloned()
+            .into_iter()
+            .collect();
+        return Ok(Found { revision, items, token: None, remaining: None });
+    }
+    let bounds = (start.as_ref().map(String::as_str), Bound::Unbounded);
+    let mut walk = snapshot
+        .objects
+        .range::<_, str>(bounds)
+        .take_while(|(key, _)| key.starts_with(&prefix))
+        .filter(|(_, stored)| select.matches(entry, stored));
+    let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+    let mut items = Vec::new();
+    let mut last: Option<&Arc<str>> = None;
+    for (key, stored) in walk.by_ref().take(limit) {
+        items.push(Arc::clone(stored));
+        last = Some(key);
+    }
+    let token = match (last, walk.next()) {
+        (Some(last), Some(_)) => Some(Token::new(revision, last)),
+        _ => None,
+    };
+    let remaining = (token.is_some() && select.everything()).then(|| walk.count() + 1);
+    Ok(Found { revision, items, token, remaining })
+}
+
+/// A list in the wanted form.
+pub(crate) fn answer(
+    context: &Context,
+    info: &Info,
+    form: &media::Form,
+    found: Found,
+) -> Result<Response, ApiError> {
+    let entry = &context.entry;
+    let mut metadata = json!({ "resourceVersion": found.revision.to_string() });
+    if let Some(token) = &found.token {
+        metadata["continue"] = token.text().into();
+    }
+    if let Some(remaining) = found.remaining {
+        metadata["remainingItemCount"] = remaining.into();
+    }
+    let mut head = Vec::from(&entry.list_head[..]);
+    head.extend_from_slice(metadata.to_string().as_bytes());
+    head.extend_from_slice(br#","items":["#);
+    let slices = found.items.into_iter();
+    match form {
+        media::Form::Json => {
+            let slices = slices.map(|stored| stored.object().bytes().clone());
+            Ok(wire::answer(200, wire::JSON, Body::join(head.into(), slices, "]}".into())))
+        }
+        media::Form::Yaml => {
+            let mut json = head;
+            for (index, stored) in slices.enumerate() {
+                if index > 0 {
+                    json.push(b',');
+                }
+                json.extend_from_slice(stored.object().bytes());
+            }
+            json.extend_from_slice(b"]}");
+            Ok(wire::answer(200, media::YAML, Body::full(media::yaml(&json)?)))
+        }
+        media::Form::Partial(version) => {
+            let head = format!(
+                r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/{version}","metadata":{metadata},"items":["#
+            );
+            let items: Result<Vec<Bytes>, ApiError> =
+                slices.map(|stored| media::partial(stored.object().bytes(), version)).collect();
+            Ok(wire::answer(200, wire::JSON, Body::join(head.into(), items?.into_iter(), "]}".into())))
+        }
+        media::Form::Table(version) => {
+            let view = table::View::new(entry, info, version, context.api.clock.now())?;
+            let rows: Result<Vec<Bytes>, ApiError> = slices.map(|stored| view.row(stored.object())).collect();
+            let head = view.head(&metadata, true)?;
+            Ok(wire::answer(200, wire::JSON, Body::join(head, rows?.into_iter(), "]}".into())))
+        }
+    }
+}
+
+impl Found {
+    /// A list that is not a page of anything.
+    pub(crate) fn of(revision: u64, items: Vec<Arc<Stored>>) -> Self {
+        Self { revision, items, token: None, remaining: None }
+    }
+}

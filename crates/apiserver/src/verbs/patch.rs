@@ -1,0 +1,102 @@
+//! PATCH: JSON patch, merge patch and strategic merge patch; server-side apply is refused honestly until it is there.
+
+use serde_json::Value;
+use skiff_api::patch::{json as json_patch, merge, strategic};
+use skiff_api::{ApiError, Object, Strictness};
+
+use super::{Context, input, media, write};
+use crate::authz::Authorized;
+use crate::catalog::Entry;
+use crate::registry;
+use crate::registry::update::{Part, Proposal, Update};
+use crate::request::options::WriteOptions;
+use crate::wire::Response;
+
+/// The kinds of patch, as their media types name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Json,
+    Merge,
+    Strategic,
+}
+
+const OFFERED: &str =
+    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+
+/// A patch, read once and applied as often as the object moves.
+pub(crate) struct Patch {
+    kind: Kind,
+    body: Value,
+}
+
+impl Patch {
+    /// Reads a patch of the given media type.
+    ///
+    /// # Errors
+    /// 415 for other media types, 400 for what is not JSON.
+    pub(crate) fn read(media: &str, body: &[u8]) -> Result<Self, ApiError> {
+        let kind = match media {
+            "application/json-patch+json" => Kind::Json,
+            "application/merge-patch+json" => Kind::Merge,
+            "application/strategic-merge-patch+json" => Kind::Strategic,
+            _ => return Err(ApiError::unsupported_media_type(OFFERED)),
+        };
+        let json = |error| ApiError::bad_request(format!("error decoding patch: {error}"));
+        let value = match serde_json::from_slice(body) {
+            Ok(value) => value,
+            // kubectl patch sends YAML as it was typed, now and then.
+            Err(error) => match skiff_api::decode::yaml_to_json(body) {
+                Ok(converted) if kind != Kind::Json => serde_json::from_slice(&converted).map_err(json)?,
+                _ => return Err(json(error)),
+            },
+        };
+        Ok(Self { kind, body: value })
+    }
+
+    /// The patched JSON of an object.
+    ///
+    /// # Errors
+    /// 400 or 422.
+    pub(crate) fn apply(&self, schema: &strategic::Schema, mut object: Value) -> Result<Value, ApiError> {
+        match self.kind {
+            Kind::Json => json_patch::apply(&mut object, self.body.clone())?,
+            Kind::Merge => merge::apply(&mut object, &self.body)?,
+            Kind::Strategic => return Ok(strategic::apply(object, self.body.clone(), schema)?),
+        }
+        Ok(object)
+    }
+
+    /// The draft of a patched object.
+    fn propose(&self, entry: &Entry, object: &Object, strictness: Strictness) -> Result<Proposal, ApiError> {
+        let value = object.value().map_err(ApiError::internal)?;
+        let patched = self.apply(&entry.row.ops.patch_schema(), value)?;
+        let json = serde_json::to_vec(&patched).map_err(ApiError::internal)?;
+        input::decode(entry, &json, strictness)
+    }
+}
+
+/// Patches the object itself.
+pub(crate) async fn patch(context: &Context, call: Authorized) -> Result<Response, ApiError> {
+    patch_part(context, call, Part::Whole).await
+}
+
+/// Patches a part of the object.
+pub(crate) async fn patch_part(
+    context: &Context,
+    call: Authorized,
+    part: Part,
+) -> Result<Response, ApiError> {
+    let options = WriteOptions::parse(&call.info.query, "PatchOptions")?;
+    let form = media::negotiate(call.request.headers())?;
+    let (parts, body) = call.request.into_parts();
+    let media = input::media_type(&parts.headers).to_owned();
+    let body = input::read(&parts.headers, body).await?;
+    let patch = Patch::read(&media, &body)?;
+    let change = |current: Option<&Object>| {
+        let current = current.ok_or_else(ApiError::no_such_path)?;
+        patch.propose(&context.entry, current, options.strictness)
+    };
+    let how = Update { part, dry_run: options.dry_run, change: &change, upsert: false };
+    let written = registry::update::update(&context.scope(&call.user), &how).await?;
+    write::answer(context, &call.info, &form, written)
+}

@@ -1,0 +1,105 @@
+//! POST, PUT and DELETE of one object.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use serde_json::json;
+use skiff_api::{ApiError, Strictness};
+
+use super::{Context, input, media, success};
+use crate::authz::Authorized;
+use crate::registry::update::{Part, Proposal, Update};
+use crate::registry::{self, Written};
+use crate::request::Query;
+use crate::request::options::WriteOptions;
+use crate::wire::{Response, warn};
+
+/// Creates.
+pub(crate) async fn create(context: &Context, call: Authorized) -> Result<Response, ApiError> {
+    let options = WriteOptions::parse(&call.info.query, "CreateOptions")?;
+    let form = media::negotiate(call.request.headers())?;
+    let legacy_name = call.request.extensions().get::<crate::legacy::LegacyName>().is_some();
+    let (parts, body) = call.request.into_parts();
+    let json = input::json(&parts.headers, body).await?;
+    let Proposal { draft, mut warnings } = input::decode(&context.entry, &json, options.strictness)?;
+    let scope = registry::Scope { legacy_name, ..context.scope(&call.user) };
+    let mut written = registry::create::create(&scope, draft, options.dry_run).await?;
+    warnings.append(&mut written.warnings);
+    let mut response = context.object(&call.info, &form, 201, written.bytes)?;
+    warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// Replaces, or creates where the kind allows.
+pub(crate) async fn update(context: &Context, call: Authorized) -> Result<Response, ApiError> {
+    replace(context, call, Part::Whole).await
+}
+
+/// Replaces a part of the object.
+pub(crate) async fn replace(context: &Context, call: Authorized, part: Part) -> Result<Response, ApiError> {
+    let options = WriteOptions::parse(&call.info.query, "UpdateOptions")?;
+    let form = media::negotiate(call.request.headers())?;
+    let (parts, body) = call.request.into_parts();
+    let json = input::json(&parts.headers, body).await?;
+    let Proposal { draft, mut warnings } = input::decode(&context.entry, &json, options.strictness)?;
+    let how = Update {
+        part,
+        dry_run: options.dry_run,
+        change: &|_| Ok(Proposal::quiet(draft.copy())),
+        upsert: part == Part::Whole && context.entry.row.upsert,
+    };
+    let mut written = registry::update::update(&context.scope(&call.user), &how).await?;
+    warnings.append(&mut written.warnings);
+    answer(context, &call.info, &form, Written { warnings, ..written })
+}
+
+/// The answer to a write: the object, 201 if it is new.
+pub(crate) fn answer(
+    context: &Context,
+    info: &crate::request::Info,
+    form: &media::Form,
+    written: Written,
+) -> Result<Response, ApiError> {
+    let code = if written.created { 201 } else { 200 };
+    let mut response = context.object(info, form, code, written.bytes)?;
+    warn(&mut response, &written.warnings);
+    Ok(response)
+}
+
+/// Deletes.
+pub(crate) async fn delete(context: &Context, call: Authorized) -> Result<Response, ApiError> {
+    let form = media::negotiate(call.request.headers())?;
+    let (parts, body) = call.request.into_parts();
+    let json = input::json(&parts.headers, body).await?;
+    let options = delete_options(&call.info.query, &json)?;
+    let deleted = registry::delete::delete(&context.scope(&call.user), &options).await?;
+    // Upstream's rule: 202 is for those who asked for dependents to go as well, and have to wait.
+    let code = if !deleted.gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
+    if deleted.gone && !context.entry.row.answer_deleted {
+        let resource = &context.entry.resource;
+        let mut details = json!({
+            "name": deleted.object.meta().name, "kind": resource.plural, "uid": deleted.object.meta().uid,
+        });
+        if !resource.group.is_empty() {
+            details["group"] = (*resource.group).into();
+        }
+        return Ok(success(code, details));
+    }
+    context.object(&call.info, &form, code, deleted.object.bytes().clone())
+}
+
+/// The options of a deletion: the body's, else the query's.
+pub(crate) fn delete_options(query: &Query, json: &[u8]) -> Result<DeleteOptions, ApiError> {
+    if !json.is_empty() {
+        // The body may come in any group's version; all mean the same.
+        let decoded = skiff_api::decode::decode::<DeleteOptions>(json, Strictness::Ignore)
+            .map_err(|fault| ApiError::bad_request(format!("decode DeleteOptions: {fault}")))?;
+        return Ok(decoded.object);
+    }
+    let dry_run: Vec<String> = query.all("dryRun").map(str::to_owned).collect();
+    Ok(DeleteOptions {
+        grace_period_seconds: query.number("gracePeriodSeconds")?,
+        orphan_dependents: query.maybe_flag("orphanDependents"),
+        propagation_policy: query.get("propagationPolicy").map(str::to_owned),
+        dry_run: (!dry_run.is_empty()).then_some(dry_run),
+        ..DeleteOptions::default()
+    })
+}
