@@ -1,0 +1,192 @@
+//! Where volumes find ConfigMaps, Secrets and tokens: a trait, and its implementation over the API's feeds.
+//!
+//! Each object in use has one feed of its own (by name, as the node authoriser wants it), shared by all who ask and ended when
+//! the last of them lets go. So a change reaches a volume as fast as it reaches any watcher, and unused objects cost nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use skiff_api::{Object, Readable};
+use skiff_base::Tasks;
+use skiff_client::{Delta, Link, Topic};
+use tokio::sync::watch;
+
+use super::token::TokenError;
+
+/// What is known of an object.
+#[derive(Debug, Clone)]
+pub enum Seen<T> {
+    /// Nothing yet.
+    Unknown,
+    /// It does not exist.
+    Absent,
+    /// This is its newest state.
+    Found(Arc<T>),
+}
+
+/// Where volumes find what they are made of.
+pub trait Objects: Send + Sync {
+    /// A ConfigMap, now and as it changes, for as long as the answer is kept.
+    fn config_map(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<ConfigMap>>;
+    /// A Secret, now and as it changes, for as long as the answer is kept.
+    fn secret(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<Secret>>;
+    /// A token of a service account.
+    fn token<'a>(
+        &'a self,
+        namespace: &'a str,
+        account: &'a str,
+        request: TokenRequest,
+    ) -> BoxFuture<'a, Result<TokenRequest, TokenError>>;
+}
+
+/// How long the API may take to say whether an object exists.
+const HEARD_WITHIN: Duration = Duration::from_secs(30);
+
+/// Waits for the first word about an object: none if it did not come in time, an inner none if the object is absent.
+pub(super) async fn heard<T: Send + Sync>(mut feed: watch::Receiver<Seen<T>>) -> Option<Option<Arc<T>>> {
+    let known = feed.wait_for(|seen| !matches!(seen, Seen::Unknown));
+    let seen = tokio::time::timeout(HEARD_WITHIN, known).await.ok()?.ok()?;
+    match &*seen {
+        Seen::Unknown => None,
+        Seen::Absent => Some(None),
+        Seen::Found(object) => Some(Some(Arc::clone(object))),
+    }
+}
+
+/// For a kubelet without an API server: nothing exists.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoObjects;
+
+impl Objects for NoObjects {
+    fn config_map(&self, _: &str, _: &str) -> watch::Receiver<Seen<ConfigMap>> {
+        watch::channel(Seen::Absent).1
+    }
+
+    fn secret(&self, _: &str, _: &str) -> watch::Receiver<Seen<Secret>> {
+        watch::channel(Seen::Absent).1
+    }
+
+    fn token<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: TokenRequest,
+    ) -> BoxFuture<'a, Result<TokenRequest, TokenError>> {
+        Box::pin(async { Err(TokenError::Unsupported) })
+    }
+}
+
+/// Objects from the API.
+#[derive(Clone)]
+pub struct LinkObjects {
+    link: Link,
+    tasks: Tasks,
+    config_maps: Shared<ConfigMap>,
+    secrets: Shared<Secret>,
+}
+
+/// The feeds in use, by namespace and name.
+type Shared<T> = Arc<Mutex<HashMap<(String, String), watch::Sender<Seen<T>>>>>;
+
+impl LinkObjects {
+    /// Feeds run as part of `tasks`.
+    #[must_use]
+    pub fn new(link: Link, tasks: Tasks) -> Self {
+        Self { link, tasks, config_maps: Shared::default(), secrets: Shared::default() }
+    }
+
+    fn follow<T: Readable>(
+        &self,
+        shared: &Shared<T>,
+        namespace: &str,
+        name: &str,
+    ) -> watch::Receiver<Seen<T>> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut open = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = open.get(&key) {
+            return sender.subscribe();
+        }
+        let (sender, receiver) = watch::channel(Seen::Unknown);
+        open.insert(key.clone(), sender.clone());
+        let topic = Topic::of::<T>().namespace(namespace).fields(format!("metadata.name={name}"));
+        let mut feed = self.link.feed(&topic);
+        let shared = Arc::clone(shared);
+        self.tasks.spawn_until_stop(async move {
+            loop {
+                tokio::select! {
+                    delta = feed.next() => {
+                        let Some(delta) = delta else { break };
+                        if let Some(seen) = seen(delta, &key.1) {
+                            sender.send_replace(seen);
+                        }
+                    }
+                    () = sender.closed() => {
+                        // Someone may ask between the last one letting go and this line: look again under the lock.
+                        let mut open = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                        if sender.is_closed() {
+                            open.remove(&key);
+                            return;
+                        }
+                    }
+                }
+            }
+            shared.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        });
+        receiver
+    }
+}
+
+/// What a delta says about the one object; none if it is about another.
+fn seen<T: Readable>(delta: Delta<Arc<Object>>, name: &str) -> Option<Seen<T>> {
+    let found = |object: &Arc<Object>| match object.decode::<T>() {
+        Ok(typed) => Seen::Found(typed),
+        Err(error) => {
+            tracing::warn!(%error, name, "an object does not fit its kind");
+            Seen::Absent
+        }
+    };
+    let named = |object: &Arc<Object>| *object.meta().name == *name;
+    match delta {
+        Delta::Reset(objects) => {
+            Some(objects.iter().find(|object| named(object)).map_or(Seen::Absent, found))
+        }
+        Delta::Put(object) => named(&object).then(|| found(&object)),
+        Delta::Gone(object) => named(&object).then_some(Seen::Absent),
+    }
+}
+
+impl Objects for LinkObjects {
+    fn config_map(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<ConfigMap>> {
+        self.follow(&self.config_maps, namespace, name)
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<Secret>> {
+        self.follow(&self.secrets, namespace, name)
+    }
+
+    fn token<'a>(
+        &'a self,
+        namespace: &'a str,
+        account: &'a str,
+        request: TokenRequest,
+    ) -> BoxFuture<'a, Result<TokenRequest, TokenError>> {
+        Box::pin(async move {
+            let accounts: kube::Api<ServiceAccount> = self.link.within(namespace);
+            let parameters = kube::api::PostParams::default();
+            accounts.create_token_request(account, &parameters, &request).await.map_err(|error| match error {
+                // The server does not have the subresource (an unknown account says which one it misses).
+                kube::Error::Api(status)
+                    if status.code == 405 || (status.code == 404 && !status.message.contains(account)) =>
+                {
+                    TokenError::Unsupported
+                }
+                other => TokenError::Refused(other.to_string()),
+            })
+        })
+    }
+}
