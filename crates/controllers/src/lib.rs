@@ -14,12 +14,17 @@ use skiff_client::controller::{self, Runner};
 
 mod endpoint_slices;
 mod endpoints;
+mod garbage;
 mod namespaces;
+mod node_ipam;
+mod node_lifecycle;
+mod pod_gc;
 mod replication;
 mod root_ca;
 mod service_accounts;
 mod shared;
 mod table;
+mod taint_eviction;
 
 /// What the controllers need.
 pub struct Options {
@@ -63,17 +68,33 @@ impl Options {
 
 /// What every controller can ask for besides the API.
 struct Settings {
+    cluster_cidr: Option<IpNet>,
+    node_cidr_mask: u8,
     root_ca: Option<String>,
+    node_grace: Duration,
+    finished_pods: usize,
+    heartbeats: node_lifecycle::Heartbeats,
+    missing: pod_gc::Missing,
 }
 
 /// The controllers, ready to run.
 pub struct Controllers {
     runner: Runner<Settings>,
+    collector: garbage::Collector,
 }
 
 /// Wires the controllers; nothing runs yet.
 pub fn build(options: Options) -> Controllers {
-    let settings = Settings { root_ca: options.root_ca };
+    let settings = Settings {
+        cluster_cidr: options.cluster_cidr,
+        node_cidr_mask: options.node_cidr_mask,
+        root_ca: options.root_ca,
+        node_grace: options.node_grace,
+        finished_pods: options.finished_pods,
+        heartbeats: node_lifecycle::Heartbeats::default(),
+        missing: pod_gc::Missing::default(),
+    };
+    let collector = garbage::Collector::new((options.links)(garbage::NAME));
     let runner = Runner::build(controller::Options {
         rows: table::ALL,
         reader: options.reader,
@@ -82,17 +103,18 @@ pub fn build(options: Options) -> Controllers {
         clock: options.clock,
         metrics: options.metrics,
     });
-    Controllers { runner }
+    Controllers { runner, collector }
 }
 
 impl Controllers {
     /// Starts all of them; they run until `tasks` stop.
     pub fn run(self, tasks: &Tasks) {
         self.runner.run(tasks);
+        self.collector.run(tasks);
     }
 }
 
 /// The controllers' names and what each may do besides reading: verbs and resources.
 pub fn names() -> impl Iterator<Item = (&'static str, &'static [(&'static str, &'static str)])> {
-    table::ALL.iter().map(|row| (row.name, row.may))
+    table::ALL.iter().map(|row| (row.name, row.may)).chain([(garbage::NAME, garbage::MAY)])
 }

@@ -3,5 +3,6 @@
 pub(crate) mod adopt;
 pub(crate) mod burst;
 pub(crate) mod discovery;
+pub(crate) mod placed;
 pub(crate) mod pods;
 pub(crate) mod service;

@@ -3,7 +3,10 @@
 use skiff_api::Readable;
 use skiff_client::controller::{self, How};
 
-use crate::{Settings, endpoint_slices, endpoints, namespaces, replication, root_ca, service_accounts};
+use crate::{
+    Settings, endpoint_slices, endpoints, namespaces, node_ipam, node_lifecycle, pod_gc, replication,
+    root_ca, service_accounts, taint_eviction,
+};
 
 pub(crate) type Row = controller::Row<Settings>;
 pub(crate) type Ctx = controller::Ctx<Settings>;
@@ -14,9 +17,13 @@ pub(crate) static ALL: &[&Row] = &[
     &endpoint_slices::CONTROLLER,
     &endpoints::CONTROLLER,
     &namespaces::CONTROLLER,
+    &node_ipam::CONTROLLER,
+    &node_lifecycle::CONTROLLER,
+    &pod_gc::CONTROLLER,
     &replication::CONTROLLER,
     &root_ca::CONTROLLER,
     &service_accounts::CONTROLLER,
+    &taint_eviction::CONTROLLER,
 ];
 
 /// Changes of `K` wake the keys that `H` names.

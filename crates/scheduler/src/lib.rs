@@ -40,6 +40,13 @@ pub struct Options {
     pub metrics: Metrics,
 }
 
+impl Options {
+    /// The machine's clock, and metrics that nobody reads.
+    pub fn new(link: Link) -> Self {
+        Self { link, clock: Clock::system(), metrics: Metrics::new() }
+    }
+}
+
 /// The scheduler, ready to run.
 pub struct Scheduler {
     options: Options,

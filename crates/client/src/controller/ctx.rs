@@ -88,6 +88,11 @@ impl<S> Ctx<S> {
         self.clock.now()
     }
 
+    /// The time of day in whole seconds, as conditions hold it.
+    pub fn clock_seconds(&self) -> Timestamp {
+        self.clock.now_seconds()
+    }
+
     /// Says what happened to an object.
     pub fn event(&self, about: ObjectReference, kind: EventKind, reason: &str, message: String) {
         self.recorder.record(about, kind, reason, message);

@@ -1,0 +1,87 @@
+//! Small families of objects.
+
+use serde_json::json;
+
+use super::*;
+
+#[derive(Default)]
+struct World(Graph);
+
+impl World {
+    /// Puts an object; `owners` are uids, blocking if they end in `!`.
+    fn put(&mut self, uid: &str, owners: &[&str], leaving: bool, finalizers: &[&str]) -> Vec<String> {
+        let resource = Resource::of::<k8s_openapi::api::core::v1::Pod>();
+        let references: Vec<_> = owners
+            .iter()
+            .map(|owner| {
+                let plain = owner.trim_end_matches('!');
+                json!({"apiVersion": "v1", "kind": "Pod", "name": plain, "uid": plain,
+                    "blockOwnerDeletion": owner.ends_with('!')})
+            })
+            .collect();
+        let mut value = json!({"metadata": {"name": uid, "namespace": "blue", "uid": uid,
+            "ownerReferences": references, "finalizers": finalizers}});
+        if leaving {
+            value["metadata"]["deletionTimestamp"] = json!("2026-11-22T10:00:00Z");
+        }
+        let affected = self.0.put(&resource, &Object::parse(value.to_string().into()).unwrap());
+        affected.iter().map(ToString::to_string).collect()
+    }
+
+    fn step(&self, uid: &str, absent: &[&str]) -> String {
+        let absent: Vec<Uid> = absent.iter().map(|uid| Uid::from(*uid)).collect();
+        match self.0.step(uid, &absent).map(|(_, step)| step) {
+            None => "-".to_owned(),
+            Some(Step::Delete { policy }) => format!("delete {}", policy.unwrap_or_default()),
+            Some(Step::Disown(owners)) => format!("disown {owners:?}"),
+            Some(Step::Orphan(items)) => format!("orphan {}", items.len()),
+            Some(Step::Release) => "release".to_owned(),
+            Some(Step::Press(items)) => format!("press {items:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_owned_by_nobody_any_more_is_deleted() {
+    let mut world = World::default();
+    world.put("owner", &[], false, &[]);
+    assert_eq!(world.put("child", &["owner"], false, &[]), ["child"]);
+    assert_eq!(world.step("child", &[]), "-");
+    assert_eq!(world.0.gone("owner").len(), 1);
+    assert_eq!(world.0.unknown_owners("child").len(), 1);
+    assert_eq!(world.step("child", &[]), "-", "an owner not looked up is not gone");
+    assert_eq!(world.step("child", &["owner"]), "delete Background");
+}
+
+#[test]
+fn a_second_owner_keeps_it() {
+    let mut world = World::default();
+    world.put("solid", &[], false, &[]);
+    world.put("child", &["solid", "gone"], false, &[]);
+    assert_eq!(world.step("child", &["gone"]), "disown [\"gone\"]");
+}
+
+#[test]
+fn orphaning_lets_dependents_go_first() {
+    let mut world = World::default();
+    world.put("child", &["owner"], false, &[]);
+    assert_eq!(world.put("owner", &[], true, &["orphan"]), ["owner"]);
+    assert_eq!(world.step("owner", &[]), "orphan 1");
+}
+
+#[test]
+fn foreground_deletion_waits_for_those_that_block() {
+    let mut world = World::default();
+    world.put("owner", &[], true, &["foregroundDeletion"]);
+    world.put("child", &["owner!"], false, &[]);
+    world.put("grandchild", &["child!"], false, &[]);
+    assert_eq!(world.step("owner", &[]), "press [\"child\"]");
+    assert_eq!(world.step("child", &[]), "delete Foreground");
+    assert_eq!(world.step("grandchild", &[]), "-");
+    world.put("child", &["owner!"], true, &["foregroundDeletion"]);
+    assert_eq!(world.step("grandchild", &[]), "delete Background");
+    assert_eq!(world.0.gone("grandchild"), ["child".into()]);
+    assert_eq!(world.step("child", &[]), "release");
+    assert_eq!(world.0.gone("child"), ["owner".into()]);
+    assert_eq!(world.step("owner", &[]), "release");
+}

@@ -1,0 +1,160 @@
+//! Which nodes are alive, and what it means if one is not.
+//!
+//! A node's lease (or its status) is a sign of life. When it last changed is counted on our own clock, so that clocks
+//! need not agree; a deadline, not a poll, says when silence has lasted too long. Then the node's conditions become
+//! `Unknown`, taints keep pods away and drive them out (`taint_eviction.rs`), and its pods count as not ready.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use parking_lot::Mutex;
+use serde_json::json;
+use skiff_api::pod::conditions::{self, READY, Wanted};
+use skiff_api::{names, pod};
+use skiff_client::cache::decode;
+use skiff_client::controller::{Caches, How, Itself, Key, Next, Outcome};
+use skiff_client::events::{EventKind, reference};
+use skiff_client::write::{self, Patch};
+use skiff_client::{Cache, Change};
+use tokio::time::Instant;
+
+use crate::Settings;
+use crate::shared::placed::BY_NODE;
+use crate::table::{Ctx, Row, on};
+
+mod plan;
+
+pub(crate) const CONTROLLER: Row = Row {
+    name: "node-lifecycle-controller",
+    component: "node-controller",
+    wakes: &[on::<Node, Itself>(), on::<Lease, OfNode>(), on::<Pod, Doomed>().indexed(&[BY_NODE])],
+    may: &[("patch", "nodes nodes/status pods/status"), ("create patch", "events")],
+    workers: 4,
+    run: |ctx, key| Box::pin(reconcile(ctx, key)),
+};
+
+/// A lease is a sign of its node's life.
+struct OfNode;
+
+impl How<Settings> for OfNode {
+    fn keys(change: &Change, _: &Caches, _: &Settings) -> Vec<Key> {
+        let meta = change.latest().meta();
+        let ours = meta.namespace.as_deref() == Some(names::NODE_LEASE_NAMESPACE);
+        if ours { vec![Key::new(None, &meta.name)] } else { Vec::new() }
+    }
+}
+
+/// A pod that still counts as ready on a node that is silent.
+struct Doomed;
+
+impl How<Settings> for Doomed {
+    fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
+        let Some(object) = &change.new else { return Vec::new() };
+        let node = (BY_NODE.values)(object);
+        let silent = |name: &str| {
+            let node = caches.of::<Node>().typed::<Node>(name);
+            node.is_some_and(|node| plan::readiness(&node) == "Unknown")
+        };
+        node.iter().filter(|name| silent(name)).map(|name| Key::new(None, name)).collect()
+    }
+}
+
+/// When each node last gave a sign of life, by our own clock.
+#[derive(Default)]
+pub(crate) struct Heartbeats {
+    seen: Mutex<HashMap<Box<str>, (Sign, Instant)>>,
+}
+
+/// What changes when a node lives: its lease's time, and that of its own report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sign {
+    lease: Option<Timestamp>,
+    status: Option<Timestamp>,
+}
+
+impl Heartbeats {
+    /// When the sign was first seen as it is now.
+    fn since(&self, node: &str, sign: Sign) -> Instant {
+        let now = Instant::now();
+        let mut seen = self.seen.lock();
+        let entry = seen.entry(node.into()).or_insert((sign, now));
+        if entry.0 != sign {
+            *entry = (sign, now);
+        }
+        entry.1
+    }
+
+    fn forget(&self, node: &str) {
+        self.seen.lock().remove(node);
+    }
+}
+
+fn sign(node: &Node, leases: &Cache) -> Sign {
+    let key = Key::new(Some(names::NODE_LEASE_NAMESPACE), node.metadata.name.as_deref().unwrap_or_default());
+    let lease = leases.typed::<Lease>(key.as_str());
+    let lease = lease.and_then(|lease| Some(lease.spec.as_ref()?.renew_time.as_ref()?.0));
+    let status = plan::condition(node, "Ready").and_then(|ready| Some(ready.last_heartbeat_time.as_ref()?.0));
+    Sign { lease, status }
+}
+
+async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
+    let heartbeats = &ctx.settings().heartbeats;
+    let Some(node) = ctx.get::<Node>(&key) else {
+        heartbeats.forget(key.as_str());
+        return Ok(Next::Rest);
+    };
+    let since = heartbeats.since(key.as_str(), sign(&node, ctx.cache::<Lease>()));
+    let grace = ctx.settings().node_grace;
+    let silent = since.elapsed() >= grace;
+    let now = ctx.now();
+
+    let mut node = node;
+    if silent && let Some(wanted) = plan::silenced(&node, now) {
+        let was_ready = plan::readiness(&node) == "True";
+        if was_ready {
+            let message = format!("Node {key} status is now: NodeNotReady");
+            ctx.event(reference(&*node), EventKind::Normal, "NodeNotReady", message);
+        }
+        // Conditions have their types as keys, so a strategic patch leaves a report that comes meanwhile alone.
+        let body = json!({ "metadata": { "uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version },
+            "status": { "conditions": wanted } });
+        node = Arc::new(ctx.patch_part(&*node, "status", Patch::Strategic, &body).await?);
+    }
+    if let Some(taints) = plan::taints(&node, now) {
+        let body = json!({ "metadata": { "uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version },
+            "spec": { "taints": taints } });
+        ctx.patch(&*node, Patch::Merge, &body).await?;
+    }
+    if plan::readiness(&node) != "True" && plan::condition(&node, "Ready").is_some() {
+        mark_pods(&ctx, key.as_str()).await?;
+    }
+    if silent {
+        // Nothing to wait for: only a sign of life changes this.
+        return Ok(Next::Rest);
+    }
+    Ok(Next::After(grace.saturating_sub(since.elapsed()).max(std::time::Duration::from_millis(1))))
+}
+
+/// Pods on a node that is not ready do not serve, whatever they said last.
+async fn mark_pods(ctx: &Ctx, node: &str) -> write::Result<()> {
+    let pods = ctx.cache::<Pod>().by(&BY_NODE, node);
+    for pod in pods.iter().filter_map(|pod| decode::<Pod>(pod)).filter(|pod| pod::is_ready(pod)) {
+        let mut wanted = (*pod).clone();
+        let condition = conditions::find(&pod, READY).cloned().unwrap_or_default();
+        let (reason, message) = (condition.reason.unwrap_or_default(), condition.message.unwrap_or_default());
+        let unready = Wanted { kind: READY, status: "False", reason: &reason, message: &message };
+        conditions::set(&mut wanted, unready, ctx.clock_seconds());
+        ctx.event(reference(&*pod), EventKind::Warning, "NodeNotReady", "Node is not ready".to_owned());
+        match ctx.patch_status(&*pod, &wanted).await {
+            Err(error) if write::is_not_found(&error) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

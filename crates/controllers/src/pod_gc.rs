@@ -1,0 +1,125 @@
+//! Pods that nobody else will clear away: of nodes that are gone, ending without ever having had a node, and finished
+//! ones when there are too many.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use skiff_api::pod;
+use skiff_api::pod::conditions::{self, DISRUPTION_TARGET, Wanted};
+use skiff_api::{Object, Resource};
+use skiff_client::cache::Index;
+use skiff_client::controller::{Itself, Key, Next, Outcome};
+use skiff_client::write::{self, Place};
+use tokio::time::Instant;
+
+use crate::shared::placed::{BY_NODE, ItsPods};
+use crate::table::{Ctx, Row, on};
+
+pub(crate) const CONTROLLER: Row = Row {
+    name: "pod-garbage-collector",
+    component: "pod-garbage-collector",
+    wakes: &[on::<Pod, Itself>().indexed(&[BY_NODE, FINISHED]), on::<Node, ItsPods>()],
+    may: &[("delete", "pods"), ("patch", "pods/status"), ("get", "nodes")],
+    workers: 2,
+    run: |ctx, key| Box::pin(reconcile(ctx, key)),
+};
+
+/// How long a node must be gone before its pods go: it may only be registering anew.
+const QUARANTINE: Duration = Duration::from_secs(40);
+
+/// Finds finished pods (under one value).
+const FINISHED: Index = Index { name: "finished", values: |object| finished(object).into_iter().collect() };
+
+fn finished(object: &Object) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    struct Status<'a> {
+        #[serde(borrow)]
+        phase: Option<&'a str>,
+    }
+    #[derive(Deserialize)]
+    struct Phased<'a> {
+        #[serde(borrow)]
+        status: Option<Status<'a>>,
+    }
+    let phased: Phased<'_> = serde_json::from_slice(object.bytes()).ok()?;
+    matches!(phased.status?.phase?, "Succeeded" | "Failed").then(|| "yes".into())
+}
+
+/// Since when nodes with pods have been missing.
+#[derive(Default)]
+pub(crate) struct Missing {
+    since: Mutex<HashMap<Box<str>, Instant>>,
+}
+
+impl Missing {
+    fn since(&self, node: &str) -> Instant {
+        *self.since.lock().entry(node.into()).or_insert_with(Instant::now)
+    }
+
+    fn is_there(&self, node: &str) {
+        self.since.lock().remove(node);
+    }
+}
+
+async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
+    let Some(object) = ctx.cache::<Pod>().get(key.as_str()) else { return Ok(Next::Rest) };
+    let Some(node) = (BY_NODE.values)(&object).pop() else {
+        if object.meta().deletion_timestamp.is_some() {
+            end(&ctx, &key, None).await?;
+        }
+        return Ok(Next::Rest);
+    };
+    if ctx.cache::<Node>().get(&node).is_some() {
+        ctx.settings().missing.is_there(&node);
+        return spare(&ctx, &object).await;
+    }
+    let gone = ctx.settings().missing.since(&node).elapsed();
+    if gone < QUARANTINE {
+        return Ok(Next::After(QUARANTINE - gone));
+    }
+    // The cache may be behind: ask before pods are ended for good.
+    let place = Place::new(&Resource::of::<Node>(), None, &node);
+    match write::get::<Node>(ctx.link(), &place).await {
+        Ok(_) => Ok(Next::After(QUARANTINE)),
+        Err(error) if write::is_not_found(&error) => {
+            end(&ctx, &key, Some("PodGC: node no longer exists")).await?;
+            Ok(Next::Rest)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Deletes the oldest finished pods when there are more than are kept.
+async fn spare(ctx: &Ctx, object: &Object) -> Outcome {
+    if finished(object).is_none() {
+        return Ok(Next::Rest);
+    }
+    let mut all = ctx.cache::<Pod>().by(&FINISHED, "yes");
+    let surplus = all.len().saturating_sub(ctx.settings().finished_pods);
+    all.sort_by_key(|pod| (pod.meta().creation_timestamp, pod.meta().key()));
+    for pod in all.iter().take(surplus) {
+        end(ctx, &pod.meta().key().into(), None).await?;
+    }
+    Ok(Next::Rest)
+}
+
+/// Deletes a pod at once; with a reason, it is marked as failed first.
+async fn end(ctx: &Ctx, key: &Key, why: Option<&str>) -> write::Result<()> {
+    let Some(pod) = ctx.get::<Pod>(key) else { return Ok(()) };
+    if let Some(message) = why.filter(|_| !pod::is_finished(&pod)) {
+        let mut wanted = (*pod).clone();
+        wanted.status.get_or_insert_default().phase = Some("Failed".to_owned());
+        let condition =
+            Wanted { kind: DISRUPTION_TARGET, status: "True", reason: "DeletionByPodGC", message };
+        conditions::set(&mut wanted, condition, ctx.clock_seconds());
+        match ctx.patch_status(&*pod, &wanted).await {
+            Err(error) if write::is_not_found(&error) => return Ok(()),
+            other => other?,
+        }
+    }
+    ctx.delete(&*pod, DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() }).await
+}

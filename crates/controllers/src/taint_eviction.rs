@@ -1,0 +1,110 @@
+//! Drives pods from nodes whose `NoExecute` taints they do not tolerate, or not for ever.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use skiff_api::pod;
+use skiff_api::pod::conditions::{self, DISRUPTION_TARGET, Wanted};
+use skiff_api::pod::tolerations::{NO_EXECUTE, Stay, stay};
+use skiff_client::controller::{Itself, Key, Next, Outcome};
+use skiff_client::events::{EventKind, reference};
+use skiff_client::write;
+
+use crate::shared::placed::{BY_NODE, ItsPods};
+use crate::table::{Ctx, Row, on};
+
+pub(crate) const CONTROLLER: Row = Row {
+    name: "taint-eviction-controller",
+    component: "taint-eviction-controller",
+    wakes: &[on::<Pod, Itself>().indexed(&[BY_NODE]), on::<Node, ItsPods>()],
+    may: &[("delete", "pods"), ("patch", "pods/status"), ("create patch", "events")],
+    workers: 8,
+    run: |ctx, key| Box::pin(reconcile(ctx, key)),
+};
+
+/// When a pod has to go.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Stays,
+    Goes,
+    GoesIn(Duration),
+}
+
+async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
+    let Some(object) = ctx.cache::<Pod>().get(key.as_str()) else { return Ok(Next::Rest) };
+    let node = (BY_NODE.values)(&object).pop().and_then(|name| ctx.get::<Node>(&Key::new(None, &name)));
+    let taints = node.and_then(|node| node.spec.as_ref()?.taints.clone()).unwrap_or_default();
+    // Most nodes drive nobody out: the pod is not even decoded.
+    if !taints.iter().any(|taint| taint.effect == NO_EXECUTE) {
+        return Ok(Next::Rest);
+    }
+    let Some(pod) = ctx.get::<Pod>(&key).filter(|pod| pod::is_active(pod)) else { return Ok(Next::Rest) };
+    match verdict(&pod, &taints, ctx.now()) {
+        Verdict::Stays => Ok(Next::Rest),
+        Verdict::GoesIn(left) => Ok(Next::After(left)),
+        Verdict::Goes => {
+            let message = format!("Marking for deletion Pod {key}");
+            ctx.event(reference(&*pod), EventKind::Normal, "TaintManagerEviction", message);
+            let mut wanted = (*pod).clone();
+            let why = Wanted {
+                kind: DISRUPTION_TARGET,
+                status: "True",
+                reason: "DeletionByTaintManager",
+                message: "Taint manager: deleting due to NoExecute taint",
+            };
+            conditions::set(&mut wanted, why, ctx.clock_seconds());
+            match ctx.patch_status(&*pod, &wanted).await {
+                Err(error) if write::is_not_found(&error) => return Ok(Next::Rest),
+                other => other?,
+            }
+            ctx.delete(&*pod, DeleteOptions::default()).await?;
+            Ok(Next::Rest)
+        }
+    }
+}
+
+fn verdict(pod: &Pod, taints: &[Taint], now: Timestamp) -> Verdict {
+    let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+    let patience = match stay(taints, tolerations) {
+        Stay::Forever => return Verdict::Stays,
+        Stay::No => return Verdict::Goes,
+        Stay::For(patience) => patience,
+    };
+    let driving = taints.iter().filter(|taint| taint.effect == NO_EXECUTE);
+    let since = driving.filter_map(|taint| taint.time_added.as_ref()).map(|time| time.0).max().unwrap_or(now);
+    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    match patience.checked_sub(passed).filter(|left| !left.is_zero()) {
+        Some(left) => Verdict::GoesIn(left),
+        None => Verdict::Goes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_goes_when_its_patience_with_the_taint_has_ended() {
+        let taints: Vec<Taint> = serde_json::from_value(json!([{"key": "node.kubernetes.io/unreachable",
+            "effect": "NoExecute", "timeAdded": "2026-11-22T10:00:00Z"}]))
+        .unwrap();
+        let pod = |tolerations| -> Pod {
+            serde_json::from_value(json!({"spec": {"containers": [], "tolerations": tolerations}})).unwrap()
+        };
+        let patient = pod(json!([{"key": "node.kubernetes.io/unreachable", "operator": "Exists",
+            "effect": "NoExecute", "tolerationSeconds": 300}]));
+        let at = |text: &str| text.parse().unwrap();
+        assert_eq!(
+            verdict(&patient, &taints, at("2026-11-22T10:01:00Z")),
+            Verdict::GoesIn(Duration::from_secs(240))
+        );
+        assert_eq!(verdict(&patient, &taints, at("2026-11-22T10:05:00Z")), Verdict::Goes);
+        assert_eq!(verdict(&pod(json!([])), &taints, at("2026-11-22T10:00:00Z")), Verdict::Goes);
+        let steadfast = pod(json!([{"operator": "Exists"}]));
+        assert_eq!(verdict(&steadfast, &taints, at("2026-11-23T10:00:00Z")), Verdict::Stays);
+    }
+}
