@@ -93,6 +93,11 @@ impl Net {
         self.proxy.ready()
     }
 
+    /// Opens once ways to the other nodes are.
+    pub fn routed(&self) -> Latch {
+        self.routes.ready()
+    }
+
     /// Runs until the group stops; rules stay, since pods do.
     ///
     /// # Errors

@@ -159,7 +159,7 @@ impl Kernel {
             let mut fresh = self.layout.empty();
             let all = self.ledger.all();
             fresh.create(&mut batch);
-            fresh.ensure(&mut batch, all.keys().cloned());
+            fresh.ensure(&mut batch, Layout::usual().chain(all.keys().copied()));
             for (set, elements) in &all {
                 batch.add(&set.name(), elements);
             }

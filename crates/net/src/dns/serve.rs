@@ -215,7 +215,7 @@ impl Server {
         let kind =
             question.queries.first().map_or(hickory_proto::rr::RecordType::A, |query| query.query_type);
         errand.add_query(Query::query(name, kind));
-        if let Ok(bytes) = self.0.upstreams.ask(&encoded(&errand), true).await
+        if let Ok(bytes) = self.0.upstreams.ask(&encoded(&errand), stream).await
             && let Ok(more) = Message::from_vec(&bytes)
         {
             answer.metadata.response_code = more.metadata.response_code;

@@ -260,7 +260,9 @@ impl Ask<'_> {
     fn alias(&self, other: &str, rest: &[&str]) -> Answer {
         let target = Name::from_ascii(format!("{}.", other.trim_end_matches('.')));
         match (rest, target) {
-            ([], Ok(target)) => Answer::Alias(Box::new(self.record(RData::CNAME(CNAME(target.clone())))), target),
+            ([], Ok(target)) => {
+                Answer::Alias(Box::new(self.record(RData::CNAME(CNAME(target.clone())))), target)
+            }
             _ => Answer::NoName,
         }
     }

@@ -157,8 +157,8 @@ impl<'a> Batch<'a> {
                 a.network(7, size_of_fields(set.value));
             }
             if let Some(seconds) = set.timeout {
-                // An upper bound is required of sets that rules add to; beyond it a client is simply not remembered.
-                a.nest(9, |a| a.network(1, 1 << 20));
+                // What strangers can make us remember has to have an end.
+                a.nest(9, |a| a.network(1, 1 << 18));
                 a.bytes(11, &(u64::from(seconds) * 1000).to_be_bytes());
             }
             a.network(10, id);

@@ -151,6 +151,13 @@ impl Layout {
         refusals(batch);
     }
 
+    /// The groups that nearly every cluster has. A new rule makes the kernel wait until no packet is in the old ones;
+    /// an element does not.
+    pub(super) fn usual() -> impl Iterator<Item = SetId> {
+        let groups = (1..=4).flat_map(|count| [false, true].map(|node| (count, node)));
+        groups.map(|(count, node)| SetId::Slots(Group { node, scope: Scope::All, count, sticky: None }))
+    }
+
     fn ways_in(&self, batch: &mut Batch<'_>) {
         for (name, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
             batch.base_chain(name, "nat", hook, -100);
@@ -202,12 +209,14 @@ impl Layout {
             let mut draw = face(group.node);
             draw.push(Expr::Random(Reg(4), group.count));
             draw.push(Expr::Find(group.name(), Reg(1), Reg(6)));
+            let send = Expr::Dnat(Reg(6), Reg(7));
             if let Some(seconds) = group.sticky {
                 let memory = self.remember(batch, group, seconds);
-                draw.insert(0, source(Reg(0)));
-                draw.push(Expr::Remember(memory, Reg(0), Reg(6)));
+                let noted = [Expr::Remember(memory, Reg(0), Reg(6)), send.clone()];
+                batch.rule(group.chain(), &[&[source(Reg(0))], &draw[..], &noted].concat());
+                // When memory is full the rule above ends early; then the client is served all the same.
             }
-            draw.push(Expr::Dnat(Reg(6), Reg(7)));
+            draw.push(send);
             batch.rule(group.chain(), &draw);
         }
     }

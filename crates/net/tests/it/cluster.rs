@@ -10,7 +10,6 @@ use skiff_api::Object;
 use skiff_base::Tasks;
 use skiff_client::{Delta, Link, LocalFeeds, Topic};
 use skiff_net::hosts::{Host, Hosts, Spec};
-use skiff_net::routes::{RouteOptions, Routes};
 use skiff_net::{Net, NetOptions};
 
 use crate::given::{Node, PATIENCE, Space, object};
@@ -61,9 +60,10 @@ impl Minion {
                 resolv_conf: "/nonexistent".into(),
                 ..NetOptions::new(link, format!("m{number}"))
             });
-            let ready = net.ready();
+            let (ready, routed) = (net.ready(), net.routed());
             net.run(&group).await.unwrap();
-            tokio::time::timeout(PATIENCE, ready.opened()).await.unwrap();
+            let both = async { tokio::join!(ready.opened(), routed.opened()) };
+            tokio::time::timeout(PATIENCE, both).await.unwrap();
         };
         runtime.block_on(runtime.spawn(work)).unwrap();
         Self { node: Node::in_space(space, &format!("10.244.{number}.0/24")), runtime: Some(runtime), tasks }
@@ -153,19 +153,21 @@ fn pods_services_and_names_work_across_minions() {
     assert!(both((0..30).map(|_| one.space.who(web, 80))), "a pod gets both");
     assert!(both((0..30).map(|_| minions[1].node.space.who(web, 80))), "so does a minion itself");
 
-    // The machine reaches pods and node ports.
+    // The machine, which is no node, has the same network without DNS: it reaches pods, node ports and services.
     let runtime = machine.runtime();
     let tasks = Tasks::new();
     let (group, feeds) = (tasks.clone(), Arc::clone(&said));
     let work = async move {
         let link = Link::local(no_client(), feeds);
-        let routes = Routes::build(RouteOptions { link, node_name: String::new(), service_cidr: None });
-        let ready = routes.ready();
-        routes.run(&group);
-        tokio::time::timeout(PATIENCE, ready.opened()).await.unwrap();
+        let net = Net::build(NetOptions { dns_address: None, ..NetOptions::new(link, "") });
+        let (ready, routed) = (net.ready(), net.routed());
+        net.run(&group).await.unwrap();
+        let both = async { tokio::join!(ready.opened(), routed.opened()) };
+        tokio::time::timeout(PATIENCE, both).await.unwrap();
     };
     runtime.block_on(runtime.spawn(work)).unwrap();
     assert_eq!(machine.who(one.ip, 80), "one");
+    assert!(both((0..30).map(|_| machine.who(web, 80))), "the machine gets both");
     assert!(
         both((0..30).map(|_| machine.who(hosts[0].address, 30080))),
         "any minion's port leads to both pods"
