@@ -105,6 +105,10 @@ impl Worker {
             self.adopt(seen);
         }
         while !self.finished() {
+            // All that is known already comes before the plan.
+            while let Ok(message) = self.inbox.try_recv() {
+                self.take(message);
+            }
             let now = self.ctx.clock.now();
             let plan = plan(&self.pod, &self.state, now);
             let wake_at = self.carry_out(plan, now);

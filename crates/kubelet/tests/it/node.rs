@@ -111,10 +111,13 @@ impl Drop for TestNode {
         // A test may fail anywhere: the end gets a runtime of its own.
         let end = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            runtime.block_on(daemon::stop_for_good(&daemon)).unwrap();
+            let ended = runtime.block_on(daemon::stop_for_good(&daemon));
             cgroups.remove_all();
+            ended
         });
-        end.join().unwrap();
+        let ended = end.join().unwrap();
+        // A panic in a drop during a panic would hide what the test has to say.
+        assert!(std::thread::panicking() || ended.is_ok(), "{ended:?}");
     }
 }
 
@@ -127,7 +130,14 @@ pub(crate) struct Running {
 
 impl Running {
     /// Stops it; its pods go on.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(&self) {
         assert!(self.tasks.drain(Duration::from_secs(30)).await, "the kubelet did not stop");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Or it would start containerd again while the node ends.
+        self.tasks.stop();
     }
 }

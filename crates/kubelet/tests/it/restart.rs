@@ -27,18 +27,16 @@ async fn running_pods_are_taken_up_and_orphans_taken_away() {
     first.stop().await;
 
     let second = node.kubelet(&[stays.into()]).await;
+    let killing = |event: &String| event.starts_with("goes ") && event.contains("Killing");
+    second.cluster.until(|contents| contents.events.iter().any(killing)).await;
     let mut changes = second.handle.changes();
-    let alone = changes.wait_for(|_| {
-        let pods = second.handle.pods();
-        pods.len() == 1 && pods[0].containers.len() == 1
-    });
-    alone.await.unwrap();
+    changes.wait_for(|_| second.handle.pod("default", "goes", None).is_none()).await.unwrap();
     let view = second.handle.pod("default", "stays", None).unwrap();
     let id = before.container_statuses.as_ref().unwrap()[0].container_id.clone().unwrap();
     assert_eq!(format!("containerd://{}", view.containers[0].id), id);
     assert_eq!(view.pod.status.as_ref().unwrap().container_statuses, before.container_statuses);
     assert_eq!(node.runtime().list_sandboxes(None).await.unwrap().len(), 1);
     // Nothing changed, so nothing was said.
-    assert_eq!(second.cluster.now().history.len(), 0);
+    assert_eq!(second.cluster.now().history, []);
     second.stop().await;
 }
