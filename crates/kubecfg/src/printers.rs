@@ -49,7 +49,7 @@ impl Shown {
         let Some(row) = row else { return Err(Unprintable::Kind(kind.to_owned())) };
         Ok(match row.parse_any(bytes)? {
             Parsed::One(object) => Self::One(object),
-            Parsed::List(list) => Self::List(list),
+            Parsed::List(list) => Self::List(*list),
         })
     }
 

@@ -253,10 +253,10 @@ impl Container {
         keep_option(&mut self.readiness_probe, shown.readiness_probe.as_ref());
         keep_option(&mut self.capabilities, shown.capabilities.as_ref());
         keep_text(&mut self.termination_message_path, &shown.termination_message_path);
-        if let (Some(sent), Some(shown)) = (&mut self.liveness_probe, &shown.liveness_probe) {
-            if sent.timeout_seconds == 0 {
-                sent.timeout_seconds = shown.timeout_seconds;
-            }
+        if let (Some(sent), Some(shown)) = (&mut self.liveness_probe, &shown.liveness_probe)
+            && sent.timeout_seconds == 0
+        {
+            sent.timeout_seconds = shown.timeout_seconds;
         }
     }
 }

@@ -247,7 +247,7 @@ impl Row {
         let (kind, version) = body::claims(&tree)?;
         check_version(version)?;
         if kind == self.list_kind || (kind.is_empty() && tree.get("items").is_some()) {
-            return list::decode(self, tree).map(Parsed::List);
+            return Ok(Parsed::List(Box::new(list::decode(self, tree)?)));
         }
         self.parse(text).map(Parsed::One)
     }
@@ -259,7 +259,7 @@ pub enum Parsed {
     /// One object.
     One(Box<dyn Object>),
     /// A list.
-    List(list::List),
+    List(Box<list::List>),
 }
 
 fn check_version(version: &str) -> Result<(), Fault> {

@@ -2,6 +2,7 @@
 
 mod golden;
 mod passing;
+mod real;
 mod watching;
 
 use std::collections::HashMap;

@@ -13,7 +13,7 @@ pub(crate) async fn print(call: Call<'_>) -> Result<(), Ending> {
     let text = body::text(named, call.client, call.world).await?;
     let shown = match body::any(&text, named, row)? {
         Parsed::One(object) => Shown::One(object),
-        Parsed::List(list) => Shown::List(list),
+        Parsed::List(list) => Shown::List(*list),
     };
     let printer = Printer::of(call.flags, call.world).await?;
     let text = printer.print(&shown).map_err(|error| Ending::fatal(format!("Failed to print: {error}")))?;

@@ -36,8 +36,7 @@ pub(crate) async fn get(call: Call<'_>) -> Result<(), Ending> {
 pub(crate) async fn create(call: Call<'_>) -> Result<(), Ending> {
     let place = Place::of(call.args);
     let row = place.checked("create", false)?;
-    let object =
-        configured(&call.flags.text("c").to_owned(), row, call.client, call.world, call.flags).await?;
+    let object = configured(call.flags.text("c"), row, call.client, call.world, call.flags).await?;
     let body = object.json();
     verbose(call.flags, &body, call.world);
     let bytes = call.client.ask(Method::POST, &place.path, &[], Some(body), call.world).await;
@@ -56,8 +55,7 @@ pub(crate) async fn update(call: Call<'_>) -> Result<(), Ending> {
         .map_err(|error| Ending::fatal(format!("error obtaining resource version for update: {error}")))?
         .meta()
         .resource_version;
-    let mut object =
-        configured(&call.flags.text("c").to_owned(), row, call.client, call.world, call.flags).await?;
+    let mut object = configured(call.flags.text("c"), row, call.client, call.world, call.flags).await?;
     object.meta_mut().resource_version = revision;
     let body = object.json();
     verbose(call.flags, &body, call.world);

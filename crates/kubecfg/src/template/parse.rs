@@ -13,9 +13,9 @@ pub(super) fn parse(text: &str) -> Result<Template, Wrong> {
     let mut parser = Parser { parts: lex::parts(text)?.into_iter(), named: BTreeMap::new() };
     let (body, end) = parser.nodes()?;
     match end {
-        End::Text => Ok(Template { body, named: parser.named }),
-        End::Else(_) => Err(Wrong::Syntax("unexpected {{else}}".to_owned())),
-        End::End => Err(Wrong::Syntax("unexpected {{end}}".to_owned())),
+        Stop::Text => Ok(Template { body, named: parser.named }),
+        Stop::Else(_) => Err(Wrong::Syntax("unexpected {{else}}".to_owned())),
+        Stop::End => Err(Wrong::Syntax("unexpected {{end}}".to_owned())),
     }
 }
 
@@ -25,7 +25,7 @@ struct Parser<'a> {
 }
 
 /// What ended a list of nodes.
-enum End {
+enum Stop {
     Text,
     End,
     /// With what stood behind the word: `if ...`.
@@ -60,7 +60,7 @@ impl Control {
 }
 
 impl Parser<'_> {
-    fn nodes(&mut self) -> Result<(Vec<Node>, End), Wrong> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, Stop), Wrong> {
         let mut nodes = Vec::new();
         while let Some(part) = self.parts.next() {
             let action = match part {
@@ -81,23 +81,23 @@ impl Parser<'_> {
                 continue;
             }
             match word.as_str() {
-                "end" => return Ok((nodes, End::End)),
-                "else" => return Ok((nodes, End::Else(rest()))),
+                "end" => return Ok((nodes, Stop::End)),
+                "else" => return Ok((nodes, Stop::Else(rest()))),
                 "define" => self.define(&rest())?,
                 "template" => nodes.push(call(rest())?),
                 _ => nodes.push(Node::Print(pipeline(action)?)),
             }
         }
-        Ok((nodes, End::Text))
+        Ok((nodes, Stop::Text))
     }
 
     fn control(&mut self, control: Control, head: Vec<Token>) -> Result<Node, Wrong> {
         let pipeline = pipeline(head)?;
         let (body, end) = self.nodes()?;
         let other = match end {
-            End::Text => return Err(Wrong::Syntax("unexpected EOF".to_owned())),
-            End::End => Vec::new(),
-            End::Else(rest) => match rest.first() {
+            Stop::Text => return Err(Wrong::Syntax("unexpected EOF".to_owned())),
+            Stop::End => Vec::new(),
+            Stop::Else(rest) => match rest.first() {
                 // `else if` closes both with one end.
                 Some(Token::Word(word)) => {
                     let control = Control::of(word)
@@ -106,7 +106,7 @@ impl Parser<'_> {
                 }
                 Some(_) => return Err(Wrong::Syntax("unexpected token in else".to_owned())),
                 None => match self.nodes()? {
-                    (other, End::End) => other,
+                    (other, Stop::End) => other,
                     _ => return Err(Wrong::Syntax("expected {{end}}".to_owned())),
                 },
             },
@@ -119,7 +119,7 @@ impl Parser<'_> {
             return Err(Wrong::Syntax("a definition needs a quoted name".to_owned()));
         };
         let (body, end) = self.nodes()?;
-        let End::End = end else { return Err(Wrong::Syntax("expected {{end}} of a definition".to_owned())) };
+        let Stop::End = end else { return Err(Wrong::Syntax("expected {{end}} of a definition".to_owned())) };
         self.named.insert(name.clone(), body);
         Ok(())
     }
@@ -201,10 +201,8 @@ fn operand(tokens: &mut Tokens) -> Result<Operand, Wrong> {
         None => return Err(Wrong::Syntax("missing value for command".to_owned())),
     };
     let mut fields = Vec::new();
-    if let Some(Token::Fields(_, true)) = tokens.peek() {
-        if let Some(Token::Fields(names, _)) = tokens.next() {
-            fields = names;
-        }
+    if let Some(Token::Fields(names, _)) = tokens.next_if(|next| matches!(next, Token::Fields(_, true))) {
+        fields = names;
     }
     Ok(Operand { base, fields })
 }

@@ -92,7 +92,7 @@ async fn validate_names_members_that_are_in_no_kind() {
 async fn versions_are_printed_and_compared() {
     let servers = r#"{"major":"1","minor":"37","gitVersion":"v1.37.0","platform":"linux/amd64"}"#;
     let stub = || Stub::default().on("GET /version", 200, servers);
-    let own = format!("Kubernetes v{}\n", env!("CARGO_PKG_VERSION"));
+    let own = format!("Kubernetes v1.37.0+skiff-{}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(run(stub(), &["-version"]).await.out, own);
     assert_eq!(run(stub(), &["-server_version", "list"]).await.out, "Server: Kubernetes v1.37.0\n");
     let raw = run(stub(), &["-server_version=raw"]).await.out;

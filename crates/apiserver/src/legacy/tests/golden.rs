@@ -2,12 +2,13 @@
 
 use super::*;
 
-const RC: &str = r#"{"id": "a", "desiredState": {"replicas": 1, "replicaSelector": {"x": "y"}, "podTemplate": {"labels": {"x": "y"}, "desiredState": {"manifest": {"containers": [{"name": "c", "image": "i"}]}}}}}"#;
-const SERVICE: &str = r#"{"id": "a", "port": 1, "selector": {"x": "y"}, "containerPort": 5}"#;
-const ENDPOINTS: &str = r#"{"id": "a", "endpoints": ["10.0.0.1:80"]}"#;
-const MINION: &str = r#"{"id": "a"}"#;
-const EVENT: &str = r#"{"id": "a", "involvedObject": {"kind": "Pod", "namespace": "default", "name": "a"}}"#;
-const BINDING: &str = r#"{"podID": "a", "host": "m"}"#;
+pub(super) const RC: &str = r#"{"id": "a", "desiredState": {"replicas": 1, "replicaSelector": {"x": "y"}, "podTemplate": {"labels": {"x": "y"}, "desiredState": {"manifest": {"containers": [{"name": "c", "image": "i"}]}}}}}"#;
+pub(super) const SERVICE: &str = r#"{"id": "a", "port": 1, "selector": {"x": "y"}, "containerPort": 5}"#;
+pub(super) const ENDPOINTS: &str = r#"{"id": "a", "endpoints": ["10.0.0.1:80"]}"#;
+pub(super) const MINION: &str = r#"{"id": "a"}"#;
+pub(super) const EVENT: &str =
+    r#"{"id": "a", "involvedObject": {"kind": "Pod", "namespace": "default", "name": "a"}}"#;
+pub(super) const BINDING: &str = r#"{"podID": "a", "host": "m"}"#;
 
 fn with_stored_endpoints() -> Script {
     let stored = json!({"metadata": {"name": "a", "namespace": "default", "resourceVersion": "3"}});
