@@ -1,0 +1,74 @@
+//! The table of scenarios; each is one file.
+
+use anyhow::bail;
+use futures::future::LocalBoxFuture;
+
+use crate::lab::Lab;
+use crate::{procs, report};
+
+mod idle;
+mod lists;
+mod pods;
+mod size;
+mod start;
+mod watch;
+mod writes;
+
+/// A row of the table.
+pub(crate) struct Row {
+    /// What it is called on the command line.
+    pub(crate) name: &'static str,
+    /// What it measures, in a line.
+    pub(crate) about: &'static str,
+    /// Measures, and cleans up.
+    pub(crate) run: for<'a> fn(&'a Lab) -> LocalBoxFuture<'a, anyhow::Result<()>>,
+}
+
+const ROWS: &[&Row] = &[
+    &size::SCENARIO,
+    &start::SCENARIO,
+    &idle::SCENARIO,
+    &writes::SCENARIO,
+    &lists::SCENARIO,
+    &watch::SCENARIO,
+    &pods::SCENARIO,
+];
+
+/// The rows of these names, in the table's order.
+pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Row>> {
+    let known = |name: &str| name == "all" || ROWS.iter().any(|row| row.name == name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let list: Vec<String> = ROWS.iter().map(|row| format!("  {:<8} {}", row.name, row.about)).collect();
+        bail!("no scenario {unknown}; there are\n{}\n  all", list.join("\n"));
+    }
+    let wanted = |row: &Row| names.iter().any(|name| name == "all" || name == row.name);
+    Ok(ROWS.iter().filter(|row| wanted(row)).copied().collect())
+}
+
+/// Runs scenarios one after the other.
+pub(crate) async fn all(lab: &Lab, rows: &[&'static Row]) -> anyhow::Result<()> {
+    for row in rows {
+        report::say(&format!("\n{}: {} (load average {})\n", row.name, row.about, procs::load()));
+        report::head();
+        (row.run)(lab).await?;
+    }
+    report::say(&format!("\nload average at the end: {}", procs::load()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(wanted: &[&str]) -> anyhow::Result<Vec<&'static str>> {
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        Ok(chosen(&wanted)?.iter().map(|row| row.name).collect())
+    }
+
+    #[test]
+    fn scenarios_are_chosen_by_name_or_all_at_once() {
+        assert_eq!(names(&["writes", "size"]).unwrap(), ["size", "writes"]);
+        assert_eq!(names(&["all"]).unwrap().len(), ROWS.len());
+        assert!(names(&["absent"]).unwrap_err().to_string().contains("there are"));
+    }
+}
