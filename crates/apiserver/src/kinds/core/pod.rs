@@ -110,6 +110,13 @@ impl Kind for Pod {
 
     fn prepare_update(&mut self, old: &Self) {
         self.status.clone_from(&old.status);
+        // What the priority's class gave on create is kept by clients that PUT what they wrote.
+        if let (Some(spec), Some(old)) = (&mut self.spec, &old.spec) {
+            spec.priority = spec.priority.or(old.priority);
+            if spec.preemption_policy.is_none() {
+                spec.preemption_policy.clone_from(&old.preemption_policy);
+            }
+        }
     }
 
     fn prepare_status(&mut self, old: &Self) {

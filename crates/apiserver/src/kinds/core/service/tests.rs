@@ -1,1 +1,106 @@
+//! Services in YAML and what becomes of them.
 
+use serde_json::json;
+
+use super::*;
+use crate::kinds::testing::{created, faults, given, printed, update_faults};
+
+#[test]
+fn a_small_service_is_filled_in() {
+    let service = created::<Service>("{metadata: {name: a}, spec: {selector: {a: b}, ports: [{port: 80}]}}");
+    let expected = json!({
+        "selector": {"a": "b"}, "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}], "type": "ClusterIP",
+        "sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"],
+        "ipFamilyPolicy": "SingleStack",
+    });
+    assert_eq!(serde_json::to_value(service.spec).unwrap(), expected);
+    let balanced =
+        created::<Service>("{spec: {type: LoadBalancer, sessionAffinity: ClientIP, ports: [{port: 80}]}}");
+    let spec = serde_json::to_value(balanced.spec).unwrap();
+    assert_eq!(spec["externalTrafficPolicy"], "Cluster");
+    assert_eq!(spec["allocateLoadBalancerNodePorts"], true);
+    assert_eq!(spec["sessionAffinityConfig"], json!({"clientIP": {"timeoutSeconds": 10800}}));
+}
+
+#[test]
+fn faults_are_found_all_at_once() {
+    for (yaml, expected) in [
+        ("{spec: {}}", vec!["spec.ports: Required value"]),
+        ("{spec: {clusterIP: None}}", vec![]),
+        (
+            "{spec: {type: Magic, sessionAffinity: X, ports: [{port: 0}, {port: 80, protocol: ICMP, name: a}, {port: 80, \
+             name: a, protocol: ICMP, nodePort: 5}], externalIPs: [127.0.0.1, x]}}",
+            vec![
+                "spec.ports[0].name: Required value",
+                "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+                "spec.ports[1].protocol: Unsupported value: \"ICMP\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+                "spec.ports[2].name: Duplicate value: \"a\"",
+                "spec.ports[2].protocol: Unsupported value: \"ICMP\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+                "spec.sessionAffinity: Unsupported value: \"X\": supported values: \"ClientIP\", \"None\"",
+                "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+                "spec.externalIPs[1]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                "spec.type: Unsupported value: \"Magic\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
+                "spec.ports[2]: Duplicate value: {\"port\":80,\"protocol\":\"ICMP\"}",
+            ],
+        ),
+        (
+            "{spec: {type: ExternalName, clusterIP: 10.0.0.1}}",
+            vec![
+                "spec.clusterIPs: Forbidden: may not be set for ExternalName services",
+                "spec.externalName: Required value",
+            ],
+        ),
+        (
+            "{spec: {type: NodePort, clusterIP: None, ports: [{port: 80}]}}",
+            vec![
+                "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services",
+            ],
+        ),
+        (
+            "{spec: {ports: [{port: 80, nodePort: 30000}], ipFamilies: [IPv6], externalTrafficPolicy: Local}}",
+            vec![
+                "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
+                "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'",
+                "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services",
+            ],
+        ),
+    ] {
+        assert_eq!(faults::<Service>(yaml), expected, "{yaml}");
+    }
+}
+
+#[test]
+fn what_was_given_out_stays_through_a_put_without_it() {
+    let old: Service = created(
+        "{spec: {type: NodePort, clusterIP: 10.0.0.9, clusterIPs: [10.0.0.9], ports: [{name: a, port: 80, nodePort: 30001}]}}",
+    );
+    let mut new: Service = given("{spec: {type: NodePort, ports: [{name: a, port: 81}]}}");
+    new.set_defaults();
+    new.prepare_update(&old);
+    let spec = new.spec.clone().unwrap();
+    assert_eq!(spec.cluster_ips, Some(vec!["10.0.0.9".to_owned()]));
+    assert_eq!(spec.ports.unwrap()[0].node_port, Some(30001));
+    let mut plain: Service =
+        given("{spec: {type: ClusterIP, ports: [{name: a, port: 80, nodePort: 30001}]}}");
+    plain.set_defaults();
+    plain.prepare_update(&old);
+    assert_eq!(plain.spec.unwrap().ports.unwrap()[0].node_port, None);
+    let moved = update_faults::<Service>(
+        "{spec: {clusterIP: 10.0.0.9, ports: [{port: 80}]}}",
+        "{spec: {clusterIP: 10.0.0.8, ports: [{port: 80}]}}",
+    );
+    assert_eq!(moved, ["spec.clusterIPs[0]: Invalid value: [\"10.0.0.8\"]: may not change once set"]);
+}
+
+#[test]
+fn the_table_shows_addresses_and_ports() {
+    let service: Service = given(
+        "{metadata: {name: a}, spec: {type: NodePort, clusterIP: 10.0.0.9, selector: {x: z, a: b}, ports: [{port: 80, \
+         nodePort: 30001, protocol: TCP}, {port: 53, protocol: UDP}]}}",
+    );
+    assert_eq!(
+        printed(&service, "2026-11-22T10:05:00Z"),
+        "Type=NodePort Cluster-IP=10.0.0.9 External-IP=<none> Port(s)=80:30001/TCP,53/UDP Age=<unknown> Selector=a=b,x=z"
+    );
+}
