@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 
 use crate::netlink::expr::{Expr, Reg, destination, range, source};
 use crate::netlink::nft::{Batch, Hook, Tables};
-use crate::netlink::route::{OUR_PROTOCOL, Route, Routing, Veth};
+use crate::netlink::route::{OUR_PROTOCOL, Route, Routing, Veth, hardware_address};
 use crate::{Error, netns, sysctl};
 
 /// Which hosts there should be.
@@ -26,7 +26,7 @@ pub struct Spec {
     pub network: Ipv4Net,
     /// Traffic to these ranges keeps its source; the pods' range belongs here.
     pub inside: Vec<Ipv4Net>,
-    /// Largest packet on the hosts' links.
+    /// Largest packet on the hosts' links; 0 for what fits this machine's way out.
     pub mtu: u32,
 }
 
@@ -37,7 +37,7 @@ impl Default for Spec {
             count: 2,
             network: Ipv4Net::new_assert(Ipv4Addr::new(10, 89, 0, 1), 24),
             inside: vec![Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)],
-            mtu: 1500,
+            mtu: 0,
         }
     }
 }
@@ -85,7 +85,8 @@ impl Hosts {
     /// If the kernel refuses a step; what was made so far stays and is used the next time.
     pub fn create(spec: &Spec) -> Result<Vec<Host>, Error> {
         let mut routing = Routing::open()?;
-        let bridge = bridge(spec, &mut routing)?;
+        let mtu = if spec.mtu == 0 { routing.mtu_outside()? } else { spec.mtu };
+        let bridge = bridge(spec, &mut routing, mtu)?;
         let mut hosts = Vec::new();
         for number in 1..=spec.count {
             let host = spec.host(number);
@@ -97,7 +98,7 @@ impl Hosts {
                 routing.add_veth(&Veth {
                     name: &spec.link(number),
                     master: bridge,
-                    mtu: spec.mtu,
+                    mtu,
                     peer: "eth0",
                     peer_mac: None,
                     peer_namespace: namespace.as_fd(),
@@ -147,8 +148,8 @@ fn remove_host(spec: &Spec, number: u8, routing: &mut Routing) -> Result<(), Err
 }
 
 /// The bridge's number.
-fn bridge(spec: &Spec, routing: &mut Routing) -> Result<u32, Error> {
-    match routing.add_bridge(&spec.bridge(), spec.mtu) {
+fn bridge(spec: &Spec, routing: &mut Routing, mtu: u32) -> Result<u32, Error> {
+    match routing.add_bridge(&spec.bridge(), mtu, hardware_address(spec.network.addr())) {
         Err(error) if !error.exists() => return Err(error.into()),
         _ => {}
     }

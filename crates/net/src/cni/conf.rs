@@ -23,7 +23,7 @@ pub struct Config {
     pub gateway: Option<Ipv4Addr>,
     /// The whole cluster's pod range: traffic to it keeps its source address.
     pub cluster_cidr: Option<Ipv4Net>,
-    /// Largest packet.
+    /// Largest packet; 0 for what fits the node's way out when its bridge is made.
     pub mtu: u32,
     /// Where given-out addresses are remembered.
     pub data_dir: PathBuf,
@@ -31,7 +31,7 @@ pub struct Config {
     pub hairpin: bool,
     /// The nftables table for host ports and masquerade.
     pub table: String,
-    /// Serve services from here too: where the runtime's hook looks up the plugin's file name.
+    /// The plugin's file name in the runtime's `bin_dir`.
     pub plugin: String,
 }
 
@@ -43,7 +43,7 @@ impl Default for Config {
             subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 24),
             gateway: None,
             cluster_cidr: Some(Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)),
-            mtu: 1500,
+            mtu: 0,
             data_dir: PathBuf::from("/var/lib/skiff/cni"),
             hairpin: true,
             table: "skiff-pods".to_owned(),
@@ -89,7 +89,7 @@ pub(super) struct Conf {
     pub(super) subnet: Option<Ipv4Net>,
     pub(super) gateway: Option<Ipv4Addr>,
     pub(super) cluster_cidr: Option<Ipv4Net>,
-    #[serde(default = "ethernet")]
+    #[serde(default)]
     pub(super) mtu: u32,
     #[serde(default)]
     pub(super) data_dir: PathBuf,
@@ -123,10 +123,6 @@ pub(super) struct PortMapping {
 
 fn oldest() -> String {
     "0.1.0".to_owned()
-}
-
-fn ethernet() -> u32 {
-    1500
 }
 
 fn table() -> String {

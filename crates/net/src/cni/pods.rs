@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::alloc::{Lease, Leases};
 use super::conf::{Conf, PortMapping};
 use super::{Call, Fault, ports, state};
-use crate::netlink::route::{OUR_PROTOCOL, Route, Routing, Veth};
+use crate::netlink::route::{OUR_PROTOCOL, Route, Routing, Veth, hardware_address};
 use crate::netns;
 
 /// Gives the pod its link and address.
@@ -29,12 +29,12 @@ pub(super) fn add(call: &Call, conf: &Conf) -> Result<Value, Fault> {
         (lease, bridge)
     };
     let name = host_link(call);
-    let mac = hardware_address(&lease);
+    let mac = hardware_address(lease.address);
     let mut work = || {
         let veth = Veth {
             name: &name,
             master: bridge.index,
-            mtu: conf.mtu,
+            mtu: bridge.mtu,
             peer: &call.link,
             peer_mac: Some(mac),
             peer_namespace: namespace.as_fd(),
@@ -202,12 +202,6 @@ fn host_link(call: &Call) -> String {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
     format!("sk{:012x}", hash >> 16)
-}
-
-/// Made from the address: a pod that takes over an address is found at once by neighbours that remember it.
-fn hardware_address(lease: &Lease) -> [u8; 6] {
-    let [a, b, c, d] = lease.address.octets();
-    [0x0a, 0x58, a, b, c, d]
 }
 
 fn mac_text(mac: [u8; 6]) -> String {

@@ -8,7 +8,7 @@ use super::alloc::Leases;
 use super::conf::{Conf, Config, PortMapping, folder};
 use super::{Fault, ports};
 use crate::netlink::nft::{Batch, Tables};
-use crate::netlink::route::{Link, Routing};
+use crate::netlink::route::{Link, Routing, hardware_address};
 use crate::sysctl;
 
 /// The bridge, made complete if it is not there. Called under the folder's lock, so nobody sees half of it.
@@ -18,7 +18,8 @@ pub(super) fn bridge(conf: &Conf, routing: &mut Routing, leases: &Leases) -> Res
     {
         return Ok(link);
     }
-    match routing.add_bridge(&conf.bridge, conf.mtu) {
+    let mtu = if conf.mtu == 0 { routing.mtu_outside()? } else { conf.mtu };
+    match routing.add_bridge(&conf.bridge, mtu, hardware_address(conf.gateway())) {
         Err(error) if !error.exists() => return Err(error.into()),
         _ => {}
     }

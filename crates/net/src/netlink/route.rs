@@ -24,6 +24,7 @@ const GET_ROUTE: u16 = 26;
 const UP: u32 = 1;
 const INET: u8 = 2;
 const BRIDGE: u8 = 7;
+const ETHERNET: u32 = 1500;
 const MAIN_TABLE: u8 = 254;
 /// Routes we made say so; no other program's are touched.
 pub const OUR_PROTOCOL: u8 = 83;
@@ -119,11 +120,13 @@ impl Routing {
         Ok(all)
     }
 
-    /// Makes a bridge, up; it is an error if it exists.
-    pub fn add_bridge(&mut self, name: &str, mtu: u32) -> Result<(), Error> {
+    /// Makes a bridge, up; it is an error if it exists. Its hardware address is ours to say: the kernel would change it
+    /// with every port that comes or goes, and neighbours would talk to nobody until they notice.
+    pub fn add_bridge(&mut self, name: &str, mtu: u32, mac: [u8; 6]) -> Result<(), Error> {
         let mut frames = Frames::default();
         frames.message(NEW_LINK, CREATE | EXCLUSIVE, &link_head(0, 0, UP, UP), |a| {
             a.text(3, name);
+            a.bytes(1, &mac);
             a.native(4, mtu);
             a.nest(18, |a| a.text(1, "bridge"));
         });
@@ -252,10 +255,24 @@ impl Routing {
         Ok(all)
     }
 
+    /// The largest packet that gets out: that of the default route's link, or Ethernet's.
+    pub fn mtu_outside(&mut self) -> Result<u32, Error> {
+        let Some(route) = self.default_route()? else { return Ok(ETHERNET) };
+        let out = self.links()?.into_iter().find(|link| link.index == route.link);
+        Ok(out.map_or(ETHERNET, |link| link.mtu).min(ETHERNET))
+    }
+
     /// The default route, if there is one.
     pub fn default_route(&mut self) -> Result<Option<Route>, Error> {
         Ok(self.routes()?.into_iter().find(|route| route.to.prefix_len() == 0))
     }
+}
+
+/// A hardware address made from an address: whoever takes the address over is found at once by neighbours that
+/// remember it.
+pub fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x0a, 0x58, a, b, c, d]
 }
 
 fn gone(result: Result<(), Error>) -> Result<bool, Error> {

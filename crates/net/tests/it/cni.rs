@@ -19,6 +19,10 @@ fn pods_of_a_node_reach_each_other_and_the_node() {
     assert_eq!(node.space.who(one.ip, 80), "one");
     assert_eq!(two.space.ask(node.gateway(), 81).unwrap(), format!("node {}", two.ip));
     assert_eq!(one.answer["interfaces"][2]["sandbox"], json!(one.space.path()));
+    assert_eq!(
+        one.answer["interfaces"][0]["mac"], two.answer["interfaces"][0]["mac"],
+        "the gateway keeps its face"
+    );
     node.cni("CHECK", "one", one.space.path(), &json!([])).unwrap();
 }
 
