@@ -24,7 +24,11 @@ pub(crate) const APISERVER: Component =
     Component { file: "apiserver-kubelet-client", user: "kube-apiserver", groups: &["system:masters"] };
 pub(crate) const CONTROLLERS: Component =
     Component { file: "controllers", user: "system:kube-controller-manager", groups: &[] };
-pub(crate) const SCHEDULER: Component = Component { file: "scheduler", user: "system:kube-scheduler", groups: &[] };
+pub(crate) const SCHEDULER: Component =
+    Component { file: "scheduler", user: "system:kube-scheduler", groups: &[] };
+
+/// The service network of a machine that is no node itself.
+pub(crate) const PROXY: Component = Component { file: "proxy", user: "system:kube-proxy", groups: &[] };
 
 /// The group of all kubelets.
 pub(crate) const NODES_GROUP: &str = "system:nodes";
@@ -61,12 +65,21 @@ pub(crate) fn node_user(node: &str) -> String {
 }
 
 /// A node's certificate: client of the server and server of logs and exec at once.
-pub(crate) fn node(authority: &Authority, folder: &Path, name: &str, hosts: &[String]) -> anyhow::Result<Identity> {
+pub(crate) fn node(
+    authority: &Authority,
+    folder: &Path,
+    name: &str,
+    hosts: &[String],
+) -> anyhow::Result<Identity> {
     let mut names = vec![name.to_owned()];
     names.extend_from_slice(hosts);
     let request = Request { name: node_user(name), groups: vec![NODES_GROUP.to_owned()], hosts: names };
-    let identity = authority.issue(&request).with_context(|| format!("issue the certificate of node {name}"))?;
-    let write = |file: &str, text: &str| skiff_base::fs::write_atomically(&folder.join(file), text.as_bytes(), 0o600);
-    write("node.key", &identity.key_pem).and_then(|()| write("node.crt", &identity.cert_pem)).context("write it")?;
+    let identity =
+        authority.issue(&request).with_context(|| format!("issue the certificate of node {name}"))?;
+    let write =
+        |file: &str, text: &str| skiff_base::fs::write_atomically(&folder.join(file), text.as_bytes(), 0o600);
+    write("node.key", &identity.key_pem)
+        .and_then(|()| write("node.crt", &identity.cert_pem))
+        .context("write it")?;
     Ok(identity)
 }

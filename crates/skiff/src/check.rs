@@ -12,8 +12,18 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
-    Need { what: "root rights", vital: true, met: || rustix::process::geteuid().is_root(), mend: "sudo skiff up" },
-    Need { what: "containerd", vital: true, met: || program("containerd"), mend: "apt-get install containerd" },
+    Need {
+        what: "root rights",
+        vital: true,
+        met: || rustix::process::geteuid().is_root(),
+        mend: "sudo skiff up",
+    },
+    Need {
+        what: "containerd",
+        vital: true,
+        met: || program("containerd"),
+        mend: "apt-get install containerd",
+    },
     Need { what: "runc", vital: true, met: || program("runc"), mend: "apt-get install runc" },
     Need {
         what: "nftables in the kernel",
@@ -27,15 +37,33 @@ const NEEDS: &[Need] = &[
         met: || Path::new("/sys/module/bridge").exists() || kernel_has("bridge"),
         mend: "modprobe bridge veth",
     },
-    Need { what: "overlayfs", vital: true, met: || listed("/proc/filesystems", "overlay"), mend: "modprobe overlay" },
+    Need {
+        what: "overlayfs",
+        vital: true,
+        met: || listed("/proc/filesystems", "overlay"),
+        mend: "modprobe overlay",
+    },
     Need {
         what: "cgroups",
         vital: true,
-        met: || Path::new("/sys/fs/cgroup/memory").exists() || Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+        met: || {
+            Path::new("/sys/fs/cgroup/memory").exists()
+                || Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+        },
         mend: "mount -t cgroup2 none /sys/fs/cgroup",
     },
-    Need { what: "kubectl", vital: false, met: || program("kubectl"), mend: "apt-get install kubernetes-client" },
-    Need { what: "nft, to look at the rules", vital: false, met: || program("nft"), mend: "apt-get install nftables" },
+    Need {
+        what: "kubectl",
+        vital: false,
+        met: || program("kubectl"),
+        mend: "apt-get install kubernetes-client",
+    },
+    Need {
+        what: "nft, to look at the rules",
+        vital: false,
+        met: || program("nft"),
+        mend: "apt-get install nftables",
+    },
 ];
 
 /// What is missing: what it is, whether nothing starts without it, and how to mend it.

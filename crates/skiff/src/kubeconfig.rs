@@ -48,7 +48,11 @@ impl Access {
         let config = load(path)?;
         let entry = |list: &str, field: &str| {
             let items = config[list].as_array().into_iter().flatten();
-            items.filter(|item| item["name"] == NAME).map(|item| item[field].clone()).next().unwrap_or_default()
+            items
+                .filter(|item| item["name"] == NAME)
+                .map(|item| item[field].clone())
+                .next()
+                .unwrap_or_default()
         };
         let (cluster, user) = (entry("clusters", "cluster"), entry("users", "user"));
         let pem = |value: &Value, what: &str| -> anyhow::Result<String> {
@@ -56,7 +60,10 @@ impl Access {
             Ok(String::from_utf8(BASE64_STANDARD.decode(text).with_context(|| format!("decode {what}"))?)?)
         };
         Ok(Self {
-            server: cluster["server"].as_str().with_context(|| format!("{} names no server", path.display()))?.to_owned(),
+            server: cluster["server"]
+                .as_str()
+                .with_context(|| format!("{} names no server", path.display()))?
+                .to_owned(),
             ca_pem: pem(&cluster, "certificate-authority-data")?,
             identity: Identity {
                 cert_pem: pem(&user, "client-certificate-data")?,
@@ -90,9 +97,9 @@ pub(crate) fn remove_from_users(server: &str) -> anyhow::Result<()> {
     }
     let mut config = load(&path)?;
     let ours = |item: &Value| item["name"] == NAME;
-    let leads_here = config["clusters"]
-        .as_array()
-        .is_some_and(|clusters| clusters.iter().any(|item| ours(item) && item["cluster"]["server"] == server));
+    let leads_here = config["clusters"].as_array().is_some_and(|clusters| {
+        clusters.iter().any(|item| ours(item) && item["cluster"]["server"] == server)
+    });
     if !leads_here {
         return Ok(());
     }
@@ -112,7 +119,9 @@ pub(crate) fn users_file() -> PathBuf {
     let named = std::env::var("KUBECONFIG").unwrap_or_default();
     match named.split(':').find(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path),
-        None => PathBuf::from(std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned())).join(".kube/config"),
+        None => {
+            PathBuf::from(std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned())).join(".kube/config")
+        }
     }
 }
 
@@ -139,7 +148,8 @@ fn load(path: &Path) -> anyhow::Result<Value> {
 
 fn save(path: &Path, config: &Value) -> anyhow::Result<()> {
     let text = serde_saphyr::to_string(config).context("encode the kubeconfig")?;
-    skiff_base::fs::write_atomically(path, text.as_bytes(), 0o600).with_context(|| format!("write {}", path.display()))
+    skiff_base::fs::write_atomically(path, text.as_bytes(), 0o600)
+        .with_context(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The binary: server, agent and command line in one; the only place where parts meet.
 //!
-//! One file goes by several names: `skiff`, `kubecfg` (the client of 2014) and `skiff-cni` (what containerd calls for a
-//! pod's network). Namespaces are entered here, before any thread exists.
+//! One file goes by several names: `skiff`, `kubecfg` (the client of 2014), `skiff-cni` and `loopback` (what containerd
+//! calls for a pod's network). Namespaces are entered here, before any thread exists.
 
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     skiff_base::tls::install_provider();
     let mut args: Vec<String> = std::env::args().collect();
     match args.first().map(|name| name.rsplit('/').next().unwrap_or_default()) {
-        Some("skiff-cni") => return exit(skiff_net::cni::main()),
+        Some("skiff-cni" | "loopback") => return exit(skiff_net::cni::main()),
         Some("kubecfg") => return cli::kubecfg(args.split_off(1)),
         _ => {}
     }

@@ -13,6 +13,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use skiff_base::task::Policy;
 use skiff_base::{Backoff, Tasks};
+use skiff_net::hosts::{Hosts as Made, Spec};
+use skiff_net::node::{Net, NetOptions};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
@@ -21,7 +23,7 @@ use crate::cli::ClusterArgs;
 use crate::kubeconfig::Access;
 use crate::layout::Layout;
 use crate::roles::control_plane::ControlPlane;
-use crate::roles::node::Sources;
+use crate::roles::node::{SERVICES_TABLE, Sources};
 use crate::state::{self, State};
 
 /// The minions' network: names and addresses.
@@ -55,7 +57,9 @@ impl Hosts {
     pub(crate) fn read(layout: &Layout) -> anyhow::Result<Option<Self>> {
         let path = Self::path(layout);
         match std::fs::read(&path) {
-            Ok(text) => Ok(serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?),
+            Ok(text) => {
+                Ok(serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?)
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
@@ -73,7 +77,7 @@ impl Hosts {
 
     /// The address by which minions reach this machine.
     pub(crate) fn gateway(&self) -> Ipv4Addr {
-        self.at(1)
+        Ipv4Addr::from(u32::from(self.cidr.network()) + 1)
     }
 
     /// The namespace of a minion, if the name is one of ours.
@@ -83,23 +87,33 @@ impl Hosts {
 
     /// Makes namespaces, links and addresses; what is there already stays.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
-        skiff_net::hosts::create(&self.spec()).context("make the minions' network")
+        Made::create(&self.spec()).map(drop).context("make the minions' network")
     }
 
     /// Removes all of it.
     pub(crate) fn remove(&self) -> anyhow::Result<()> {
-        skiff_net::hosts::remove(&self.spec()).context("remove the minions' network")
+        Made::remove(&self.spec()).context("remove the minions' network")?;
+        // What this machine itself had of the cluster: service rules, routes to the minions' pods.
+        skiff_net::proxy::cleanup(SERVICES_TABLE).context("remove the service rules")?;
+        skiff_net::routes::cleanup().context("remove the routes")
     }
 
-    fn at(&self, number: u32) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.cidr.network()) + number)
+    fn spec(&self) -> Spec {
+        let network = Ipv4Net::new_assert(self.gateway(), self.cidr.prefix_len());
+        Spec {
+            prefix: self.prefix.clone(),
+            count: self.count,
+            network,
+            inside: vec![self.cluster_cidr],
+            ..Spec::default()
+        }
     }
 
     fn minions(&self) -> Vec<Minion> {
-        let minion = |number: u8| Minion {
-            name: format!("minion-{number}"),
-            address: self.at(10 + u32::from(number)),
-            netns: skiff_net::netns::path(&format!("{}-minion-{number}", self.prefix)),
+        let spec = self.spec();
+        let minion = |number: u8| {
+            let host = spec.host(number);
+            Minion { name: format!("minion-{number}"), address: host.address, netns: host.path }
         };
         (1..=self.count).map(minion).collect()
     }
@@ -137,6 +151,15 @@ pub(crate) async fn start(
         agents.insert(agent.minion.name.clone(), (agent, child));
     }
     state.write(&setting.layout)?;
+    // This machine is no node, but people on it want to reach services and pods.
+    let net = NetOptions {
+        cluster_cidr: setting.cluster.cluster_cidr,
+        service_cidr: setting.cluster.service_cidr,
+        table: SERVICES_TABLE.to_owned(),
+        dns_address: None,
+        ..NetOptions::new(plane.proxy_link(), "")
+    };
+    Net::build(net).run(tasks).await.context("start this machine's service network")?;
     let names = state.nodes.iter().map(|node| node.name.clone()).collect();
     for (_, (agent, child)) in agents {
         let stop = tasks.token().clone();
@@ -166,7 +189,11 @@ impl Agent {
     fn spawn(&self) -> anyhow::Result<Child> {
         let folder = self.setting.layout.node(&self.minion.name);
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        let log = OpenOptions::new().create(true).append(true).open(folder.join("agent.log")).context("open its log")?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join("agent.log"))
+            .context("open its log")?;
         let mut command = Command::new(std::env::current_exe().context("find our own program")?);
         command
             .arg("agent")
@@ -199,17 +226,18 @@ impl Agent {
             let log = self.setting.layout.node(&self.minion.name).join("agent.log");
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let last = text.lines().last().unwrap_or_default();
-            bail!("the agent of {} ended with {}: {last} (its log is {})", self.minion.name, status?, log.display());
+            bail!(
+                "the agent of {} ended with {}: {last} (its log is {})",
+                self.minion.name,
+                status?,
+                log.display()
+            );
         }
         Ok(())
     }
 
     /// Starts the agent again whenever it ends unasked, until we stop or it was taken out for good.
-    async fn keep(
-        self,
-        mut child: Child,
-        stop: tokio_util::sync::CancellationToken,
-    ) -> anyhow::Result<()> {
+    async fn keep(self, mut child: Child, stop: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         loop {
             tokio::select! {
@@ -240,8 +268,8 @@ impl Agent {
 
 /// Whether `skiff down --node` took the minion out.
 fn taken_out(layout: &Layout, name: &str) -> bool {
-    let state = State::read(layout).ok().flatten().unwrap_or_default();
-    state.nodes.iter().any(|node| node.name == name && node.stopped)
+    let nodes = State::read(layout).ok().flatten().map(|state| state.nodes).unwrap_or_default();
+    nodes.iter().any(|node| node.name == name && node.stopped)
 }
 
 fn note_pid(layout: &Layout, name: &str, pid: Option<u32>) -> anyhow::Result<()> {
@@ -264,7 +292,7 @@ mod tests {
     fn addresses_and_namespaces_follow_the_number() {
         let hosts = Hosts::new("t", "10.89.0.0/24".parse().unwrap(), 2, "10.244.0.0/16".parse().unwrap());
         assert_eq!(hosts.gateway(), Ipv4Addr::new(10, 89, 0, 1));
-        assert_eq!(hosts.netns_path("minion-2").unwrap(), Path::new("/run/netns/t-minion-2"));
+        assert_eq!(hosts.netns_path("minion-2").unwrap(), Path::new("/run/netns/t-2"));
         assert_eq!(hosts.minions()[1].address, Ipv4Addr::new(10, 89, 0, 12));
         assert!(hosts.netns_path("minion-3").is_none());
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::layout::Layout;
 
 /// A running (or crashed) Skiff.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct State {
     /// The process of `skiff up` or `skiff server`.
@@ -17,8 +17,8 @@ pub(crate) struct State {
     pub(crate) server: String,
     /// Nodes on this machine.
     pub(crate) nodes: Vec<Node>,
-    /// Prefix of the network names of this cluster, if its minions have namespaces of their own.
-    pub(crate) hosts: Option<crate::minions::Hosts>,
+    /// Where cluster DNS answers.
+    pub(crate) dns: std::net::Ipv4Addr,
 }
 
 /// A node on this machine.
@@ -39,12 +39,18 @@ pub(crate) struct Node {
 }
 
 impl State {
+    /// What this process is about to run.
+    pub(crate) fn of_this_process(server: String, dns: std::net::Ipv4Addr) -> Self {
+        let pid = std::process::id();
+        Self { pid, start_ticks: start_ticks(pid).unwrap_or_default(), server, nodes: Vec::new(), dns }
+    }
+
     pub(crate) fn read(layout: &Layout) -> anyhow::Result<Option<Self>> {
         let path = layout.state();
         match std::fs::read(&path) {
-            Ok(text) => {
-                Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?))
-            }
+            Ok(text) => Ok(Some(
+                serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?,
+            )),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
@@ -80,8 +86,7 @@ mod tests {
 
     #[test]
     fn own_process_is_seen_and_a_reused_number_is_not() {
-        let pid = std::process::id();
-        let mut state = State { pid, start_ticks: start_ticks(pid).unwrap(), ..State::default() };
+        let mut state = State::of_this_process(String::new(), std::net::Ipv4Addr::LOCALHOST);
         assert!(state.is_running());
         state.start_ticks += 1;
         assert!(!state.is_running());

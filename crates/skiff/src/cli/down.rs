@@ -1,5 +1,6 @@
 //! `skiff down`: stops Skiff and its pods, or one node for good; with `--purge`, removes every trace.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,11 +11,11 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::DataDir;
 use crate::isolate::Place;
+use crate::kubeconfig;
 use crate::layout::Layout;
 use crate::progress::{Progress, say};
 use crate::roles::node;
 use crate::state::{self, State};
-use crate::kubeconfig;
 
 #[derive(Args)]
 pub(crate) struct Down {
@@ -35,6 +36,9 @@ pub(crate) struct StopNode {
     node_dir: PathBuf,
     #[arg(long)]
     netns: Option<PathBuf>,
+    /// Where the node's cluster DNS answered.
+    #[arg(long)]
+    dns: Ipv4Addr,
 }
 
 impl Down {
@@ -68,7 +72,8 @@ impl Down {
             if let Ok(access) = kubeconfig::Access::read(&layout.kubeconfig()) {
                 kubeconfig::remove_from_users(&access.server)?;
             }
-            std::fs::remove_dir_all(layout.root()).with_context(|| format!("remove {}", layout.root().display()))?;
+            std::fs::remove_dir_all(layout.root())
+                .with_context(|| format!("remove {}", layout.root().display()))?;
             progress.done(&format!("removed {}", layout.root().display()));
         } else {
             say(&format!("Objects and images stay in {}; --purge removes them.", layout.root().display()));
@@ -83,7 +88,9 @@ fn one_node(layout: &Layout, state: Option<State>, name: &str) -> anyhow::Result
     let Some(node) = state.nodes.iter_mut().find(|node| node.name == name) else {
         bail!("no node {name} on this machine");
     };
-    let Some(pid) = node.pid else { bail!("{name} runs in the server's own process: `skiff down` stops both") };
+    let Some(pid) = node.pid else {
+        bail!("{name} runs in the server's own process: `skiff down` stops both")
+    };
     node.stopped = true;
     state.write(layout)?;
     if state::start_ticks(pid).is_some() {
@@ -103,7 +110,7 @@ fn end(pid: u32) -> anyhow::Result<()> {
             return Ok(());
         }
         let mut ends = [PollFd::new(&pidfd, PollFlags::IN)];
-        let patience = rustix::time::Timespec { tv_sec: patience, tv_nsec: 0 };
+        let patience = rustix::event::Timespec { tv_sec: patience, tv_nsec: 0 };
         if poll(&mut ends, Some(&patience)).context("wait for its end")? > 0 {
             return Ok(());
         }
@@ -112,10 +119,14 @@ fn end(pid: u32) -> anyhow::Result<()> {
 }
 
 /// Runs ourselves inside the node's namespaces: they must be entered before a process has threads.
-#[expect(clippy::disallowed_methods, reason = "a blocking command line that waits for itself in another namespace")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a blocking command line that waits for itself in another namespace"
+)]
 fn stop_node(layout: &Layout, name: &str) -> anyhow::Result<()> {
+    let dns = State::read(layout)?.map_or(node::DEFAULT_DNS, |state| state.dns);
     let mut command = std::process::Command::new(std::env::current_exe().context("find our own program")?);
-    command.arg("stop-node").arg("--node-dir").arg(layout.node(name));
+    command.arg("stop-node").arg("--node-dir").arg(layout.node(name)).args(["--dns", &dns.to_string()]);
     if let Some(hosts) = crate::minions::Hosts::read(layout)?
         && let Some(netns) = hosts.netns_path(name)
         && netns.exists()
@@ -133,7 +144,7 @@ impl StopNode {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         skiff_base::trace::start("warn");
         Place { node_dir: self.node_dir.clone(), netns: self.netns, hostname: None }.enter()?;
-        super::runtime(1)?.block_on(node::stop_for_good(&self.node_dir))?;
+        super::runtime(1)?.block_on(node::stop_for_good(&self.node_dir, self.dns))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -144,7 +155,8 @@ fn folders(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
-    let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
     Ok(folders)
 }

@@ -36,7 +36,8 @@ impl Image {
         match self {
             Self::Import { data_dir, archives } => {
                 for archive in &archives {
-                    let archive = archive.canonicalize().with_context(|| format!("find {}", archive.display()))?;
+                    let archive =
+                        archive.canonicalize().with_context(|| format!("find {}", archive.display()))?;
                     for (node, cri) in runtimes(&data_dir.layout(), &runtime)? {
                         let names = runtime
                             .block_on(cri.import_images(&archive))
@@ -48,7 +49,10 @@ impl Image {
             Self::List { data_dir } => {
                 say(&format!("{:<16} {:>9}  IMAGE", "NODE", "SIZE"));
                 for (node, cri) in runtimes(&data_dir.layout(), &runtime)? {
-                    for image in runtime.block_on(cri.list_images()).with_context(|| format!("list images of {node}"))? {
+                    for image in runtime
+                        .block_on(cri.list_images())
+                        .with_context(|| format!("list images of {node}"))?
+                    {
                         let size = format!("{:.1} MB", image.size as f64 / 1e6);
                         let name = image.tags.first().or(image.digests.first()).unwrap_or(&image.id);
                         say(&format!("{node:<16} {size:>9}  {name}"));

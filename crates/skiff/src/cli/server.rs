@@ -12,7 +12,7 @@ use super::{ClusterArgs, DataDir};
 use crate::progress::{Progress, say};
 use crate::roles::control_plane::ControlPlane;
 use crate::roles::node;
-use crate::state::{self, State};
+use crate::state::State;
 
 #[derive(Args)]
 pub(crate) struct Server {
@@ -43,12 +43,7 @@ impl Server {
         let plane = ControlPlane::start(&layout, &self.cluster, advertise, None, &tasks).await?;
         progress.done(&format!("API server at {}", plane.url()));
         plane.admin(plane.url())?.write(&layout.kubeconfig())?;
-        let state = State {
-            pid: std::process::id(),
-            start_ticks: state::start_ticks(std::process::id()).unwrap_or_default(),
-            server: plane.url(),
-            ..State::default()
-        };
+        let state = State::of_this_process(plane.url(), self.cluster.dns());
         state.write(&layout)?;
         say(&format!("\nUp in {}. Next:", progress.total()));
         say(&format!("  export KUBECONFIG={}", layout.kubeconfig().display()));

@@ -16,20 +16,28 @@ pub(super) fn run(layout: &Layout) -> anyhow::Result<ExitCode> {
         say(&format!("Not up (data in {}). Start it with `skiff up`.", layout.root().display()));
         return Ok(ExitCode::from(3));
     };
-    say(&format!("server   {}   process {}   {} MB resident", state.server, state.pid, resident_mb(state.pid)));
+    say(&format!(
+        "server   {}   process {}   {} MB resident",
+        state.server,
+        state.pid,
+        resident_mb(state.pid)
+    ));
     let access = Access::read(&layout.kubeconfig())?;
     super::runtime(1)?.block_on(cluster(&state, &access))
 }
 
 async fn cluster(state: &State, access: &Access) -> anyhow::Result<ExitCode> {
     let link = crate::roles::remote(access)?;
-    let nodes = link.all::<Node>().list(&ListParams::default()).await.context("ask the API server for its nodes")?;
-    let pods = link.all::<Pod>().list(&ListParams::default()).await.context("ask the API server for its pods")?;
+    let nodes =
+        link.all::<Node>().list(&ListParams::default()).await.context("ask the API server for its nodes")?;
+    let pods =
+        link.all::<Pod>().list(&ListParams::default()).await.context("ask the API server for its pods")?;
     let mut all_ready = true;
     for node in &nodes.items {
         let name = node.metadata.name.as_deref().unwrap_or_default();
         let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        let ready =
+            conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
         all_ready &= ready;
         let here = pods.items.iter().filter(|pod| node_of(pod) == Some(name)).count();
         let local = state.nodes.iter().find(|node| node.name == name);

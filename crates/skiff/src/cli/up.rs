@@ -14,7 +14,7 @@ use crate::minions::{self, Hosts, Setting};
 use crate::progress::{Progress, say};
 use crate::roles::control_plane::{self, ControlPlane};
 use crate::roles::node;
-use crate::state::{self, State};
+use crate::state::State;
 use crate::{check, kubeconfig};
 
 pub(super) mod detach;
@@ -39,8 +39,8 @@ pub(crate) struct Up {
     /// The node's address, if there is one node; by default the machine's
     #[arg(long)]
     node_ip: Option<Ipv4Addr>,
-    /// Prefix of network names, if there are several nodes; at most six letters
-    #[arg(long, default_value = "skiff")]
+    /// Prefix of network names, if there are several nodes; at most ten letters
+    #[arg(long, default_value = "minion")]
     name: String,
     /// Addresses of the nodes, if there are several
     #[arg(long, default_value = "10.89.0.0/24")]
@@ -104,7 +104,8 @@ impl Up {
     async fn live(self, layout: Layout, single: Option<node::Spec>) -> anyhow::Result<ExitCode> {
         let mut progress = Progress::start();
         let tasks = Tasks::new();
-        let hosts = (self.nodes > 1).then(|| Hosts::new(&self.name, self.minion_cidr, self.nodes, self.cluster.cluster_cidr));
+        let hosts = (self.nodes > 1)
+            .then(|| Hosts::new(&self.name, self.minion_cidr, self.nodes, self.cluster.cluster_cidr));
         let advertise = match (&hosts, &single) {
             (Some(hosts), _) => hosts.gateway(),
             (None, Some(spec)) => spec.address,
@@ -118,13 +119,7 @@ impl Up {
         let own = single.as_ref().map(|spec| spec.name.as_str());
         let plane = ControlPlane::start(&layout, &self.cluster, advertise, own, &tasks).await?;
         progress.done(&format!("API server at {}", plane.url()));
-        let mut state = State {
-            pid: std::process::id(),
-            start_ticks: state::start_ticks(std::process::id()).unwrap_or_default(),
-            server: plane.url(),
-            nodes: Vec::new(),
-            hosts: hosts.clone(),
-        };
+        let mut state = State::of_this_process(plane.url(), self.cluster.dns());
         plane.admin(plane.url())?.write(&layout.kubeconfig())?;
         let names = match (single, hosts) {
             (Some(spec), _) => {
@@ -146,8 +141,9 @@ impl Up {
             (None, None) => Vec::new(),
         };
         progress.done("container runtime and pod network");
+        let admin = plane.admin_link();
         tokio::select! {
-            () = control_plane::nodes_ready(&plane.admin_link(), &names) => {}
+            () = control_plane::nodes_ready(&admin, &names) => {}
             () = tasks.stopped() => bail!("a part failed: {}", tasks.failure().unwrap_or_default()),
         }
         progress.done(&format!("ready: {}", names.join(", ")));
@@ -157,7 +153,9 @@ impl Up {
         }
         stopped(&tasks).await?;
         if !self.close_when_ready {
-            say("\nStopping. Pods keep running and are picked up by the next `skiff up`; `skiff down` ends them.");
+            say(
+                "\nStopping. Pods keep running and are picked up by the next `skiff up`; `skiff down` ends them.",
+            );
         }
         tasks.drain(std::time::Duration::from_secs(15)).await;
         plane.close().await;
@@ -203,4 +201,3 @@ pub(super) async fn stopped(tasks: &Tasks) -> anyhow::Result<()> {
     }
     Ok(())
 }
-

@@ -7,18 +7,16 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
-use skiff_apiserver::options::{KubeletAccess, Options, Storage, Tls};
-use skiff_apiserver::serve::Listener;
-use skiff_apiserver::server::Server;
-use skiff_apiserver::user::User;
-use skiff_base::Tasks;
+use skiff_apiserver::{KubeletAccess, Listener, Options, Server, Storage, Tls, User};
+use skiff_base::metrics::Metrics;
 use skiff_base::pki::Authority;
 use skiff_base::task::Policy;
+use skiff_base::{Clock, Tasks};
 use skiff_client::{Delta, Link, Topic};
 use skiff_scheduler::Scheduler;
 use tokio::net::TcpListener;
 
-use crate::certificates::{self, ADMIN, APISERVER, CONTROLLERS, Component, SCHEDULER};
+use crate::certificates::{self, ADMIN, APISERVER, CONTROLLERS, Component, PROXY, SCHEDULER};
 use crate::cli::ClusterArgs;
 use crate::kubeconfig::Access;
 use crate::layout::Layout;
@@ -30,6 +28,7 @@ pub(crate) struct ControlPlane {
     layout: Layout,
     port: u16,
     admin: Link,
+    proxy: Link,
     node: Option<Link>,
     ended: tokio::sync::oneshot::Receiver<()>,
 }
@@ -44,19 +43,25 @@ impl ControlPlane {
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         let authority = certificates::authority(layout)?;
-        let server = Server::build(options(&authority, layout, cluster, advertise)?).context("build the API server")?;
-        let link_of = |component: &Component| server.link(User::new(component.user, component.groups.iter().copied()));
+        let server = Server::build(options(&authority, layout, cluster, advertise)?)
+            .context("build the API server")?;
+        let link_of =
+            |component: &Component| server.link(User::new(component.user, component.groups.iter().copied()));
         let controllers = link_of(&CONTROLLERS);
         let scheduler = link_of(&SCHEDULER);
         let admin = link_of(&ADMIN);
-        let node = node.map(|name| server.link(User::new(&certificates::node_user(name), [certificates::NODES_GROUP])));
+        let proxy = link_of(&PROXY);
+        let node = node
+            .map(|name| server.link(User::new(&certificates::node_user(name), [certificates::NODES_GROUP])));
 
         let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, cluster.port));
-        let socket = TcpListener::bind(everywhere).await.with_context(|| format!("listen on {everywhere}"))?;
+        let socket =
+            TcpListener::bind(everywhere).await.with_context(|| format!("listen on {everywhere}"))?;
         let mut listeners = vec![Listener::tls(socket)];
         if let Some(port) = cluster.legacy_port {
             let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let socket = TcpListener::bind(loopback).await.with_context(|| format!("listen on {loopback}"))?;
+            let socket =
+                TcpListener::bind(loopback).await.with_context(|| format!("listen on {loopback}"))?;
             listeners.push(Listener::plain(socket, User::new(ADMIN.user, ADMIN.groups.iter().copied())));
         }
         let ready = server.ready();
@@ -77,8 +82,10 @@ impl ControlPlane {
         settings.root_ca = Some(authority.cert_pem().to_owned());
         settings.node_grace = Duration::from_secs(cluster.node_monitor_grace_period);
         skiff_controllers::build(settings).run(tasks);
-        Scheduler::build(skiff_scheduler::Options::new(scheduler)).run(tasks);
-        Ok(Self { authority, layout: layout.clone(), port: cluster.port, admin, node, ended })
+        let settings =
+            skiff_scheduler::Options { link: scheduler, clock: Clock::system(), metrics: Metrics::new() };
+        Scheduler::build(settings).run(tasks);
+        Ok(Self { authority, layout: layout.clone(), port: cluster.port, admin, proxy, node, ended })
     }
 
     /// How people on this machine reach it.
@@ -96,12 +103,22 @@ impl ControlPlane {
         self.admin.clone()
     }
 
+    /// For the service network of this machine, if it is no node itself.
+    pub(crate) fn proxy_link(&self) -> Link {
+        self.proxy.clone()
+    }
+
     pub(crate) fn authority(&self) -> &Authority {
         &self.authority
     }
 
     /// What the node of this process needs: its link and its certificates.
-    pub(crate) fn node(&self, folder: &Path, name: &str, address: Ipv4Addr) -> anyhow::Result<(Link, node::Identity)> {
+    pub(crate) fn node(
+        &self,
+        folder: &Path,
+        name: &str,
+        address: Ipv4Addr,
+    ) -> anyhow::Result<(Link, node::Identity)> {
         let link = self.node.clone().context("the node was named at the start")?;
         let identity = certificates::node(&self.authority, folder, name, &[address.to_string()])?;
         Ok((link, node::Identity { identity, ca_pem: self.authority.cert_pem().to_owned() }))
@@ -136,7 +153,10 @@ fn options(
     let ca_pem = authority.cert_pem().to_owned();
     Ok(Options {
         storage: Storage::Disk(layout.store()),
-        tls: Some(Tls { identity: certificates::server(authority, hosts.into())?, client_ca_pem: ca_pem.clone() }),
+        tls: Some(Tls {
+            identity: certificates::server(authority, hosts.into())?,
+            client_ca_pem: ca_pem.clone(),
+        }),
         kubelets: Some(KubeletAccess { identity: APISERVER.identity(authority, layout)?, ca_pem }),
         services: cluster.service_cidr.into(),
         advertise: Some(SocketAddr::from((advertise, cluster.port))),

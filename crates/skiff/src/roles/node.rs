@@ -11,13 +11,10 @@ use k8s_openapi::api::core::v1::Node;
 use skiff_base::Tasks;
 use skiff_base::task::Policy;
 use skiff_client::{Delta, Link, Topic};
-use skiff_kubelet::kubelet::{ClusterChoice, Kubelet, Options, RuntimeChoice};
 use skiff_kubelet::runtime::cri::daemon;
+use skiff_kubelet::{Cgroups, ClusterChoice, Kubelet, Options, RuntimeChoice};
 use skiff_net::cni;
-use skiff_net::dns::{Dns, DnsOptions};
-use skiff_net::follow::Services;
-use skiff_net::proxy::{Proxy, ProxyOptions};
-use skiff_net::routes::{Routes, RoutesOptions};
+use skiff_net::node::{CleanupOptions, Net, NetOptions};
 
 use crate::cli::ClusterArgs;
 use crate::state;
@@ -28,8 +25,12 @@ const BRIDGE: &str = "skiff0";
 pub(crate) const SERVICES_TABLE: &str = "skiff";
 /// The nftables table of a node's host ports.
 const PODS_TABLE: &str = "skiff-pods";
+/// The names under which containerd calls this program for a pod's network.
+const PLUGINS: &[&str] = &["skiff-cni", "loopback"];
 /// The image that holds a pod's namespaces; made by ourselves where we can.
 const PAUSE: &str = "skiff.local/pause:1";
+/// Where cluster DNS answers unless told otherwise.
+pub(crate) const DEFAULT_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Where a kubelet listens.
 const KUBELET_PORT: u16 = 10250;
 
@@ -47,7 +48,8 @@ pub(crate) struct Sources {
 impl Sources {
     /// The same again as arguments, for a process of our own.
     pub(crate) fn to_args(&self) -> Vec<String> {
-        let manifests = self.manifests.as_ref().map(|path| ["--manifests".to_owned(), path.display().to_string()]);
+        let manifests =
+            self.manifests.as_ref().map(|path| ["--manifests".to_owned(), path.display().to_string()]);
         let url = self.manifest_url.as_ref().map(|url| ["--manifest-url".to_owned(), url.clone()]);
         manifests.into_iter().chain(url).flatten().collect()
     }
@@ -109,28 +111,36 @@ impl Spec {
         }
         std::fs::create_dir_all(&options.cni_conf_dir).context("make the CNI directory")?;
         std::fs::create_dir_all(&options.cni_bin_dir).context("make the CNI directory")?;
-        let plugin = options.cni_bin_dir.join("skiff-cni");
         let program = std::env::current_exe().context("find our own program")?;
-        if std::fs::read_link(&plugin).ok().as_deref() != Some(program.as_path()) {
-            // Renamed into place: containerd may call it at any time.
-            let draft = options.cni_bin_dir.join(".skiff-cni");
-            let _none_left = std::fs::remove_file(&draft);
-            std::os::unix::fs::symlink(program, &draft).context("link the CNI plugin")?;
-            std::fs::rename(&draft, &plugin).context("link the CNI plugin")?;
+        for name in PLUGINS {
+            link(&program, &options.cni_bin_dir, name)
+                .with_context(|| format!("link the CNI plugin {name}"))?;
         }
         Ok(options)
     }
+}
 
-    /// The pod network of a node whose pods have addresses of `subnet`.
-    fn pod_network(&self, subnet: Ipv4Net) -> cni::Config {
-        cni::Config {
-            bridge: BRIDGE.to_owned(),
-            subnet,
-            cluster_cidr: Some(self.cluster_cidr),
-            data_dir: self.node_dir.join("cni/addresses"),
-            table: PODS_TABLE.to_owned(),
-            ..cni::Config::default()
-        }
+/// Points `folder/name` at a program, in one step: containerd may call it at any time.
+fn link(program: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
+    let path = folder.join(name);
+    if std::fs::read_link(&path).ok().as_deref() == Some(program) {
+        return Ok(());
+    }
+    let draft = folder.join(format!(".{name}"));
+    let _none_left = std::fs::remove_file(&draft);
+    std::os::unix::fs::symlink(program, &draft)?;
+    std::fs::rename(&draft, &path)
+}
+
+/// The network of a node's pods, which get addresses of `subnet`.
+fn pod_network(node_dir: &Path, subnet: Ipv4Net, cluster_cidr: Ipv4Net) -> cni::Config {
+    cni::Config {
+        bridge: BRIDGE.to_owned(),
+        subnet,
+        cluster_cidr: Some(cluster_cidr),
+        data_dir: node_dir.join("cni/addresses"),
+        table: PODS_TABLE.to_owned(),
+        ..cni::Config::default()
     }
 }
 
@@ -149,7 +159,8 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
     options.manifest_dir = spec.sources.manifests.clone();
     options.manifest_url = spec.sources.manifest_url.clone();
     options.port = KUBELET_PORT;
-    let tls = skiff_base::tls::server(&identity.identity, &identity.ca_pem).context("use the node's certificate")?;
+    let tls = skiff_base::tls::server(&identity.identity, &identity.ca_pem)
+        .context("use the node's certificate")?;
     let allowed = skiff_kubelet::server::only(vec!["kube-apiserver".to_owned()]);
     let address = SocketAddr::from((spec.address, KUBELET_PORT));
     let kubelet = Kubelet::build(options)
@@ -158,24 +169,15 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
     let group = tasks.clone();
     tasks.spawn("kubelet", Policy::Essential, async move { kubelet.run(group).await });
 
-    let services = Services::new();
-    services.follow(&link, tasks);
-    let proxy = Proxy::build(ProxyOptions {
-        services: services.clone(),
-        node_name: spec.name.clone(),
-        cluster_cidr: Some(spec.cluster_cidr),
+    let net = NetOptions {
+        cluster_cidr: spec.cluster_cidr,
+        service_cidr: spec.service_cidr,
         table: SERVICES_TABLE.to_owned(),
-        own_addresses: vec![spec.dns],
-    });
-    proxy.run(tasks);
-    let dns = Dns::build(DnsOptions { address: spec.dns, domain: spec.domain.clone(), ..DnsOptions::new(services) });
-    dns.run(tasks).await.context("start cluster DNS")?;
-    Routes::build(RoutesOptions {
-        node_name: spec.name.clone(),
-        service_cidr: Some(spec.service_cidr),
-        ..RoutesOptions::new(link.clone())
-    })
-    .run(tasks);
+        dns_address: Some(spec.dns),
+        domain: spec.domain.clone(),
+        ..NetOptions::new(link.clone(), spec.name.clone())
+    };
+    Net::build(net).run(tasks).await.context("start the service network")?;
     tasks.spawn_until_stop(make_pod_network(spec, link));
     Ok(())
 }
@@ -197,7 +199,7 @@ async fn make_pod_network(spec: Spec, link: Link) {
         }
         known = range;
         if let Some(range) = range {
-            let text = cni::config(&spec.pod_network(range));
+            let text = cni::config(&pod_network(&spec.node_dir, range, spec.cluster_cidr));
             let path = spec.node_dir.join("cni/conf/10-skiff.conflist");
             if let Err(error) = skiff_base::fs::write_atomically(&path, text.as_bytes(), 0o644) {
                 tracing::error!(%error, path = %path.display(), "cannot write the pod network's configuration");
@@ -213,16 +215,16 @@ fn cgroup_root(node_dir: &Path) -> String {
 }
 
 /// Ends a node's pods and its containerd, and takes its network apart. Runs inside the node's namespaces.
-pub(crate) async fn stop_for_good(node_dir: &Path) -> anyhow::Result<()> {
+pub(crate) async fn stop_for_good(node_dir: &Path, dns: Ipv4Addr) -> anyhow::Result<()> {
     daemon::stop_for_good(&daemon::Options::under(node_dir)).await.context("stop containerd and its pods")?;
-    skiff_kubelet::kubelet::remove_cgroups(&cgroup_root(node_dir)).context("remove the pods' cgroups")?;
-    skiff_net::cleanup(&skiff_net::CleanupOptions {
-        bridge: BRIDGE.to_owned(),
-        tables: vec![SERVICES_TABLE.to_owned(), PODS_TABLE.to_owned()],
-        data_dir: node_dir.join("cni/addresses"),
+    Cgroups::detect(&cgroup_root(node_dir)).remove_all();
+    let defaults = cni::Config::default();
+    skiff_net::node::cleanup(&CleanupOptions {
+        pods: pod_network(node_dir, defaults.subnet, defaults.subnet),
+        table: SERVICES_TABLE.to_owned(),
+        dns_address: Some(dns),
     })
-    .context("take the node's network apart")?;
-    Ok(())
+    .context("take the node's network apart")
 }
 
 /// The machine's name, as a node is called by default.
@@ -244,4 +246,3 @@ pub(crate) fn machine_address() -> anyhow::Result<Ipv4Addr> {
         _ => bail!("this machine has no address that others could reach; name one with --node-ip"),
     }
 }
-

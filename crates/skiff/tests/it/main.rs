@@ -2,6 +2,8 @@
 //!
 //! Needs root, containerd, runc, kubectl and the images of `cargo xtask images`; `./skiff.sh test` sees to all of them.
 
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests start programs and fail by panicking")]
+
 mod bad_input;
 mod guestbook;
 mod kubectl;

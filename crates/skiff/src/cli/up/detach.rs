@@ -11,7 +11,7 @@ use crate::layout::Layout;
 use crate::progress::say;
 
 #[expect(clippy::disallowed_methods, reason = "it must outlive us, so it is not run to its end")]
-pub(super) fn run(layout: &Layout) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(layout: &Layout) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(layout.root()).with_context(|| format!("make {}", layout.root().display()))?;
     let log = OpenOptions::new().create(true).append(true).open(layout.log()).context("open the log")?;
     let args = std::env::args_os().skip(1).filter(|arg| arg != "--detach");
@@ -40,7 +40,7 @@ pub(super) fn run(layout: &Layout) -> anyhow::Result<ExitCode> {
 }
 
 /// Tells whoever waits for our output that we are ready.
-pub(super) fn close_output() -> anyhow::Result<()> {
+pub(crate) fn close_output() -> anyhow::Result<()> {
     let null = OpenOptions::new().write(true).open("/dev/null").context("open /dev/null")?;
     rustix::stdio::dup2_stdout(&null).context("close standard output")
 }
