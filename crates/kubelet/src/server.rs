@@ -39,8 +39,10 @@ pub use access::{Attributes, Authorise, Peer, only};
 use crate::handle::Handle;
 use routes::Node;
 
-/// How long a client may take for the TLS handshake, and then for a request's head.
+/// How long a client may take for the TLS handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its next request, as upstream: clients keep connections for later.
+const IDLE_FOR: Duration = Duration::from_secs(90);
 
 /// What the server is made from.
 pub struct Options {
@@ -165,7 +167,7 @@ async fn connection(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE_WITHIN)
+        .header_read_timeout(IDLE_FOR)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await?;

@@ -122,6 +122,43 @@ async fn commands_are_judged_by_their_exit_code() {
     assert_eq!(outcome(probe, 1, &runtime).await, Outcome::Failure(late));
 }
 
+/// A gRPC health service that answers with one byte of status.
+async fn health(status: u8) -> u16 {
+    use http_body_util::{BodyExt, Full};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    Tasks::new().spawn_until_stop(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let service =
+            hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| async move {
+                assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+                let asked = request.into_body().collect().await?.to_bytes();
+                assert_eq!(asked, &b"\0\0\0\0\x03\x0a\x01s"[..]);
+                let trailers = [("grpc-status".parse().unwrap(), "0".parse().unwrap())];
+                let body = Full::new(bytes::Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, status]));
+                let body = body.with_trailers(async move { Some(Ok(trailers.into_iter().collect())) });
+                Ok::<_, hyper::Error>(http::Response::new(body))
+            });
+        let io = hyper_util::rt::TokioIo::new(socket);
+        let executor = hyper_util::rt::TokioExecutor::new();
+        // The probe hangs up when it has its answer.
+        let _gone = hyper::server::conn::http2::Builder::new(executor).serve_connection(io, service).await;
+    });
+    port
+}
+
+#[tokio::test]
+async fn grpc_services_are_asked_for_their_health() {
+    let nothing = Fake::default();
+    let probe = |port: u16| json!({ "grpc": { "port": port, "service": "s" } });
+    let well = health(1).await;
+    assert_eq!(outcome(probe(well), well, &nothing).await, Outcome::Success("service healthy".to_owned()));
+    let ill = health(2).await;
+    let failed = Outcome::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned());
+    assert_eq!(outcome(probe(ill), ill, &nothing).await, failed);
+    assert!(matches!(outcome(probe(1), 1, &nothing).await, Outcome::Failure(_)));
+}
+
 #[derive(Default)]
 struct Events(Mutex<Vec<String>>);
 

@@ -44,7 +44,7 @@ enum How {
 /// Agrees on a protocol, or answers why not.
 pub(super) fn agree(headers: &HeaderMap, offer: &Offer) -> Result<Agreed, Box<Response<Body>>> {
     if websocket::is_requested(headers) {
-        return agree_socket(headers, offer).map_err(Box::new);
+        return agree_socket(headers, offer);
     }
     let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !upgrade.to_ascii_lowercase().contains("spdy/3.1") {
@@ -90,7 +90,7 @@ pub(super) fn agree(headers: &HeaderMap, offer: &Offer) -> Result<Agreed, Box<Re
     Ok(Agreed { how: How::Spdy, protocol: chosen.to_owned(), answer })
 }
 
-fn agree_socket(headers: &HeaderMap, offer: &Offer) -> Result<Agreed, Response<Body>> {
+fn agree_socket(headers: &HeaderMap, offer: &Offer) -> Result<Agreed, Box<Response<Body>>> {
     let offered = websocket::offered(headers);
     let chosen = match offered.iter().find(|name| offer.sockets.contains(&name.as_str())) {
         Some(name) => name.clone(),
@@ -98,7 +98,7 @@ fn agree_socket(headers: &HeaderMap, offer: &Offer) -> Result<Agreed, Response<B
         None => {
             let text =
                 format!("requested protocol(s) are not supported: {offered:?}; supports {:?}", offer.sockets);
-            return Err(answer::text(StatusCode::FORBIDDEN, &text));
+            return Err(Box::new(answer::text(StatusCode::FORBIDDEN, &text)));
         }
     };
     let how = if chosen == TUNNEL {
@@ -106,8 +106,8 @@ fn agree_socket(headers: &HeaderMap, offer: &Offer) -> Result<Agreed, Response<B
     } else {
         How::Socket(Wire::named(&chosen).unwrap_or(Wire { base64: false, version: 1 }))
     };
-    let answer =
-        websocket::accept(headers, &chosen).map_err(|why| answer::text(StatusCode::BAD_REQUEST, why))?;
+    let answer = websocket::accept(headers, &chosen)
+        .map_err(|why| Box::new(answer::text(StatusCode::BAD_REQUEST, why)))?;
     Ok(Agreed { how, protocol: chosen, answer })
 }
 

@@ -197,7 +197,7 @@ impl Encoder {
                 out.put_u32(*id & 0x7fff_ffff);
                 put_flags_and_length(out, if *fin { FIN } else { 0 }, bytes.len())?;
                 out.extend_from_slice(bytes);
-                return Ok(());
+                Ok(())
             }
             Frame::SynStream { id, fin, unidirectional, headers } => {
                 body.put_u32(*id);

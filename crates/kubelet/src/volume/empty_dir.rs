@@ -4,6 +4,7 @@ use std::path::Path;
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Pod, Volume};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use rustix::fs::{CWD, Mode, chmodat, statfs};
 use rustix::mount::{MountFlags, mount};
 
@@ -32,7 +33,7 @@ impl Kind for EmptyDirKind {
             let source = job.volume.empty_dir.clone().unwrap_or_default();
             let size = match source.medium.as_deref().unwrap_or_default() {
                 "" => None,
-                "Memory" => Some(size(job.pod, source.size_limit.as_ref().map(resources::whole))),
+                "Memory" => Some(size(job.pod, source.size_limit.as_ref().map(bytes))),
                 other => return Err(Problem::new(format!("unknown storage medium {other:?}"))),
             };
             let dir = job.dir.to_owned();
@@ -40,6 +41,11 @@ impl Kind for EmptyDirKind {
             Ok(Place::Folder)
         })
     }
+}
+
+/// A quantity in whole bytes; the API server has checked that it is one.
+fn bytes(quantity: &Quantity) -> i64 {
+    skiff_api::quantity::Quantity::parse(&quantity.0).map_or(0, skiff_api::quantity::Quantity::value)
 }
 
 /// The size of a volume in memory: its limit, but not more than the pod may use at all.

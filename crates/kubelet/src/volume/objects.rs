@@ -190,3 +190,66 @@ impl Objects for LinkObjects {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::stream::BoxStream;
+    use serde_json::json;
+    use skiff_client::LocalFeeds;
+    use tokio::sync::broadcast;
+    use tokio_stream::wrappers::BroadcastStream;
+
+    use super::*;
+
+    /// Feeds that say what the test says, and remember what was asked for.
+    struct Said {
+        deltas: broadcast::Sender<Delta<Arc<Object>>>,
+        asked: Mutex<Vec<Topic>>,
+    }
+
+    impl LocalFeeds for Said {
+        fn subscribe(&self, topic: &Topic) -> BoxStream<'static, Delta<Arc<Object>>> {
+            self.asked.lock().unwrap().push(topic.clone());
+            let later = BroadcastStream::new(self.deltas.subscribe());
+            let first = futures::stream::iter([Delta::Reset(Vec::new())]);
+            first.chain(later.filter_map(|delta| async move { delta.ok() })).boxed()
+        }
+    }
+
+    fn map(name: &str, value: &str) -> Arc<Object> {
+        let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "k": value },
+            "metadata": { "name": name, "namespace": "n", "uid": "u", "resourceVersion": "1" } });
+        Arc::new(Object::parse(Bytes::from(map.to_string())).unwrap())
+    }
+
+    #[tokio::test]
+    async fn one_feed_serves_all_who_ask_and_ends_with_them() {
+        let said = Arc::new(Said { deltas: broadcast::channel(8).0, asked: Mutex::default() });
+        let never = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            futures::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+        });
+        let link = Link::local(kube::Client::new(never, "default"), said.clone());
+        let objects = LinkObjects::new(link, Tasks::new());
+        let mut one = objects.config_map("n", "m");
+        let mut two = objects.config_map("n", "m");
+        assert!(matches!(heard(one.clone()).await, Some(None)));
+        assert_eq!(said.asked.lock().unwrap()[0].fields, "metadata.name=m");
+        said.deltas.send(Delta::Put(map("other", "0"))).unwrap();
+        said.deltas.send(Delta::Put(map("m", "1"))).unwrap();
+        for feed in [&mut one, &mut two] {
+            let seen = feed.wait_for(|seen| matches!(seen, Seen::Found(_))).await.unwrap().clone();
+            let Seen::Found(found) = seen else { panic!("not found") };
+            assert_eq!(found.data.as_ref().unwrap()["k"], "1");
+        }
+        assert_eq!(said.asked.lock().unwrap().len(), 1);
+        drop((one, two));
+        // The feed hangs up by itself; a later one asks anew.
+        while said.deltas.receiver_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let again = heard(objects.config_map("n", "m")).await;
+        assert!(matches!(again, Some(None)));
+        assert_eq!(said.asked.lock().unwrap().len(), 2);
+    }
+}

@@ -80,6 +80,45 @@ fn the_tail_begins_at_a_line_of_the_containers() {
     }
 }
 
+#[test]
+fn the_log_is_the_one_the_status_points_to() {
+    let find = |state: serde_json::Value, last: serde_json::Value, previous: bool| {
+        let status = serde_json::json!({ "containerStatuses": [{
+            "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "containerID": "containerd://now", "state": state, "lastState": last,
+        }] });
+        let pod = serde_json::json!({ "metadata": { "name": "p" }, "spec": { "containers": [] }, "status": status });
+        let kept = |id: &str| crate::handle::ContainerView {
+            name: "c".to_owned(),
+            attempt: 0,
+            id: id.to_owned(),
+            state: crate::runtime::ContainerState::Exited,
+            log_path: "/log".into(),
+        };
+        let view = crate::handle::PodView {
+            pod: std::sync::Arc::new(serde_json::from_value(pod).unwrap()),
+            sandbox: None,
+            containers: vec![kept("now"), kept("then")],
+        };
+        super::find(&view, "c", previous).map(|found| found.id.clone())
+    };
+    let ended = |id: &str| serde_json::json!({ "terminated": { "exitCode": 1, "containerID": id } });
+    let waiting = |reason: &str| serde_json::json!({ "waiting": { "reason": reason } });
+    let none = serde_json::json!({});
+    let running = serde_json::json!({ "running": {} });
+    assert_eq!(find(running.clone(), ended("containerd://then"), false).unwrap(), "now");
+    assert_eq!(find(running.clone(), ended("containerd://then"), true).unwrap(), "then");
+    assert_eq!(find(ended("containerd://now"), none.clone(), false).unwrap(), "now");
+    assert_eq!(find(waiting("CrashLoopBackOff"), ended("containerd://then"), false).unwrap(), "then");
+    let said = |reason| find(waiting(reason), none.clone(), false).unwrap_err();
+    let begin = "container \"c\" in pod \"p\" is waiting to start: ";
+    assert_eq!(said("ContainerCreating"), format!("{begin}ContainerCreating"));
+    assert_eq!(said("ErrImagePull"), format!("{begin}image can't be pulled"));
+    assert_eq!(said("ImagePullBackOff"), format!("{begin}trying and failing to pull image"));
+    let gone = find(running, ended("containerd://removed"), true).unwrap_err();
+    assert_eq!(gone, "previous terminated container \"c\" in pod \"p\" not found");
+}
+
 async fn text(lines: &mut mpsc::Receiver<std::io::Result<Bytes>>, length: usize) -> String {
     let mut all = Vec::new();
     while all.len() < length {

@@ -47,10 +47,14 @@ fn read(text: &[u8]) -> Result<Vec<Pod>, String> {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err("no pods in it".to_owned());
     }
-    let json = skiff_api::decode::yaml_to_json(text).map_err(|error| format!("{error:?}"))?;
+    let json = skiff_api::decode::yaml_to_json(text).map_err(|error| error.to_string())?;
     let tree: Value = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
     if legacy::is_legacy(&tree) {
-        return legacy::to_pods(text).map_err(|error| format!("{error:?}"));
+        let mut pods = legacy::to_pods(text).map_err(|error| error.to_string())?;
+        for name in pods.iter_mut().filter_map(|pod| pod.metadata.name.as_mut()) {
+            *name = modern(name);
+        }
+        return Ok(pods);
     }
     let kind = tree.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let version = tree.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
@@ -72,6 +76,15 @@ fn read(text: &[u8]) -> Result<Vec<Pod>, String> {
         }
         other => Err(format!("invalid pod: kind {other:?} is not Pod")),
     }
+}
+
+/// A name of 2014 as one of today: `redisMaster` was one then.
+fn modern(name: &str) -> String {
+    let plain = |char: char| match char.to_ascii_lowercase() {
+        char @ ('a'..='z' | '0'..='9' | '.' | '-') => char,
+        _ => '-',
+    };
+    name.chars().map(plain).collect::<String>().trim_matches(['-', '.']).to_owned()
 }
 
 /// Gives a pod what the API server would have given it, and what marks it as the node's own.

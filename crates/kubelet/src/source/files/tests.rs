@@ -12,7 +12,7 @@ use super::{directory, url};
 
 const V1: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: kube-system}\nspec:\n  containers:\n  \
     - {name: c, image: 'nginx:1.2', ports: [{containerPort: 80}]}\n";
-const OLD: &str = "version: v1beta1\nid: cache\ncontainers:\n  - {name: redis, image: gurpartap/redis}\n";
+const OLD: &str = "version: v1beta1\nid: Cache\ncontainers:\n  - {name: redis, image: gurpartap/redis}\n";
 
 fn read(text: &str) -> Result<Vec<Pod>, String> {
     let clock = Clock::from_fn(|| "2026-01-02T03:04:05Z".parse().unwrap());
