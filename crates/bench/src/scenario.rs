@@ -47,6 +47,9 @@ pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Row>> {
 
 /// Runs scenarios one after the other.
 pub(crate) async fn all(lab: &Lab, rows: &[&'static Row]) -> anyhow::Result<()> {
+    if lab.args.quick {
+        report::say("--quick: fewer of everything than the figures' names say");
+    }
     for row in rows {
         report::say(&format!("\n{}: {} (load average {})\n", row.name, row.about, procs::load()));
         report::head();

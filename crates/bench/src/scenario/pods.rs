@@ -301,7 +301,11 @@ impl<'a> Pods<'a> {
             Call::new(Method::POST, self.namespace.path("pods")).body(pod.to_string())
         };
         let calls = names.iter().map(call).collect();
-        self.all(names, calls, |event| event.object.status.phase == "Running").await
+        let running = |event: &Event| match event.object.status.phase.as_str() {
+            "Failed" | "Succeeded" => bail!("pod {} ended", event.object.metadata.name),
+            phase => Ok(phase == "Running"),
+        };
+        self.all(names, calls, running).await
     }
 
     /// Deletes pods at once with a second of grace; how long each took to be seen gone.
@@ -312,7 +316,7 @@ impl<'a> Pods<'a> {
             Call::new(Method::DELETE, self.namespace.path(&format!("pods/{name}"))).body(options.clone())
         };
         let calls = names.iter().map(call).collect();
-        self.all(names, calls, |event| event.r#type == "DELETED").await
+        self.all(names, calls, |event| Ok(event.r#type == "DELETED")).await
     }
 
     /// Sends all calls, each on a connection of its own, and waits until each pod is as wanted.
@@ -320,7 +324,7 @@ impl<'a> Pods<'a> {
         &mut self,
         names: &[String],
         calls: Vec<Call>,
-        done: impl Fn(&Event) -> bool,
+        done: impl Fn(&Event) -> anyhow::Result<bool>,
     ) -> anyhow::Result<Vec<Duration>> {
         let cluster = self.cluster;
         let connections = try_join_all(names.iter().map(|_| cluster.connect())).await?;
@@ -337,10 +341,7 @@ impl<'a> Pods<'a> {
                 let at = Instant::now();
                 let event: Event = serde_json::from_slice(&line)
                     .with_context(|| format!("read an event: {}", String::from_utf8_lossy(&line)))?;
-                if event.object.status.phase == "Failed" && event.r#type != "DELETED" {
-                    bail!("a pod failed: {}", String::from_utf8_lossy(&line));
-                }
-                if done(&event) && names.contains(&event.object.metadata.name) {
+                if names.contains(&event.object.metadata.name) && done(&event)? {
                     seen.entry(event.object.metadata.name).or_insert(at);
                 }
             }
