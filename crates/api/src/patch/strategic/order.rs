@@ -98,8 +98,7 @@ pub(super) fn arrange(
     theirs.sort_by_key(|item| place(before, item).unwrap_or(usize::MAX));
     let mut arranged = Vec::with_capacity(ours.len() + theirs.len());
     let (mut ours, mut theirs) = (ours.into_iter().peekable(), theirs.into_iter().peekable());
-    loop {
-        let (Some(our), Some(their)) = (ours.peek(), theirs.peek()) else { break };
+    while let (Some(our), Some(their)) = (ours.peek(), theirs.peek()) {
         let theirs_first = matches!((place(before, their), place(before, our)), (Some(a), Some(b)) if a < b);
         arranged.extend(if theirs_first { theirs.next() } else { ours.next() });
     }

@@ -150,6 +150,18 @@ impl Kind for Service {
         errors.at("spec", |errors| update::validate(&new, &old, errors));
     }
 
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let Some(spec) = self.spec.as_ref().filter(|spec| is_headless(spec)) else { return Vec::new() };
+        let mut found = Vec::new();
+        if spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
+            found.push("spec.externalIPs is ignored when spec.clusterIP is \"None\"".to_owned());
+        }
+        if spec.session_affinity.as_deref().is_some_and(|affinity| affinity != "None") {
+            found.push("spec.SessionAffinity is ignored for headless services".to_owned());
+        }
+        found
+    }
+
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::<Self>::text("Type", |service, _| text(service, |spec| spec.type_.as_ref()).into()),

@@ -4,9 +4,7 @@
 //! until a container, an init container or a deletion has something more telling to say.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition,
-};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
 use skiff_api::{pod as arithmetic, table};
 
 use crate::kinds::{Column, check};
@@ -89,20 +87,27 @@ fn ended(state: &ContainerStateTerminated) -> String {
     }
 }
 
-fn waiting(state: &ContainerState) -> Option<&str> {
-    state.waiting.as_ref().and_then(|waiting| check::given(waiting.reason.as_ref()))
+fn waiting(status: &ContainerStatus) -> Option<&str> {
+    let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+    waiting.and_then(|waiting| check::given(waiting.reason.as_ref()))
+}
+
+fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    status.state.as_ref().and_then(|state| state.terminated.as_ref())
 }
 
 impl Summary {
     fn of(pod: &Pod) -> Self {
-        let (spec, status) = (pod.spec.clone().unwrap_or_default(), pod.status.clone().unwrap_or_default());
-        let inits = spec.init_containers.unwrap_or_default();
+        let (spec, status) = (pod.spec.as_ref(), pod.status.as_ref());
+        let inits = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
         let is_sidecar =
             |name: &str| inits.iter().any(|init| init.name == name && arithmetic::is_sidecar(init));
-        let phase = status.phase.clone().unwrap_or_default();
+        let phase = arithmetic::phase(pod);
+        let own = status.and_then(|status| check::given(status.reason.as_ref()));
         let mut summary = Self {
-            total: spec.containers.len() + inits.iter().filter(|init| arithmetic::is_sidecar(init)).count(),
-            reason: check::given(status.reason.as_ref()).unwrap_or(&phase).to_owned(),
+            total: spec.map_or(0, |spec| spec.containers.len())
+                + inits.iter().filter(|init| arithmetic::is_sidecar(init)).count(),
+            reason: own.unwrap_or(phase).to_owned(),
             ..Self::default()
         };
         let gated = |condition: &PodCondition| {
@@ -113,14 +118,15 @@ impl Summary {
         }
         let (mut all, mut sidecars) = (Restarts::default(), Restarts::default());
         let mut initializing = false;
-        for (index, init) in status.init_container_statuses.iter().flatten().enumerate() {
+        for (index, init) in
+            status.and_then(|s| s.init_container_statuses.as_deref()).unwrap_or_default().iter().enumerate()
+        {
             all.add(init);
             let sidecar = is_sidecar(&init.name);
             if sidecar {
                 sidecars.add(init);
             }
-            let state = init.state.clone().unwrap_or_default();
-            match (&state.terminated, waiting(&state)) {
+            match (terminated(init), waiting(init)) {
                 (Some(end), _) if end.exit_code == 0 => continue,
                 _ if sidecar && init.started == Some(true) => {
                     summary.ready += usize::from(init.ready);
@@ -137,13 +143,14 @@ impl Summary {
         }
         if !initializing || is_true(pod, "Initialized") {
             all = sidecars;
-            summary.containers(pod, status.container_statuses.as_deref().unwrap_or_default(), &mut all);
+            let statuses = status.and_then(|status| status.container_statuses.as_deref());
+            summary.containers(pod, statuses.unwrap_or_default(), &mut all);
         }
         (summary.count, summary.last_restart) = (all.count, all.last);
         if pod.metadata.deletion_timestamp.is_some() {
-            if status.reason.as_deref() == Some("NodeLost") {
+            if own == Some("NodeLost") {
                 summary.reason = "Unknown".to_owned();
-            } else if !matches!(phase.as_str(), "Succeeded" | "Failed") {
+            } else if !matches!(phase, "Succeeded" | "Failed") {
                 summary.reason = "Terminating".to_owned();
             }
         }
@@ -155,12 +162,12 @@ impl Summary {
         let mut running = false;
         for status in statuses.iter().rev() {
             restarts.add(status);
-            let state = status.state.clone().unwrap_or_default();
-            if let Some(reason) = waiting(&state) {
+            let running_now = status.state.as_ref().is_some_and(|state| state.running.is_some());
+            if let Some(reason) = waiting(status) {
                 self.reason = reason.to_owned();
-            } else if let Some(end) = &state.terminated {
+            } else if let Some(end) = terminated(status) {
                 self.reason = ended(end);
-            } else if status.ready && state.running.is_some() {
+            } else if status.ready && running_now {
                 running = true;
                 self.ready += 1;
             }

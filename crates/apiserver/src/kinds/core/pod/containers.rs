@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, EphemeralContainer, PodSpec, ResourceRequirements,
+};
 use skiff_api::{Errors, names};
 
 use super::spec::required_of;
@@ -36,16 +38,59 @@ pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
         match_host_ports("initContainers", spec.init_containers.as_deref().unwrap_or_default(), errors);
     }
     for (index, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
-        errors.item("ephemeralContainers", index, |errors| {
-            if container.name.is_empty() {
-                errors.required("name", "");
-            } else if !seen.insert(container.name.clone()) {
-                errors.duplicate("name", &container.name);
-            }
-            if check::given(container.image.as_ref()).is_none() {
-                errors.required("image", "");
-            }
-        });
+        errors.item("ephemeralContainers", index, |errors| ephemeral(container, spec, &mut seen, errors));
+    }
+}
+
+/// The fields that an ephemeral container shares with others.
+fn shared(container: &EphemeralContainer) -> Container {
+    let from = container.clone();
+    Container {
+        name: from.name,
+        image: from.image,
+        image_pull_policy: from.image_pull_policy,
+        env: from.env,
+        env_from: from.env_from,
+        volume_mounts: from.volume_mounts,
+        volume_devices: from.volume_devices,
+        termination_message_policy: from.termination_message_policy,
+        security_context: from.security_context,
+        ..Container::default()
+    }
+}
+
+fn ephemeral(
+    container: &EphemeralContainer,
+    spec: &PodSpec,
+    seen: &mut HashSet<String>,
+    errors: &mut Errors,
+) {
+    const WHY: &str = "cannot be set for an Ephemeral Container";
+    let plain = shared(container);
+    common(&plain, spec, errors);
+    unique(&plain, seen, errors);
+    if let Some(target) = check::given(container.target_container_name.as_ref())
+        && !spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|c| c.name == target)
+    {
+        errors.not_found("targetContainerName", target);
+    }
+    for (field, there) in [
+        ("lifecycle", container.lifecycle.is_some()),
+        ("livenessProbe", container.liveness_probe.is_some()),
+        ("ports", container.ports.as_ref().is_some_and(|ports| !ports.is_empty())),
+        ("readinessProbe", container.readiness_probe.is_some()),
+        ("resizePolicy", container.resize_policy.is_some()),
+        ("resources", container.resources.as_ref().is_some_and(|r| *r != ResourceRequirements::default())),
+        ("startupProbe", container.startup_probe.is_some()),
+    ] {
+        if there {
+            errors.forbidden(field, WHY);
+        }
+    }
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+        if check::given(mount.sub_path.as_ref()).is_some() {
+            errors.forbidden(&format!("volumeMounts[{index}].subPath"), WHY);
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, HTTPGetAction, LifecycleHandler,
+    Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, EnvVar, HTTPGetAction, LifecycleHandler,
     PodSecurityContext, PodSpec, Probe, ResourceFieldSelector, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
@@ -39,6 +39,13 @@ pub(super) fn spec(spec: &mut PodSpec) {
             }
         }
     }
+    for container in spec.ephemeral_containers.iter_mut().flatten() {
+        pull_policy(&mut container.image_pull_policy, container.image.as_deref());
+        default_text(&mut container.termination_message_path, "/dev/termination-log");
+        default_text(&mut container.termination_message_policy, "File");
+        container.env.iter_mut().flatten().for_each(variable);
+        container.resources.get_or_insert_default();
+    }
     for volume in spec.volumes.iter_mut().flatten() {
         self::volume(volume);
     }
@@ -58,8 +65,7 @@ pub(super) fn pod(spec: &mut PodSpec) {
 }
 
 fn container(container: &mut Container) {
-    let image = container.image.as_deref().unwrap_or_default();
-    default_text(&mut container.image_pull_policy, if is_latest(image) { "Always" } else { "IfNotPresent" });
+    pull_policy(&mut container.image_pull_policy, container.image.as_deref());
     default_text(&mut container.termination_message_path, "/dev/termination-log");
     default_text(&mut container.termination_message_policy, "File");
     for port in container.ports.iter_mut().flatten() {
@@ -73,16 +79,23 @@ fn container(container: &mut Container) {
         lifecycle.post_start.iter_mut().for_each(handler);
         lifecycle.pre_stop.iter_mut().for_each(handler);
     }
-    for variable in container.env.iter_mut().flatten() {
-        let Some(source) = &mut variable.value_from else { continue };
-        if let Some(field) = &mut source.field_ref {
-            default_text(&mut field.api_version, "v1");
-        }
-        source.resource_field_ref.iter_mut().for_each(divisor);
-    }
+    container.env.iter_mut().flatten().for_each(variable);
     let resources = container.resources.get_or_insert_default();
     canonical(resources.limits.as_mut());
     canonical(resources.requests.as_mut());
+}
+
+fn variable(variable: &mut EnvVar) {
+    let Some(source) = &mut variable.value_from else { return };
+    if let Some(field) = &mut source.field_ref {
+        default_text(&mut field.api_version, "v1");
+    }
+    source.resource_field_ref.iter_mut().for_each(divisor);
+}
+
+fn pull_policy(policy: &mut Option<String>, image: Option<&str>) {
+    let latest = is_latest(image.unwrap_or_default());
+    default_text(policy, if latest { "Always" } else { "IfNotPresent" });
 }
 
 /// Whether an image is named without a tag and digest, or with the tag `latest`.
@@ -163,9 +176,7 @@ fn volume(volume: &mut Volume) {
         default_text(&mut claim.spec.volume_mode, "Filesystem");
     }
     if let Some(image) = &mut volume.image {
-        let reference = image.reference.clone().unwrap_or_default();
-        let policy = if is_latest(&reference) { "Always" } else { "IfNotPresent" };
-        default_text(&mut image.pull_policy, policy);
+        pull_policy(&mut image.pull_policy, image.reference.as_deref());
     }
 }
 

@@ -98,7 +98,7 @@ fn value_from(source: &EnvVarSource, has_value: bool, errors: &mut Errors) {
         });
     }
     if count == 0 {
-        let why = "must specify one of: `configMapKeyRef`, `fieldRef`, `fileKeyRef`, `resourceFieldRef` or `secretKeyRef`";
+        let why = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`";
         errors.invalid("", "", why);
     } else if has_value {
         errors.invalid("", "", "may not be specified when `value` is not empty");

@@ -75,7 +75,8 @@ pub(super) fn required_of(errors: &mut Errors, field: &str, text: Option<&String
 }
 
 fn simple_names(spec: &PodSpec, errors: &mut Errors) {
-    let rules: [(&str, Option<&String>, fn(&str) -> Vec<String>); 6] = [
+    type Rule = fn(&str) -> Vec<String>;
+    let rules: [(&str, Option<&String>, Rule); 6] = [
         ("serviceAccountName", spec.service_account_name.as_ref(), names::dns1123_subdomain),
         ("nodeName", spec.node_name.as_ref(), names::dns1123_subdomain),
         ("hostname", spec.hostname.as_ref(), names::dns1123_label),

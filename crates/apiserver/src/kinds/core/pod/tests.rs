@@ -112,7 +112,7 @@ fn environment_faults() {
         &[
             "spec.containers[0].env[0].name: Required value",
             "spec.containers[0].env[1].name: Invalid value: \"a=b\": a valid environment variable name must consist only of printable ASCII characters other than '='",
-            "spec.containers[0].env[2].valueFrom: Invalid value: \"\": must specify one of: `configMapKeyRef`, `fieldRef`, `fileKeyRef`, `resourceFieldRef` or `secretKeyRef`",
+            "spec.containers[0].env[2].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
             "spec.containers[0].env[3].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.foo\": error converting fieldPath: field label not supported: spec.foo",
             "spec.containers[0].env[3].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
             "spec.containers[0].env[4].valueFrom.configMapKeyRef.key: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
@@ -200,6 +200,26 @@ fn init_containers_have_no_probes_unless_they_stay() {
             "spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers",
             "spec.initContainers[0].name: Duplicate value: \"c\"",
             "spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+        ],
+    );
+}
+
+#[test]
+fn ephemeral_containers_are_filled_in_and_have_no_ports_or_probes() {
+    let yaml = pod(
+        "",
+        "ephemeralContainers: [{name: d, image: 'b:1', targetContainerName: c}, {name: c, image: b, targetContainerName: z, \
+         ports: [{containerPort: 1}], readinessProbe: {exec: {command: [a]}}}]",
+    );
+    let debugger = created::<Pod>(&yaml).spec.unwrap().ephemeral_containers.unwrap().remove(0);
+    assert_eq!(debugger.image_pull_policy.as_deref(), Some("IfNotPresent"));
+    check(
+        &yaml,
+        &[
+            "spec.ephemeralContainers[1].name: Duplicate value: \"c\"",
+            "spec.ephemeralContainers[1].targetContainerName: Not found: \"z\"",
+            "spec.ephemeralContainers[1].ports: Forbidden: cannot be set for an Ephemeral Container",
+            "spec.ephemeralContainers[1].readinessProbe: Forbidden: cannot be set for an Ephemeral Container",
         ],
     );
 }
@@ -329,6 +349,17 @@ fn doubtful_pods_are_warned_about() {
     ];
     assert_eq!(pod.warnings(None), expected);
     assert!(pod.warnings(Some(&pod)).is_empty());
+    let odd = created::<Pod>(
+        "{spec: {nodeSelector: {beta.kubernetes.io/os: linux}, containers: [{name: c, image: i, resources: {limits: {memory: 100m}}}]}}",
+    );
+    assert_eq!(
+        odd.warnings(None),
+        [
+            "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+            "spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer",
+            "spec.containers[0].resources.requests[memory]: fractional byte value \"100m\" is invalid, must be an integer",
+        ]
+    );
 }
 
 #[test]

@@ -3,10 +3,21 @@
 use std::collections::{HashMap, HashSet};
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
+use skiff_api::names;
+use skiff_api::quantity::Quantity;
+
+/// Labels of nodes that have other names now.
+const OLD_LABELS: &[(&str, &str)] =
+    &[("beta.kubernetes.io/arch", names::ARCH), ("beta.kubernetes.io/os", names::OS)];
 
 /// Warnings about a spec at `path`.
 pub(super) fn of(spec: &PodSpec, path: &str) -> Vec<String> {
     let mut found = Vec::new();
+    for key in spec.node_selector.iter().flatten().map(|(key, _)| key) {
+        if let Some((_, label)) = OLD_LABELS.iter().find(|(old, _)| old == key) {
+            found.push(format!("{path}.nodeSelector[{key}]: deprecated since v1.14; use {label:?} instead"));
+        }
+    }
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {
         let at = format!("{path}.volumes[{index}]");
         if volume.git_repo.is_some() {
@@ -44,6 +55,18 @@ pub(super) fn of(spec: &PodSpec, path: &str) -> Vec<String> {
 }
 
 fn container(container: &Container, at: &str, found: &mut Vec<String>) {
+    let resources = container.resources.as_ref();
+    let limits = resources.and_then(|resources| resources.limits.as_ref());
+    let requests = resources.and_then(|resources| resources.requests.as_ref());
+    for (list, amounts) in [("limits", limits), ("requests", requests)] {
+        for name in ["memory", "ephemeral-storage"] {
+            let Some(amount) = amounts.and_then(|amounts| amounts.get(name)) else { continue };
+            if Quantity::parse(&amount.0).is_ok_and(Quantity::is_fractional) {
+                let why = format!("fractional byte value {:?} is invalid, must be an integer", amount.0);
+                found.push(format!("{at}.resources.{list}[{name}]: {why}"));
+            }
+        }
+    }
     let mut names = HashSet::new();
     for (index, variable) in container.env.iter().flatten().enumerate() {
         let value = variable.value.as_deref().unwrap_or_default();
