@@ -24,13 +24,13 @@ use crate::{World, run_in};
 
 /// A server: each line has answers, used up one by one; the last one stays.
 #[derive(Default)]
-pub(super) struct Stub {
+pub(crate) struct Stub {
     answers: Mutex<HashMap<String, Vec<(u16, String)>>>,
     asked: Mutex<Vec<(String, String)>>,
 }
 
 impl Stub {
-    pub(super) fn on(self, line: &str, code: u16, answer: impl ToString) -> Self {
+    pub(crate) fn on(self, line: &str, code: u16, answer: impl ToString) -> Self {
         let mut answers = self.answers.lock().unwrap();
         answers.entry(line.to_owned()).or_default().push((code, answer.to_string()));
         drop(answers);
@@ -110,7 +110,8 @@ pub(super) async fn run(stub: Stub, args: &[&str]) -> Ran {
     run_at(&Home::new(), stub, args, "").await
 }
 
-pub(super) async fn run_at(home: &Home, stub: Stub, args: &[&str], input: &str) -> Ran {
+/// Serves a script on loopback until its tasks stop: the URL, the script, the tasks.
+pub(crate) async fn serving(stub: Stub) -> (String, Arc<Stub>, Tasks) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let master = format!("http://{}", listener.local_addr().unwrap());
     let stub = Arc::new(stub);
@@ -128,6 +129,11 @@ pub(super) async fn run_at(home: &Home, stub: Stub, args: &[&str], input: &str) 
             group.spawn("stub", Policy::Optional, connection.serve_connection(TokioIo::new(stream), service));
         }
     });
+    (master, stub, tasks)
+}
+
+pub(super) async fn run_at(home: &Home, stub: Stub, args: &[&str], input: &str) -> Ran {
+    let (master, stub, tasks) = serving(stub).await;
     let (out, err) = (Kept::default(), Kept::default());
     let vars = [("KUBERNETES_MASTER", master), ("HOME", home.0.path().to_str().unwrap().to_owned())];
     let mut world = World {

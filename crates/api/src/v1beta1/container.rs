@@ -171,8 +171,8 @@ impl Container {
             working_dir: value::text(container.working_dir.as_ref()),
             ports: container.ports.iter().flatten().map(ContainerPort::from_v1).collect(),
             env: container.env.iter().flatten().map(env_from_v1).collect(),
-            memory: milli("memory").and_then(|m| i64::try_from(m / 1000).ok()).unwrap_or(0),
-            cpu: milli("cpu").and_then(|m| i64::try_from(m).ok()).unwrap_or(0),
+            memory: milli("memory").map_or(0, |milli| milli / 1000),
+            cpu: milli("cpu").unwrap_or(0),
             resources: resources_from_v1(limits, requests),
             volume_mounts: container
                 .volume_mounts

@@ -83,9 +83,7 @@ impl Amount {
     /// From a v1 quantity: whole units as a number, everything else as a decimal string.
     pub fn from_v1(quantity: &Quantity) -> Self {
         match milli(&quantity.0) {
-            Some(milli) if milli % 1000 == 0 => {
-                i64::try_from(milli / 1000).map_or_else(|_| Self::Text(quantity.0.clone()), Self::Whole)
-            }
+            Some(milli) if milli % 1000 == 0 => Self::Whole(milli / 1000),
             Some(milli) => {
                 let text = format!("{}.{:03}", milli / 1000, milli.unsigned_abs() % 1000);
                 Self::Text(text.trim_end_matches('0').to_owned())
@@ -96,53 +94,8 @@ impl Amount {
 }
 
 /// A quantity's value in thousandths, rounded up; `None` if it is not a quantity.
-pub fn milli(text: &str) -> Option<i128> {
-    let text = text.trim();
-    let (number, unit) = split_unit(text);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let negative = whole.starts_with('-');
-    let whole = whole.trim_start_matches(['-', '+']);
-    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) || fraction.len() > 18
-    {
-        return None;
-    }
-    // `value = digits / 10^fraction.len()`, kept exact until the one division at the end.
-    let digits: i128 = format!("0{whole}{fraction}").parse().ok()?;
-    let mut over: i128 = 10i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let mut times: i128 = 1000;
-    match unit {
-        "" => {}
-        "n" => over = over.checked_mul(1_000_000_000)?,
-        "u" => over = over.checked_mul(1_000_000)?,
-        "m" => over = over.checked_mul(1000)?,
-        "k" => times *= 1000,
-        "M" => times *= 1_000_000,
-        "G" => times *= 1_000_000_000,
-        "T" => times *= 1_000_000_000_000,
-        "P" => times *= 1_000_000_000_000_000,
-        "E" => times *= 1_000_000_000_000_000_000,
-        "Ki" => times <<= 10,
-        "Mi" => times <<= 20,
-        "Gi" => times <<= 30,
-        "Ti" => times <<= 40,
-        "Pi" => times <<= 50,
-        "Ei" => times <<= 60,
-        exponent => {
-            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let factor = 10i128.checked_pow(power.unsigned_abs())?;
-            if power < 0 { over = over.checked_mul(factor)? } else { times = times.checked_mul(factor)? }
-        }
-    }
-    let product = digits.checked_mul(times)?;
-    let value = product / over + i128::from(product % over != 0);
-    Some(if negative { -value } else { value })
-}
-
-fn split_unit(text: &str) -> (&str, &str) {
-    let end =
-        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))).unwrap_or(text.len());
-    text.split_at(end)
+pub fn milli(text: &str) -> Option<i64> {
+    crate::quantity::Quantity::parse(text).ok().map(crate::quantity::Quantity::milli_value)
 }
 
 /// An `i64` of the wire in the `i32` v1 has for it; out of range stays out of range for validation to find.
@@ -215,27 +168,6 @@ pub fn time<'de, D: Deserializer<'de>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantities_count_in_thousandths_rounded_up() {
-        for (text, expected) in [
-            ("1", Some(1000)),
-            ("100m", Some(100)),
-            ("0.1", Some(100)),
-            ("1.5", Some(1500)),
-            ("128Mi", Some(134_217_728_000)),
-            ("1e3", Some(1_000_000)),
-            ("5e-1", Some(500)),
-            ("1u", Some(1)),
-            ("-2", Some(-2000)),
-            ("1.2Gi", Some(1_288_490_188_800)),
-            ("", None),
-            ("m", None),
-            ("1x", None),
-        ] {
-            assert_eq!(milli(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn amounts_are_numbers_where_they_are_whole() {

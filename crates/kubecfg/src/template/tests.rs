@@ -1,3 +1,5 @@
+//! Templates as people wrote them, and the mistakes they made.
+
 use serde_json::json;
 
 use super::*;
