@@ -95,16 +95,11 @@ async fn sessions_and_ports_reach_into_a_pod() {
         tokio::io::copy(&mut reader, &mut writer).await.unwrap();
     };
     let (mut reader, mut writer) = tokio::io::split(port);
-    let ask = async {
-        writer.write_all(content.as_bytes()).await.unwrap();
-    };
-    let hear = async {
-        let mut answered = vec![0; content.len()];
-        reader.read_exact(&mut answered).await.unwrap();
-        answered
-    };
     let all = async {
-        let ((), answered) = tokio::join!(ask, hear);
+        let mut answered = vec![0; content.len()];
+        let (asked, heard) =
+            tokio::join!(writer.write_all(content.as_bytes()), reader.read_exact(&mut answered));
+        assert_eq!((asked.is_ok(), heard.unwrap()), (true, content.len()));
         assert!(answered == content.as_bytes());
         // containerd has no half-closed ports: the end of one direction ends both.
         writer.shutdown().await.unwrap();
