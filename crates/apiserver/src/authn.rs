@@ -37,12 +37,12 @@ mod tests {
         let authority = Authority::create("test").unwrap();
         let request = Request {
             name: "system:node:one".to_owned(),
-            groups: vec!["system:nodes".to_owned(), "more".to_owned()],
+            groups: vec!["system:nodes".to_owned()],
             hosts: Vec::new(),
         };
         let identity = authority.issue(&request).unwrap();
         let certs = skiff_base::tls::certs(&identity.cert_pem).unwrap();
-        let expected = User::new("system:node:one", ["system:nodes", "more"]);
+        let expected = User::new("system:node:one", ["system:nodes"]);
         assert_eq!(of_certificate(&certs[0]), Peer::Known(expected));
     }
 }

@@ -1,5 +1,9 @@
 //! The objects a cluster has before anybody asked for any: its namespaces and the service of the server itself.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Namespace, Service, ServicePort, ServiceSpec,
 };
@@ -9,10 +13,12 @@ use k8s_openapi::api::discovery::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::{ApiError, Object, Readable, names};
+use skiff_base::task::Tasks;
 
 use crate::api::Api;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::registry::{Scope, create};
+use crate::stored::Stored;
 use crate::user::User;
 use crate::verbs::input;
 
@@ -40,6 +46,49 @@ pub(crate) async fn objects(api: &Api) -> Result<(), ApiError> {
         ensure(api, "default", &slice(address), true).await?;
     }
     Ok(())
+}
+
+/// Makes again what somebody deletes, as upstream's server does for its own service.
+pub(crate) async fn keep(api: Arc<Api>, tasks: Tasks) -> Result<(), Infallible> {
+    let watch = |table: &str| {
+        let table = table.to_owned();
+        let api = Arc::clone(&api);
+        // A watcher that falls behind starts anew; what it missed is looked at below.
+        stream::unfold(None, move |watch: Option<skiff_store::Watch<Stored>>| {
+            let (api, table) = (Arc::clone(&api), table.clone());
+            async move {
+                let mut watch = watch.unwrap_or_else(|| api.store.snapshot_and_watch(&table).1);
+                match watch.next().await {
+                    Some(Ok(event)) => Some((is_ours(&event), Some(watch))),
+                    Some(Err(_)) => Some((true, None)),
+                    None => None,
+                }
+            }
+        })
+        .boxed()
+    };
+    let tables = ["namespaces", "services", "endpoints", "discovery.k8s.io/endpointslices"];
+    let mut changes = stream::select_all(tables.map(watch));
+    loop {
+        let ours = tokio::select! {
+            () = tasks.stopped() => return Ok(()),
+            next = changes.next() => next,
+        };
+        match ours {
+            Some(true) => {
+                if let Err(error) = objects(&api).await {
+                    tracing::warn!(%error, "the cluster's own objects are incomplete");
+                }
+            }
+            Some(false) => {}
+            None => return Ok(()),
+        }
+    }
+}
+
+fn is_ours(event: &skiff_store::Event<Stored>) -> bool {
+    let key = &*event.key.name;
+    event.deleted && (NAMESPACES.contains(&key) || key.strip_prefix("default/") == Some(SERVICE))
 }
 
 /// Creates the object if it is not there; brings it up to date if `renew`. Kinds that are not in the table are left

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::catalog::Entry;
+use crate::openapi;
 use crate::subresource;
 use crate::wire::{self, Body, Response};
 
@@ -56,8 +57,38 @@ pub(crate) fn serve(api: &Api, parts: &[&str], headers: &HeaderMap) -> Option<Re
             Some(wire::encoded(200, &body))
         }
         ["apis", group, version] => resources(api, group, version),
+        ["openapi", "v2"] => openapi_v2(headers),
+        ["openapi", "v3"] => document(Some(openapi::v3_index()), wire::JSON, headers),
+        ["openapi", "v3", rest @ ..] => document(openapi::v3(&rest.join("/")), wire::JSON, headers),
         _ => None,
     }
+}
+
+/// Clients from before OpenAPI v3 know the document in protobuf only.
+fn openapi_v2(headers: &HeaderMap) -> Option<Response> {
+    let accepted =
+        headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let first = accepted.split(',').next().unwrap_or_default().trim();
+    // In the answer the `@` is a dot, as upstream's: it is no legal character of a media type.
+    if first.starts_with("application/com.github.proto-openapi.spec.v2") {
+        return document(Some(openapi::v2_protobuf()), &openapi::V2_PROTOBUF.replace('@', "."), headers);
+    }
+    document(Some(openapi::v2()), wire::JSON, headers)
+}
+
+fn document(found: Option<openapi::Document>, kind: &str, headers: &HeaderMap) -> Option<Response> {
+    let found = found?;
+    let tag = format!("\"{}\"", found.etag.trim_matches('"'));
+    let known = headers.get("if-none-match").and_then(|value| value.to_str().ok());
+    let mut response = if known == Some(tag.as_str()) {
+        wire::answer(304, kind, Body::empty())
+    } else {
+        wire::answer(200, kind, Body::full(found.body))
+    };
+    if let Ok(tag) = http::HeaderValue::from_str(&tag) {
+        response.headers_mut().insert("etag", tag);
+    }
+    Some(response)
 }
 
 /// The version of the aggregated form that the client wants before the old form, if it does.

@@ -34,6 +34,7 @@ mod health;
 pub mod legacy;
 mod local;
 mod metrics;
+mod openapi;
 mod paths;
 
 pub use authn::Peer;

@@ -94,8 +94,9 @@ impl Info {
         };
         let mut info = Self { verb, method: method.clone(), path: path.to_owned(), query, target: None };
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        // A slash at the end means nothing, except to whom a request is proxied.
         let parts = match parts.as_slice() {
-            [before @ .., ""] if !before.is_empty() && before.len() < 8 => before,
+            [before @ .., ""] if !before.contains(&"proxy") => before,
             all => all,
         };
         match parts {

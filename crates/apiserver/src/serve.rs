@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use skiff_base::Backoff;
@@ -16,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::authn::{self, Peer};
 use crate::server::Handler;
 use crate::user::User;
-use crate::wire;
+use crate::wire::{self, Request, Response};
 
 /// Where connections come from, and who is behind them.
 #[derive(Debug)]
@@ -102,12 +104,20 @@ async fn connection(
     // Small answers must not wait for more to come.
     let _refused_by_the_kernel = stream.set_nodelay(true);
     match acceptor {
-        Acceptor::Plain(user) => requests(stream, Peer::Known(user), handler, stop).await,
+        Acceptor::Plain(user) => {
+            let port = Arc::new(handler.plain(user));
+            let answer = move |request| {
+                let port = Arc::clone(&port);
+                async move { port.answer(request).await }.boxed()
+            };
+            requests(stream, answer, stop).await;
+        }
         Acceptor::Tls(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let peer = certificate.map_or(Peer::Unknown, authn::of_certificate);
-                requests(stream, peer, handler, stop).await;
+                let answer = move |request| handler.handle(peer.clone(), request);
+                requests(stream, answer, stop).await;
             }
             Ok(Err(error)) => tracing::debug!(%from, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(%from, "TLS handshake took too long"),
@@ -118,12 +128,11 @@ async fn connection(
 
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
-    handler: Handler,
+    answer: impl Fn(Request) -> BoxFuture<'static, Response> + Send + 'static,
     stop: CancellationToken,
 ) {
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let answer = handler.handle(peer.clone(), request.map(wire::incoming));
+        let answer = answer(request.map(wire::incoming));
         async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());

@@ -111,8 +111,16 @@ impl Server {
 
     /// The way in for a component of this process, as `user`. Must be called inside a tokio runtime.
     pub fn link(&self, user: User) -> Link {
-        let service = crate::local::Transport::new(self.handler(), user);
-        Link::local(kube::Client::new(service, "default"), Arc::new(Feeds::new(&self.api)))
+        self.linker()(user)
+    }
+
+    /// Makes links also after the server has been moved to where it runs.
+    pub fn linker(&self) -> impl Fn(User) -> Link + Send + Sync + 'static {
+        let (handler, api) = (self.handler(), Arc::clone(&self.api));
+        move |user| {
+            let service = crate::local::Transport::new(handler.clone(), user);
+            Link::local(kube::Client::new(service, "default"), Arc::new(Feeds::new(&api)))
+        }
     }
 
     /// Open once the cluster's own objects are there.
@@ -139,6 +147,8 @@ impl Server {
         }
         bootstrap::objects(&self.api).await?;
         self.api.health.bootstrapped.open();
+        let keep = bootstrap::keep(Arc::clone(&self.api), background.clone());
+        background.spawn("own objects", Policy::Essential, keep);
         background.spawn(
             "event expiry",
             Policy::Essential,
@@ -150,6 +160,7 @@ impl Server {
         };
         self.api.tasks.drain(GRACE).await;
         ended?;
+        self.api.store.close().await?;
         Ok(())
     }
 }
@@ -162,6 +173,12 @@ pub struct Handler {
 }
 
 impl Handler {
+    /// What a port without TLS answers, where everybody is `user`; also to clients of 2014.
+    pub(crate) fn plain(&self, user: User) -> legacy::PlainPort {
+        let backend = Arc::new(Inner { api: Arc::clone(&self.api) });
+        legacy::PlainPort::new(self.door.clone(), backend, user)
+    }
+
     /// Answers one request of `peer`.
     pub fn handle(&self, peer: Peer, mut request: Request) -> BoxFuture<'static, Response> {
         match peer {

@@ -1,0 +1,178 @@
+//! What the tests start from: a cluster, a way to send requests, an object of every kind.
+
+use crate::cluster::Cluster;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+use skiff_apiserver::kinds::Row;
+use skiff_apiserver::server::Handler;
+use skiff_apiserver::wire::{self, Response};
+use skiff_apiserver::{Peer, User};
+
+/// A cluster and its administrator's requests.
+pub(crate) struct Given {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: Client,
+}
+
+/// Sends requests as one user.
+#[derive(Clone)]
+pub(crate) struct Client {
+    handler: Handler,
+    user: User,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.body["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.body["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|o| o["metadata"]["name"].as_str().unwrap())
+            .collect()
+    }
+
+    /// The answer, if it has this code.
+    #[track_caller]
+    pub(crate) fn code(self, code: u16) -> Self {
+        assert_eq!(self.code, code, "{}", self.body);
+        self
+    }
+}
+
+impl Given {
+    pub(crate) async fn new() -> Self {
+        let cluster = Cluster::start().await;
+        let client = Client::of(&cluster, User::new("admin", ["system:masters"]));
+        Self { cluster, client }
+    }
+}
+
+impl Client {
+    pub(crate) fn of(cluster: &Cluster, user: User) -> Self {
+        Self { handler: cluster.handler(), user }
+    }
+
+    /// The raw answer.
+    pub(crate) async fn raw(
+        &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Response {
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        let request = request.map(|body| {
+            http_body_util::combinators::UnsyncBoxBody::new(
+                body.map_err(|never| -> wire::BoxError { match never {} }),
+            )
+        });
+        self.handler.handle(Peer::Known(self.user.clone()), request).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
+        let response = self.raw(method, uri, headers, body).await;
+        let code = response.status().as_u16();
+        let warnings =
+            response.headers().get_all("warning").iter().map(|w| w.to_str().unwrap().to_owned()).collect();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        Answer { code, warnings, body }
+    }
+
+    pub(crate) async fn get(&self, uri: &str) -> Answer {
+        self.send("GET", uri, &[], Vec::new()).await
+    }
+
+    pub(crate) async fn post(&self, uri: &str, body: &Value) -> Answer {
+        self.send("POST", uri, &[], body.to_string().into_bytes()).await
+    }
+
+    pub(crate) async fn put(&self, uri: &str, body: &Value) -> Answer {
+        self.send("PUT", uri, &[], body.to_string().into_bytes()).await
+    }
+
+    pub(crate) async fn delete(&self, uri: &str) -> Answer {
+        self.send("DELETE", uri, &[], Vec::new()).await
+    }
+
+    pub(crate) async fn patch(&self, uri: &str, kind: &str, body: &Value) -> Answer {
+        let kind = format!("application/{kind}+json");
+        self.send("PATCH", uri, &[("content-type", &kind)], body.to_string().into_bytes()).await
+    }
+}
+
+pub(crate) const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+pub(crate) fn map(name: &str, value: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "k": value } })
+}
+
+pub(crate) fn pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": { "app": "x" } },
+        "spec": { "containers": [{ "name": "c", "image": "busybox" }] },
+    })
+}
+
+/// The path of a kind's collection.
+pub(crate) fn path(row: &Row) -> String {
+    row.resource().path(row.namespaced.then_some("default"))
+}
+
+/// A valid object of any kind.
+pub(crate) fn sample(row: &Row, name: &str) -> Value {
+    let mut object = match row.kind {
+        "Pod" => pod(name),
+        "ReplicationController" => json!({ "spec": {
+            "replicas": 1, "selector": { "app": "x" },
+            "template": { "metadata": { "labels": { "app": "x" } },
+                          "spec": { "containers": [{ "name": "c", "image": "busybox" }] } },
+        } }),
+        "Service" => json!({ "spec": { "selector": { "app": "x" }, "ports": [{ "port": 80 }] } }),
+        "Endpoints" => {
+            json!({ "subsets": [{ "addresses": [{ "ip": "10.1.2.3" }], "ports": [{ "port": 80 }] }] })
+        }
+        "EndpointSlice" => json!({
+            "addressType": "IPv4", "endpoints": [{ "addresses": ["10.1.2.3"] }], "ports": [{ "name": "", "port": 80 }],
+        }),
+        "Event" => json!({
+            "involvedObject": { "kind": "Pod", "namespace": "default", "name": "a" }, "reason": "Tested", "type": "Normal",
+            "message": "a test", "source": { "component": "test" },
+        }),
+        "Lease" => json!({ "spec": { "holderIdentity": "one", "leaseDurationSeconds": 40 } }),
+        _ => json!({}),
+    };
+    object["apiVersion"] = row.resource().api_version().into();
+    object["kind"] = row.kind.into();
+    object["metadata"]["name"] = name.into();
+    object["metadata"]["labels"]["app"] = "x".into();
+    object
+}

@@ -1,0 +1,130 @@
+//! Every kind lives the same life: created, read, listed, watched, printed, replaced, patched, deleted.
+
+use serde_json::{Value, json};
+use skiff_apiserver::kinds::ALL;
+
+use crate::given::{Given, path, sample};
+
+#[tokio::test]
+async fn every_kind_is_created_read_replaced_patched_listed_and_deleted() {
+    let given = Given::new().await;
+    let client = &given.client;
+    for row in ALL {
+        let (collection, name) = (path(row), "sample");
+        let object = format!("{collection}/{name}");
+        let created = client.post(&collection, &sample(row, name)).await.code(201);
+        assert_eq!(created.body["kind"], row.kind);
+        assert!(created.body["metadata"]["uid"].is_string(), "{}", row.kind);
+        client.post(&collection, &sample(row, name)).await.code(409);
+
+        let read = client.get(&object).await.code(200);
+        assert_eq!(read.body, created.body);
+        let unchanged = client.put(&object, &read.body).await.code(200);
+        assert_eq!(
+            unchanged.revision(),
+            read.revision(),
+            "{}: an update that changes nothing is none",
+            row.kind
+        );
+
+        let mut changed = read.body.clone();
+        changed["metadata"]["annotations"] = json!({ "a": "b" });
+        let replaced = client.put(&object, &changed).await.code(200);
+        assert!(replaced.revision() > read.revision());
+        changed["metadata"]["annotations"] = json!({ "a": "c" });
+        let stale = client.put(&object, &changed).await.code(409);
+        assert_eq!(stale.body["reason"], "Conflict");
+
+        for (kind, patch) in [
+            ("merge-patch", json!({ "metadata": { "annotations": { "merge": "1" } } })),
+            ("strategic-merge-patch", json!({ "metadata": { "annotations": { "strategic": "1" } } })),
+            ("json-patch", json!([{ "op": "add", "path": "/metadata/annotations/json", "value": "1" }])),
+        ] {
+            client.patch(&object, kind, &patch).await.code(200);
+        }
+        let read = client.get(&object).await;
+        let annotations = json!({ "a": "b", "merge": "1", "strategic": "1", "json": "1" });
+        assert_eq!(read.body["metadata"]["annotations"], annotations);
+
+        let list = client.get(&format!("{collection}?labelSelector=app%3Dx")).await.code(200);
+        assert_eq!(list.body["kind"], row.list_kind);
+        assert_eq!(list.names(), [name]);
+        assert_eq!(list.body["items"][0], read.body);
+        client.get(&format!("{collection}?fieldSelector=metadata.name%3D{name}")).await.code(200);
+
+        let table = client.send(
+            "GET",
+            &collection,
+            &[("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")],
+            vec![],
+        );
+        let table = table.await.code(200);
+        let columns = table.body["columnDefinitions"].as_array().unwrap().len();
+        for line in table.body["rows"].as_array().unwrap() {
+            assert_eq!(line["cells"].as_array().unwrap().len(), columns, "{}", row.kind);
+        }
+
+        client.delete(&format!("{object}?gracePeriodSeconds=0")).await.code(200);
+        let after = client.get(&object).await;
+        if row.kind == "Namespace" {
+            assert_eq!(after.body["status"]["phase"], "Terminating");
+        } else {
+            assert_eq!(after.code, 404, "{}", after.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn dry_runs_answer_and_store_nothing() {
+    let given = Given::new().await;
+    for row in ALL {
+        let collection = path(row);
+        let created =
+            given.client.post(&format!("{collection}?dryRun=All"), &sample(row, "dry")).await.code(201);
+        assert_eq!(created.body["metadata"]["resourceVersion"], Value::Null);
+        given.client.get(&format!("{collection}/dry")).await.code(404);
+    }
+    given.client.post("/api/v1/namespaces?dryRun=Some", &json!({})).await.code(422);
+}
+
+#[tokio::test]
+async fn unknown_fields_are_dropped_told_or_refused() {
+    let given = Given::new().await;
+    let mut body = crate::given::map("a", "1");
+    body["dada"] = json!({});
+    let url = crate::given::MAPS;
+    let refused = given.client.post(&format!("{url}?fieldValidation=Strict"), &body).await.code(400);
+    assert_eq!(
+        refused.message(),
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dada\""
+    );
+    let warned = given.client.post(&format!("{url}?dryRun=All"), &body).await.code(201);
+    assert_eq!(warned.warnings, ["299 - \"unknown field \\\"dada\\\"\""]);
+    let silent = given.client.post(&format!("{url}?fieldValidation=Ignore"), &body).await.code(201);
+    assert!(silent.warnings.is_empty());
+    assert_eq!(silent.body["dada"], Value::Null);
+}
+
+#[tokio::test]
+async fn discovery_names_every_kind_in_both_forms() {
+    let given = Given::new().await;
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let mut aggregated = given.client.send("GET", "/api", &[("accept", accept)], vec![]).await.code(200).body;
+    let others = given.client.send("GET", "/apis", &[("accept", accept)], vec![]).await.code(200).body;
+    aggregated["items"].as_array_mut().unwrap().extend(others["items"].as_array().unwrap().clone());
+    for row in ALL {
+        let resource = row.resource();
+        let root = if row.group.is_empty() {
+            "/api/v1".to_owned()
+        } else {
+            format!("/apis/{}", resource.api_version())
+        };
+        let old = given.client.get(&root).await.code(200).body;
+        let named = |list: &Value, key: &str| list.as_array().unwrap().iter().any(|r| r[key] == row.plural);
+        assert!(named(&old["resources"], "name"), "{}", row.kind);
+        let items = aggregated["items"].as_array().unwrap();
+        let group =
+            items.iter().find(|g| g["metadata"]["name"].as_str().unwrap_or_default() == row.group).unwrap();
+        assert!(named(&group["versions"][0]["resources"], "resource"), "{}", row.kind);
+    }
+}

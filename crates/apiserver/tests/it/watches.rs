@@ -1,0 +1,163 @@
+//! Watches over HTTP and feeds inside the process: the same changes, in order, none missing.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+use skiff_apiserver::wire::Body;
+use skiff_client::{Delta, Topic};
+
+use crate::given::{Client, Given, MAPS, map, pod};
+
+/// The lines of a watch.
+struct Lines {
+    body: Body,
+    text: Vec<u8>,
+    ready: VecDeque<Value>,
+}
+
+impl Lines {
+    async fn open(client: &Client, uri: &str) -> Self {
+        let response = client.raw("GET", uri, &[], Vec::new()).await;
+        assert_eq!(response.status(), 200);
+        Self { body: response.into_body(), text: Vec::new(), ready: VecDeque::new() }
+    }
+
+    /// The next event; nothing at the end.
+    async fn next(&mut self) -> Option<Value> {
+        while self.ready.is_empty() {
+            let frame: Bytes = self.body.frame().await?.unwrap().into_data().unwrap();
+            self.text.extend_from_slice(&frame);
+            while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                self.ready.push_back(serde_json::from_slice(&line).unwrap());
+            }
+        }
+        self.ready.pop_front()
+    }
+
+    /// The next event as `TYPE name`.
+    async fn told(&mut self) -> String {
+        let event = self.next().await.expect("the watch goes on");
+        let object = &event["object"];
+        format!("{} {}", event["type"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap_or("-"))
+    }
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_what_there_is_and_tells_every_change() {
+    let given = Given::new().await;
+    let client = &given.client;
+    client.post(MAPS, &map("a", "0")).await.code(201);
+    let mut lines = Lines::open(client, &format!("{MAPS}?watch=1")).await;
+    assert_eq!(lines.told().await, "ADDED a");
+    client.post(MAPS, &map("b", "0")).await.code(201);
+    let changed = client.put(&format!("{MAPS}/a"), &map("a", "1")).await.code(200);
+    client.delete(&format!("{MAPS}/b")).await.code(200);
+    assert_eq!(lines.told().await, "ADDED b");
+    let modified = lines.next().await.unwrap();
+    assert_eq!((&modified["type"], &modified["object"]), (&"MODIFIED".into(), &changed.body));
+    let deleted = lines.next().await.unwrap();
+    assert_eq!(deleted["object"]["data"]["k"], "0");
+    let revision: u64 = deleted["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    assert_eq!(revision, changed.revision() + 1, "a deletion has a revision of its own");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_from_a_revision() {
+    let given = Given::new().await;
+    let client = &given.client;
+    let first = client.post(MAPS, &map("a", "0")).await.revision();
+    client.post(MAPS, &map("b", "0")).await.code(201);
+    client.post("/api/v1/namespaces/kube-system/configmaps", &map("c", "0")).await.code(201);
+    client.post(MAPS, &map("d", "0")).await.code(201);
+    let mut lines = Lines::open(client, &format!("{MAPS}?watch=1&resourceVersion={first}")).await;
+    assert_eq!((lines.told().await, lines.told().await), ("ADDED b".to_owned(), "ADDED d".to_owned()));
+    let mut all = Lines::open(client, &format!("/api/v1/watch/configmaps?resourceVersion={first}")).await;
+    assert_eq!((all.told().await, all.told().await), ("ADDED b".to_owned(), "ADDED c".to_owned()));
+}
+
+#[tokio::test]
+async fn entering_and_leaving_a_selection_are_told_as_added_and_deleted() {
+    let given = Given::new().await;
+    let client = &given.client;
+    let pods = "/api/v1/namespaces/default/pods";
+    let mut labelled = Lines::open(client, &format!("{pods}?watch=1&labelSelector=app%3Dx")).await;
+    let mut bound = Lines::open(client, &format!("{pods}?watch=1&fieldSelector=spec.nodeName%3Done")).await;
+    let created = client.post(pods, &pod("a")).await.code(201);
+    assert_eq!(labelled.told().await, "ADDED a");
+    let binding = json!({ "metadata": { "name": "a" }, "target": { "kind": "Node", "name": "one" } });
+    client.post(&format!("{pods}/a/binding"), &binding).await.code(201);
+    assert_eq!(labelled.told().await, "MODIFIED a");
+    assert_eq!(bound.told().await, "ADDED a");
+    let patch = json!({ "metadata": { "labels": { "app": "y" } } });
+    let changed = client.patch(&format!("{pods}/a"), "merge-patch", &patch).await.code(200);
+    let left = labelled.next().await.unwrap();
+    assert_eq!(left["type"], "DELETED");
+    assert_eq!(left["object"]["metadata"]["labels"]["app"], "x", "the last selected state is told");
+    assert_eq!(left["object"]["metadata"]["resourceVersion"], changed.body["metadata"]["resourceVersion"]);
+    assert_eq!(left["object"]["metadata"]["uid"], created.body["metadata"]["uid"]);
+    assert_eq!(bound.told().await, "MODIFIED a");
+}
+
+#[tokio::test]
+async fn too_old_a_revision_is_told_as_expired() {
+    let given = Given::new().await;
+    // Nothing before revision 1 was ever kept.
+    for index in 0..3 {
+        given.client.post(MAPS, &map(&format!("a{index}"), "0")).await.code(201);
+    }
+    let mut lines = Lines::open(&given.client, &format!("{MAPS}?watch=1&resourceVersion=1")).await;
+    // Revision 1 is the store's first: it may still be kept, in which case the three creates are told.
+    let first = lines.next().await.unwrap();
+    assert!(first["type"] == "ADDED" || first["object"]["reason"] == "Expired", "{first}");
+}
+
+#[tokio::test]
+async fn initial_events_end_with_a_bookmark_that_says_so() {
+    let given = Given::new().await;
+    given.client.post(MAPS, &map("a", "0")).await.code(201);
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut lines = Lines::open(&given.client, &format!("{MAPS}?{query}")).await;
+    assert_eq!(lines.told().await, "ADDED a");
+    let bookmark = lines.next().await.unwrap();
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    assert_eq!(bookmark["object"]["kind"], "ConfigMap");
+    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    given.client.get(&format!("{MAPS}?watch=1&sendInitialEvents=true")).await.code(422);
+}
+
+#[tokio::test]
+async fn a_watch_ends_in_time_and_bookmarks_while_it_rests() {
+    let given = Given::new().await;
+    let query = "watch=1&allowWatchBookmarks=true&timeoutSeconds=90&fieldSelector=metadata.name%3Da";
+    let mut lines = Lines::open(&given.client, &format!("{MAPS}?{query}")).await;
+    let other = given.client.post(MAPS, &map("b", "0")).await.revision();
+    tokio::time::pause();
+    let bookmark = lines.next().await.unwrap();
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    assert_eq!(bookmark["object"]["metadata"]["resourceVersion"], other.to_string());
+    assert_eq!(lines.told().await, "BOOKMARK -");
+    assert!(lines.next().await.is_none());
+}
+
+#[tokio::test]
+async fn feeds_of_both_links_tell_the_same() {
+    let given = Given::new().await;
+    for link in [given.cluster.admin(), given.cluster.remote()] {
+        given.client.post(MAPS, &map("a", "0")).await.code(201);
+        let topic = Topic::of::<ConfigMap>().namespace("default");
+        let mut feed = link.feed(&topic);
+        let Some(Delta::Reset(all)) = feed.next().await else { panic!("a feed begins with everything") };
+        assert_eq!(all.iter().map(|o| o.meta().name.to_string()).collect::<Vec<_>>(), ["a"]);
+        given.client.put(&format!("{MAPS}/a"), &map("a", "1")).await.code(200);
+        let Some(Delta::Put(changed)) = feed.next().await else { panic!("a change is told") };
+        assert_eq!(changed.decode::<ConfigMap>().unwrap().data.as_ref().unwrap()["k"], "1");
+        given.client.delete(&format!("{MAPS}/a")).await.code(200);
+        let Some(Delta::Gone(gone)) = feed.next().await else { panic!("a deletion is told") };
+        assert!(gone.meta().revision > changed.meta().revision);
+    }
+}
