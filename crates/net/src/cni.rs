@@ -120,6 +120,18 @@ pub fn main() -> i32 {
     status
 }
 
+/// Writes the pods' rules (host ports, the way out) anew if somebody removed them; for whoever watches over the node.
+///
+/// # Errors
+/// [`Fault`] if addresses can't be read or the kernel refuses.
+pub fn repair(config: &Config) -> Result<(), Fault> {
+    let list: Value = serde_json::from_str(&self::config(config)).unwrap_or_default();
+    let mut plugin = list["plugins"][0].clone();
+    plugin["name"] = list["name"].clone();
+    let conf = conf::parse(plugin.to_string().as_bytes())?;
+    state::repair(&conf)
+}
+
 /// One call of the plugin.
 ///
 /// # Errors

@@ -160,6 +160,11 @@ impl Reader {
         }
     }
 
+    /// True once [`Reader::next`] has answered.
+    pub fn started(&self) -> bool {
+        self.shared.lock().readers.get(&self.id).is_some_and(|waiting| !waiting.first)
+    }
+
     fn take(&self) -> Option<Changes> {
         let mut state = self.shared.lock();
         let waiting = state.readers.get_mut(&self.id)?;

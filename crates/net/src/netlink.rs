@@ -17,6 +17,7 @@ pub mod conntrack;
 pub mod expr;
 pub mod nft;
 pub mod route;
+pub mod watch;
 
 /// What went wrong between us and the kernel.
 #[derive(Debug, thiserror::Error)]

@@ -6,11 +6,13 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
-use skiff_base::{Latch, Tasks};
+use skiff_base::Latch;
+use skiff_base::task::{Policy, Tasks};
 use skiff_client::Link;
 
 use crate::dns::{Dns, DnsOptions};
 use crate::follow::Services;
+use crate::netlink::watch::Removals;
 use crate::proxy::{Proxy, ProxyOptions};
 use crate::routes::{RouteOptions, Routes};
 use crate::{Error, cni, dns, proxy, routes};
@@ -111,6 +113,28 @@ impl Net {
         self.services.follow(&self.link, tasks);
         Ok(())
     }
+}
+
+/// Watches over the pods' rules until the group stops: who flushes all rules takes pods' host ports and their way out
+/// along, and no pod would notice until the next one starts.
+///
+/// # Errors
+/// If the kernel's messages can't be had.
+pub fn keep_pod_rules(pods: cni::Config, tasks: &Tasks) -> Result<(), Error> {
+    let removals = Removals::open()?;
+    let token = tasks.token().clone();
+    tasks.spawn("pod-rules", Policy::Optional, async move {
+        loop {
+            if let Err(fault) = cni::repair(&pods) {
+                tracing::error!(%fault, "the pods' rules were removed and could not be written anew");
+            }
+            tokio::select! {
+                () = token.cancelled() => return Ok::<(), Error>(()),
+                gone = removals.of(&pods.table) => gone?,
+            }
+        }
+    });
+    Ok(())
 }
 
 /// What to remove of a node.

@@ -18,6 +18,7 @@ use crate::model::Key;
 use crate::netlink::conntrack;
 use crate::netlink::nft::{Batch, Tables};
 use crate::netlink::route::Routing;
+use crate::netlink::watch::Removals;
 use crate::proxy::ledger::{Difference, Ledger};
 use crate::proxy::plan::{Place, Wanted};
 use crate::proxy::table::{Layout, SetId};
@@ -90,11 +91,21 @@ impl Proxy {
 
     async fn work(mut self) -> Result<(), Error> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10));
+        let removals = Removals::open()?;
         loop {
-            let changes = self.reader.next().await;
+            let changed = tokio::select! {
+                changes = self.reader.next() => changes.services,
+                gone = removals.of(self.kernel.layout.table()) => {
+                    gone?;
+                    Vec::new()
+                }
+            };
+            // Before the first list there is nothing to repair, and half a list would cut services off.
+            if !self.reader.started() {
+                continue;
+            }
             let start = Instant::now();
-            let wanted: Vec<_> = changes
-                .services
+            let wanted: Vec<_> = changed
                 .into_iter()
                 .map(|(key, reach)| {
                     let wanted = reach.map(|reach| plan::plan(&reach, &self.kernel.place));
@@ -139,6 +150,10 @@ impl Kernel {
             self.ledger.set(&service, wanted.elements, &mut difference);
         }
         let mut tables = Tables::open().inspect_err(|_| self.broken = true)?;
+        if !self.broken && difference.is_empty() && !tables.exists(self.layout.table())? {
+            tracing::warn!("somebody removed the service rules, writing them anew");
+            self.broken = true;
+        }
         if !self.broken {
             let mut batch = Batch::on(self.layout.table());
             let touched = difference.sets();

@@ -53,6 +53,16 @@ pub(super) fn table(conf: &Conf, leases: &Leases) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The table again, if there is a bridge but no table.
+pub(super) fn repair(conf: &Conf) -> Result<(), Fault> {
+    let mut tables = Tables::open()?;
+    if tables.exists(&conf.table)? || Routing::open()?.link(&conf.bridge)?.is_none() {
+        return Ok(());
+    }
+    let leases = Leases::lock(&conf.folder()).map_err(|error| Fault::io("lock addresses", &error))?;
+    table(conf, &leases)
+}
+
 /// Removes everything the plugin made on this node but the pods' own namespaces.
 pub(crate) fn forget_all(config: &Config) -> Result<(), crate::Error> {
     let mut routing = Routing::open()?;

@@ -240,6 +240,17 @@ impl Tables {
         self.commit("remove table", batch)
     }
 
+    /// True if there is such a table.
+    pub fn exists(&mut self, table: &str) -> Result<bool, Error> {
+        let mut frames = Frames::default();
+        frames.message(SUBSYSTEM | 1, 0, &[IPV4, 0, 0, 0], |a| a.text(1, table));
+        match self.0.ask("look up table", &frames, |_, _| {}) {
+            Ok(()) => Ok(true),
+            Err(error) if error.missing() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A set's elements; none if the set is not there.
     pub fn elements(&mut self, table: &str, set: &str) -> Result<Vec<Element>, Error> {
         let mut frames = Frames::default();

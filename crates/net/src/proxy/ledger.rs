@@ -83,6 +83,11 @@ impl Ledger {
 }
 
 impl Difference {
+    /// True if nothing changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+    }
+
     /// The sets that get new elements.
     pub(super) fn sets(&self) -> BTreeSet<SetId> {
         self.changed.iter().filter(|(_, (_, now))| now.is_some()).map(|((set, _), _)| *set).collect()

@@ -295,19 +295,33 @@ fn udp_clients_follow_their_endpoints() {
 }
 
 #[test]
-fn a_flushed_table_is_written_anew() {
+fn rules_that_somebody_removed_come_back_by_themselves() {
     let node = Node::new("10.244.7.0/24");
-    let (one, two) = two_pods(&node);
+    let ports = json!([{"hostPort": 8080, "containerPort": 8080, "protocol": "TCP"}]);
+    let (one, two) = (node.pod_with("one", &ports), node.pod("two"));
+    one.space.serve(8080, "one");
     with_route(&node);
     let served = Served::start(
         node,
         vec![service("web", cluster_ip())],
-        vec![slice("web", 8080, "TCP", &[(&one, "n1"), (&two, "n1")])],
+        vec![slice("web", 8080, "TCP", &[(&one, "n1")])],
     );
-    served.node.space.within(|| Tables::open().unwrap().remove("skiff").unwrap());
-    served.services.slices(Delta::Put(slice("web", 8080, "TCP", &[(&one, "n1")])));
+    let runtime = served.runtime.as_ref().unwrap();
+    let (group, pods) = (served.tasks.clone(), served.node.config());
+    runtime
+        .block_on(runtime.spawn(async move { skiff_net::node::keep_pod_rules(pods, &group) }))
+        .unwrap()
+        .unwrap();
+    for table in ["skiff", "skiff-pods"] {
+        served.node.space.within(|| Tables::open().unwrap().remove(table).unwrap());
+    }
     served.until("ep1", 1);
-    assert_eq!(asked(&two.space, WEB, 80, 4), (4, 0));
+    assert_eq!(two.space.who(WEB, 80), "one");
+    let start = Instant::now();
+    while served.node.space.within(|| !Tables::open().unwrap().exists("skiff-pods").unwrap()) {
+        assert!(start.elapsed() < crate::given::PATIENCE);
+    }
+    assert_eq!(two.space.who(served.node.gateway(), 8080), "one");
 }
 
 #[test]
