@@ -28,6 +28,7 @@ pub mod endpoints;
 pub mod event;
 pub mod fault;
 pub mod kind;
+mod lenient;
 pub mod list;
 pub mod manifest;
 pub mod merge;

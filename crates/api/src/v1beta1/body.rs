@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fault::Fault;
+use super::lenient::Lenient;
 
 /// Reads a body as a tree. `null` members are left out everywhere, as Go's decoder ignored them.
 ///
@@ -52,7 +53,7 @@ fn drop_nulls(value: &mut Value) {
 /// # Errors
 /// [`Fault::Member`].
 pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Lenient(value)).map_err(|error| {
         let path = error.path().to_string();
         let why = error.into_inner();
         Fault::Member(if path == "." { why.to_string() } else { format!("{path}: {why}") })

@@ -2,6 +2,8 @@
 //!
 //! There is no scheduler here and no node: what is shown is what kubecfg and the API of 2014 make of each other.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
+
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
