@@ -19,6 +19,15 @@ pub(crate) struct Template(String);
 impl Template {
     /// A pod that is bound to a node which nobody runs, so that only the API works.
     pub(crate) fn pod(share: &str) -> Self {
+        Self::padded(POD, Self::pod_object(share, Some(NODE)))
+    }
+
+    /// A pod for the scheduler.
+    pub(crate) fn unbound_pod() -> Self {
+        Self::padded(POD, Self::pod_object("all", None))
+    }
+
+    fn pod_object(share: &str, node: Option<&str>) -> Value {
         let container = json!({
             "name": "server",
             "image": "registry.example.com/team/server:1.2.3",
@@ -39,28 +48,28 @@ impl Template {
             "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "config", "mountPath": "/etc/server"}],
             "securityContext": {"runAsNonRoot": true, "runAsUser": 1000},
         });
-        Self::padded(
-            POD,
-            json!({
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {
-                    "name": NAME,
-                    "labels": {"app": "server", "tier": "backend", "share": share},
-                    "annotations": {"bench.skiff.dev/revision": "0000000000"},
-                },
-                "spec": {
-                    "nodeName": NODE,
-                    "terminationGracePeriodSeconds": 0,
-                    "containers": [container],
-                    "tolerations": [{"operator": "Exists"}],
-                    "volumes": [
-                        {"name": "data", "emptyDir": {}},
-                        {"name": "config", "configMap": {"name": "server", "optional": true}},
-                    ],
-                },
-            }),
-        )
+        let mut pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": NAME,
+                "labels": {"app": "server", "tier": "backend", "share": share},
+                "annotations": {"bench.skiff.dev/revision": "0000000000"},
+            },
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [container],
+                "tolerations": [{"operator": "Exists"}],
+                "volumes": [
+                    {"name": "data", "emptyDir": {}},
+                    {"name": "config", "configMap": {"name": "server", "optional": true}},
+                ],
+            },
+        });
+        if let Some(node) = node {
+            pod["spec"]["nodeName"] = json!(node);
+        }
+        pod
     }
 
     /// A ConfigMap.
@@ -86,6 +95,11 @@ impl Template {
         let missing = size.saturating_sub(object.to_string().len());
         object["metadata"]["annotations"]["bench.skiff.dev/padding"] = json!("x".repeat(missing));
         Self(object.to_string())
+    }
+
+    /// The object itself.
+    pub(crate) fn value(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.0)?)
     }
 
     /// The object with a name, see [`name`].
@@ -138,6 +152,7 @@ mod tests {
         for number in [0, 7, 123_456] {
             let name = name(64, number);
             assert_eq!(Template::pod("all").named(&name).len(), POD);
+            assert_eq!(Template::unbound_pod().named(&name).len(), POD);
             assert_eq!(Template::config_map().named(&name).len(), CONFIG_MAP);
         }
     }

@@ -9,6 +9,7 @@ use crate::{procs, report};
 mod idle;
 mod lists;
 mod pods;
+mod schedule;
 mod size;
 mod start;
 mod watch;
@@ -31,6 +32,7 @@ const ROWS: &[&Row] = &[
     &writes::SCENARIO,
     &lists::SCENARIO,
     &watch::SCENARIO,
+    &schedule::SCENARIO,
     &pods::SCENARIO,
 ];
 

@@ -30,6 +30,10 @@ pub(crate) const SCENARIO: Row = Row {
 };
 
 const IMAGE: &str = "docker.io/library/busybox:latest";
+/// As the first process of a container it does not hear SIGTERM.
+const DEAF: &[&str] = &["sleep", "3600"];
+/// Ends at once when asked to.
+const OBEDIENT: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"];
 const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn run(lab: &Lab) -> anyhow::Result<()> {
@@ -60,7 +64,7 @@ async fn run(lab: &Lab) -> anyhow::Result<()> {
 async fn through_the_api(lab: &Lab, cluster: &Cluster, namespace: &Namespace) -> anyhow::Result<()> {
     let mut pods = Pods::open(cluster, namespace).await?;
     // The first pays for what is set up once: cgroups, the bridge, caches.
-    pods.start(&["warm".to_owned()]).await?;
+    pods.start(&["warm".to_owned()], DEAF).await?;
     pods.delete(&["warm".to_owned()]).await?;
 
     let one_by_one = lab.count(20, 3);
@@ -69,7 +73,7 @@ async fn through_the_api(lab: &Lab, cluster: &Cluster, namespace: &Namespace) ->
     for number in 0..one_by_one {
         let name = vec![format!("one-{number}")];
         let meter = Cost::begin(cluster)?;
-        starts.extend(pods.start(&name).await?);
+        starts.extend(pods.start(&name, DEAF).await?);
         start_cost.add(&meter.end()?);
         let meter = Cost::begin(cluster)?;
         ends.extend(pods.delete(&name).await?);
@@ -77,10 +81,19 @@ async fn through_the_api(lab: &Lab, cluster: &Cluster, namespace: &Namespace) ->
     }
     tell("POST of a pod to Running, one by one", starts, start_cost, None);
     tell("DELETE with grace 1 s to gone", ends, end_cost, None);
+    let (mut ends, mut end_cost) = (Vec::new(), Cost::default());
+    for number in 0..lab.count(10, 2) {
+        let name = vec![format!("obedient-{number}")];
+        pods.start(&name, OBEDIENT).await?;
+        let meter = Cost::begin(cluster)?;
+        ends.extend(pods.delete(&name).await?);
+        end_cost.add(&meter.end()?);
+    }
+    tell("DELETE of a pod that ends at SIGTERM, to gone", ends, end_cost, None);
 
     let names: Vec<String> = (0..lab.count(30, 4)).map(|number| format!("many-{number}")).collect();
     let (begin, meter) = (Instant::now(), Cost::begin(cluster)?);
-    let starts = pods.start(&names).await?;
+    let starts = pods.start(&names, DEAF).await?;
     tell(
         &format!("POST of {} pods at once to Running", names.len()),
         starts,
@@ -282,7 +295,7 @@ impl<'a> Pods<'a> {
     }
 
     /// Posts pods at once; how long each took to be seen Running.
-    async fn start(&mut self, names: &[String]) -> anyhow::Result<Vec<Duration>> {
+    async fn start(&mut self, names: &[String], command: &[&str]) -> anyhow::Result<Vec<Duration>> {
         let call = |name: &String| {
             let pod = json!({
                 "apiVersion": "v1",
@@ -294,7 +307,7 @@ impl<'a> Pods<'a> {
                         "name": "sleep",
                         "image": IMAGE,
                         "imagePullPolicy": "Never",
-                        "command": ["sleep", "3600"],
+                        "command": command,
                     }],
                 },
             });
