@@ -1,0 +1,49 @@
+//! The control plane's parts together, over a real server in memory.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod controllers;
+mod feeds;
+mod nodes;
+mod scheduling;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use skiff_testkit::{Cluster, given};
+
+/// A cluster with controllers, scheduler and these nodes.
+async fn cluster(nodes: &[&str]) -> Cluster {
+    let cluster = Cluster::start().await;
+    skiff_controllers::build(skiff_controllers::Options::over(cluster.link())).run(cluster.tasks());
+    schedule(&cluster);
+    for name in nodes {
+        cluster.create(given::node(name)).await;
+    }
+    cluster
+}
+
+fn schedule(cluster: &Cluster) {
+    let options = skiff_scheduler::Options::new(cluster.link());
+    skiff_scheduler::Scheduler::build(options).run(cluster.tasks());
+}
+
+/// Plays the kubelet for one pod: it runs and is ready at an address.
+async fn runs(cluster: &Cluster, pod: &Pod, ip: &str) {
+    let mut wanted = pod.clone();
+    let status = format!(
+        "{{phase: Running, podIP: {ip}, podIPs: [{{ip: {ip}}}], conditions: [{{type: Ready, status: 'True',
+        lastTransitionTime: '2026-11-22T10:00:00Z'}}]}}"
+    );
+    wanted.status = Some(given::yaml(&status));
+    cluster.report(pod, &wanted).await;
+}
+
+/// The active pods of a list.
+fn active(pods: &[Arc<Pod>]) -> Vec<&Arc<Pod>> {
+    pods.iter().filter(|pod| skiff_api::pod::is_active(pod)).collect()
+}
+
+fn is_bound(pod: &Pod) -> bool {
+    skiff_api::pod::node_name(pod).is_some()
+}

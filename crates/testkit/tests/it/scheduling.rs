@@ -1,0 +1,75 @@
+//! The scheduler over a real server.
+
+use k8s_openapi::api::core::v1::{Event, Pod};
+use skiff_api::pod::conditions;
+use skiff_testkit::given;
+
+use crate::{cluster, is_bound};
+
+fn with_host_port(name: &str) -> Pod {
+    given::yaml(&format!(
+        "{{metadata: {{name: {name}, namespace: default}}, spec: {{containers: [{{name: c, image: app,
+        ports: [{{containerPort: 6379, hostPort: 6380}}]}}]}}}}"
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_pod_with_a_host_port_waits_and_says_why_until_there_is_room() {
+    let cluster = cluster(&["one", "two"]).await;
+    for name in ["a", "b"] {
+        cluster.create(with_host_port(name)).await;
+    }
+    let pods = cluster.until::<Pod>(|pods| pods.iter().filter(|pod| is_bound(pod)).count() == 2).await;
+    cluster.create(with_host_port("c")).await;
+    let why = "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports. \
+        preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.";
+    let refused = |pod: &Pod| {
+        conditions::find(pod, conditions::SCHEDULED).is_some_and(|condition| {
+            condition.reason.as_deref() == Some("Unschedulable") && condition.message.as_deref() == Some(why)
+        })
+    };
+    cluster.until::<Pod>(|pods| pods.iter().any(|pod| refused(pod))).await;
+    cluster
+        .until::<Event>(|events| {
+            events.iter().any(|event| {
+                event.reason.as_deref() == Some("FailedScheduling") && event.message.as_deref() == Some(why)
+            })
+        })
+        .await;
+    let options = k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions {
+        grace_period_seconds: Some(0),
+        ..Default::default()
+    };
+    let place = skiff_client::write::Place::of(&*pods[0]);
+    skiff_client::write::delete(&cluster.link(), &place, &options).await.unwrap();
+    let pods = cluster.until::<Pod>(|pods| pods.len() == 2 && pods.iter().all(|pod| is_bound(pod))).await;
+    assert!(pods.iter().any(|pod| pod.metadata.name.as_deref() == Some("c")));
+    assert!(conditions::is_true(pods.last().unwrap(), conditions::SCHEDULED));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_wait_for_the_first_node_and_gated_ones_for_their_gate() {
+    let cluster = cluster(&[]).await;
+    cluster.create(given::pod("default", "early")).await;
+    let mut gated = given::pod("default", "gated");
+    gated.spec.as_mut().unwrap().scheduling_gates = Some(given::yaml("[{name: example.com/wait}]"));
+    let gated = cluster.create(gated).await;
+    let alone = |pods: &[std::sync::Arc<Pod>]| {
+        let early = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some("early"));
+        early
+            .and_then(|pod| conditions::find(pod, conditions::SCHEDULED)?.message.clone())
+            .is_some_and(|message| message == "no nodes available to schedule pods")
+    };
+    cluster.until(alone).await;
+    cluster.create(given::node("one")).await;
+    let name = |pod: &Pod| pod.metadata.name.clone().unwrap();
+    let pods = cluster.until::<Pod>(|pods| pods.iter().any(|pod| is_bound(pod))).await;
+    assert!(pods.iter().filter(|pod| is_bound(pod)).all(|pod| name(pod) == "early"));
+    let body = serde_json::json!({ "spec": { "schedulingGates": null } });
+    let place = skiff_client::write::Place::of(&gated);
+    let patch = skiff_client::write::Patch::Merge;
+    skiff_client::write::patch::<Pod>(&cluster.link(), &place, patch, &body).await.unwrap();
+    cluster.until::<Pod>(|pods| pods.iter().all(|pod| is_bound(pod))).await;
+    cluster.stop().await;
+}
