@@ -49,7 +49,10 @@ impl Worker {
                 }
                 // Neither good nor bad: upstream keeps the verdict as well.
                 Outcome::Unknown(text) => {
-                    self.record("Unhealthy", format!("{} probe errored: {text}", self.kind.title()));
+                    self.record(
+                        "Unhealthy",
+                        format!("{} probe errored and resulted in unknown state: {text}", self.kind.title()),
+                    );
                     continue;
                 }
             };

@@ -45,6 +45,11 @@ pub(super) fn json<T: serde::Serialize>(value: &T) -> Response<Body> {
     }
 }
 
+/// Metrics in the OpenMetrics format, as our registry writes them.
+pub(super) fn open_metrics(content: String) -> Response<Body> {
+    typed(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", full(content))
+}
+
 /// Metrics in Prometheus' text format.
 pub(super) fn metrics(content: String) -> Response<Body> {
     typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", full(content))

@@ -71,7 +71,7 @@ impl Node {
             ["runningpods"] => answer::json(&self.pods(|view| {
                 view.containers.iter().any(|container| container.state == ContainerState::Running)
             })),
-            ["metrics"] => answer::metrics(self.metrics.text()),
+            ["metrics"] => answer::open_metrics(self.metrics.text()),
             ["metrics", "resource"] => self.resource_metrics().await,
             ["stats", "summary"] => self.summary().await,
             ["logs", rest @ ..] => files::serve(&self.log_dir, rest, path.ends_with('/')).await,
