@@ -17,6 +17,9 @@ use tonic::transport::{Channel, Endpoint, Uri};
 /// The group that the floor's containers lie under.
 const CGROUP: &str = "/skiff-bench";
 
+/// Tells our pods from the kubelet's.
+const NAMESPACE: &str = "skiff-bench-floor";
+
 /// A runtime behind a socket.
 #[derive(Clone)]
 pub(crate) struct Cri {
@@ -36,7 +39,7 @@ pub(crate) struct Pod {
 }
 
 impl Cri {
-    pub(crate) fn at(socket: &Path, logs: &Path) -> Self {
+    pub(crate) fn at(socket: &Path) -> Self {
         let path = socket.to_owned();
         let connector = tower::service_fn(move |_: Uri| {
             let path = path.clone();
@@ -47,7 +50,7 @@ impl Cri {
         Self {
             runtime: RuntimeServiceClient::new(channel.clone()),
             images: ImageServiceClient::new(channel),
-            logs: logs.to_owned(),
+            logs: socket.with_file_name("bench-logs"),
         }
     }
 
@@ -97,11 +100,11 @@ impl Cri {
         Ok(begin.elapsed())
     }
 
-    /// Ends a pod with a second of grace and removes it; how long that took.
+    /// Ends a pod with the least grace that kubelets give and removes it; how long that took.
     pub(crate) async fn remove(&self, pod: Pod) -> anyhow::Result<Duration> {
         let mut runtime = self.runtime.clone();
         let begin = Instant::now();
-        let request = v1::StopContainerRequest { container_id: pod.container.clone(), timeout: 1 };
+        let request = v1::StopContainerRequest { container_id: pod.container.clone(), timeout: 2 };
         runtime.stop_container(request).await.context("stop the container")?;
         let request = v1::StopPodSandboxRequest { pod_sandbox_id: pod.sandbox.clone() };
         runtime.stop_pod_sandbox(request).await.context("stop the sandbox")?;
@@ -112,6 +115,25 @@ impl Cri {
         Ok(begin.elapsed())
     }
 
+    /// Removes what a failure may have left, and what the runtime leaves behind.
+    pub(crate) async fn clear(&self) -> anyhow::Result<()> {
+        let mut runtime = self.runtime.clone();
+        let request = v1::ListPodSandboxRequest { filter: None };
+        let all = runtime.list_pod_sandbox(request).await.context("list sandboxes")?.into_inner().items;
+        let ours =
+            |pod: &v1::PodSandbox| pod.metadata.as_ref().is_some_and(|meta| meta.namespace == NAMESPACE);
+        for pod in all.into_iter().filter(ours) {
+            let request = v1::StopPodSandboxRequest { pod_sandbox_id: pod.id.clone() };
+            runtime.stop_pod_sandbox(request).await.context("stop a sandbox")?;
+            let request = v1::RemovePodSandboxRequest { pod_sandbox_id: pod.id };
+            runtime.remove_pod_sandbox(request).await.context("remove a sandbox")?;
+        }
+        remove_cgroups();
+        // Made by the runtime, if at all.
+        let _absent = std::fs::remove_dir_all(&self.logs);
+        Ok(())
+    }
+
     fn sandbox(&self, number: usize) -> v1::PodSandboxConfig {
         let name = format!("floor-{number}");
         let uid = format!("00000000-0000-0000-0000-{number:012}");
@@ -119,7 +141,7 @@ impl Cri {
             metadata: Some(v1::PodSandboxMetadata {
                 name: name.clone(),
                 uid: uid.clone(),
-                namespace: "bench".to_owned(),
+                namespace: NAMESPACE.to_owned(),
                 attempt: 0,
             }),
             hostname: name,
@@ -167,7 +189,7 @@ fn unconfined() -> v1::SecurityProfile {
 }
 
 /// Removes the groups that the runtime leaves behind, of version 1 and 2.
-pub(crate) fn remove_cgroups() {
+fn remove_cgroups() {
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
         let group = hierarchy.path().join(CGROUP.trim_start_matches('/'));
         // Most hierarchies never had one.

@@ -44,6 +44,12 @@ pub(crate) fn each(total: Duration, count: usize) -> Option<Duration> {
     (count > 0).then(|| total.div_f64(count as f64))
 }
 
+/// The median of plain numbers, such as ratios of pairs.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len().checked_sub(1)? / 2).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +72,8 @@ mod tests {
     #[test]
     fn nothing_has_no_median() {
         assert_eq!(Sample::default().median(), None);
+        assert_eq!(median(Vec::new()), None);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(each(Duration::from_secs(1), 0), None);
         assert_eq!(each(Duration::from_secs(1), 4), Some(Duration::from_millis(250)));
     }
