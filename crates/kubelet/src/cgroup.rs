@@ -8,8 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
+use skiff_api::pod::qos::{Qos, class};
 
-use crate::pod::resources::{Qos, of_pod, qos, shares};
+use crate::pod::resources::{of_pod, shares};
 use crate::pod::uid;
 use crate::runtime::Resources;
 
@@ -42,7 +43,7 @@ impl Cgroups {
 
     /// The group of a pod, as the runtime is told it.
     pub(crate) fn parent(&self, pod: &Pod) -> String {
-        self.pod_path(qos(pod), uid(pod))
+        self.pod_path(class(pod), uid(pod))
     }
 
     fn pod_path(&self, class: Qos, uid: &str) -> String {

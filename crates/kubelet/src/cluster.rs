@@ -23,7 +23,7 @@ pub enum ClusterError {
 }
 
 /// What every question answers.
-pub type Result<T> = std::result::Result<T, ClusterError>;
+pub(crate) type Result<T> = std::result::Result<T, ClusterError>;
 
 /// The cluster as a node's workers see it.
 pub trait Cluster: Send + Sync + 'static {

@@ -217,8 +217,7 @@ impl Kubelet {
             .map_err(prepare(top))?;
         let version = self.handle.runtime().version().await?;
         let me = self.me(version);
-        let (cpu, memory) = allocatable(&me);
-        let room = Allocatable::new(cpu, memory, me.max_pods, me.labels.clone());
+        let room = Allocatable::new(&me.name, allocatable(&me), me.max_pods, me.labels.clone());
         let room = Arc::new(room);
         let wiring::Wired { context, mut sources, recorder } = wiring::wire(&self, &me, &tasks);
         sources.extend(self.files());

@@ -60,6 +60,10 @@ fn status_patch(pod: &Pod, status: &PodStatus) -> Value {
         for field in FIELDS {
             body.entry(field).or_insert(Value::Null);
         }
+        if let Some(ips) = body.get_mut("podIPs").and_then(Value::as_array_mut) {
+            // The list merges by address: an old one would stay beside the new.
+            ips.insert(0, json!({ "$patch": "replace" }));
+        }
         if let Some(conditions) = body.get_mut("conditions").and_then(Value::as_array_mut) {
             let statics = is_static(pod);
             conditions.retain(|condition| {
@@ -141,5 +145,34 @@ fn found<T>(result: std::result::Result<T, kube::Error>) -> Result<Option<T>> {
         Ok(object) => Ok(Some(object)),
         Err(error) if write::is_not_found(&error) => Ok(None),
         Err(error) => Err(fault(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patch_takes_away_what_we_do_not_say_and_leaves_others_alone() {
+        let pod: Pod = serde_saphyr::from_str("{metadata: {uid: u}}").unwrap();
+        let status: PodStatus = serde_saphyr::from_str(
+            "
+            phase: Running
+            podIPs: [{ip: 10.0.0.2}]
+            conditions:
+            - {type: Ready, status: 'True'}
+            - {type: example.com/gate, status: 'True'}
+            ",
+        )
+        .unwrap();
+        let patch = status_patch(&pod, &status);
+        assert_eq!(patch["metadata"], json!({ "uid": "u" }));
+        let status = &patch["status"];
+        assert_eq!(status["phase"], "Running");
+        assert_eq!(status["reason"], Value::Null);
+        assert!(status.as_object().unwrap().contains_key("reason"));
+        assert_eq!(status["podIPs"], json!([{ "$patch": "replace" }, { "ip": "10.0.0.2" }]));
+        let ready = json!([{ "type": "Ready", "status": "True", "reason": null, "message": null }]);
+        assert_eq!(status["conditions"], ready);
     }
 }

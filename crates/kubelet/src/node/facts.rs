@@ -7,7 +7,6 @@ use crate::runtime::Dns;
 /// The machine, as far as the API tells of it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
-    pub(crate) hostname: String,
     pub(crate) machine_id: String,
     pub(crate) system_uuid: String,
     pub(crate) boot_id: String,
@@ -28,7 +27,6 @@ pub(crate) fn read(data_dir: &Path) -> Facts {
     let release = word("/etc/os-release");
     let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     Facts {
-        hostname: uname.nodename().to_string_lossy().into_owned(),
         machine_id: word("/etc/machine-id"),
         system_uuid: word("/sys/class/dmi/id/product_uuid"),
         boot_id: word("/proc/sys/kernel/random/boot_id"),

@@ -13,6 +13,8 @@ use super::state::{PodState, Progress, SandboxWork, Slot, Verdict, VolumeState, 
 use super::{deadline, find_container, grace, is_static, name, namespace, order, text, uid};
 use crate::runtime::{ContainerState, SandboxState};
 
+/// How long a failed pull is shown as such before it is shown as waiting.
+const PULL_ERROR_SHOWN: Duration = Duration::from_secs(2);
 /// Containers get at least this long to end.
 const LEAST_GRACE: Duration = Duration::from_secs(2);
 
@@ -92,6 +94,7 @@ pub(crate) fn plan(pod: &Pod, state: &PodState, now: Timestamp) -> Plan {
     }
     groundwork(state, now, &mut plan);
     unhealthy(pod, state, now, &mut plan);
+    changed(pod, spec, state, &mut plan);
     for container in next.run {
         advance(pod, state, container, now, &mut plan);
     }
@@ -116,17 +119,40 @@ fn groundwork(state: &PodState, now: Timestamp, plan: &mut Plan) {
     match &state.sandbox {
         None => {
             if plan.due(state.sandbox_retry.pending(now)) {
-                plan.steps.push(Step::RunSandbox { attempt: 0 });
+                plan.steps.push(Step::RunSandbox { attempt: state.sandbox_failures });
             }
         }
         Some(status) if status.sandbox.state == SandboxState::NotReady => {
             // Containers of a dead sandbox are dead or about to be; only then a new one may come.
             if !state.any_alive() && plan.due(state.sandbox_retry.pending(now)) {
                 plan.steps.push(Step::SandboxChanged);
-                plan.steps.push(Step::RunSandbox { attempt: status.sandbox.attempt + 1 });
+                let attempt = status.sandbox.attempt + 1 + state.sandbox_failures;
+                plan.steps.push(Step::RunSandbox { attempt });
             }
         }
         Some(_) => {}
+    }
+}
+
+/// Running containers whose image was changed in the pod: they are made anew.
+fn changed(pod: &Pod, spec: &PodSpec, state: &PodState, plan: &mut Plan) {
+    for container in super::all_containers(spec) {
+        let Some(slot) = state
+            .slot(&container.name)
+            .filter(|slot| slot.work.is_none() && slot.is_running() && slot.unhealthy.is_none())
+        else {
+            continue;
+        };
+        let Some(newest) = slot.newest() else { continue };
+        let made_with = newest.annotations.get(super::config::HASH);
+        if made_with.is_some_and(|made_with| *made_with != super::config::hash(container)) {
+            plan.steps.push(Step::Kill {
+                name: container.name.clone(),
+                id: newest.id.clone(),
+                message: format!("Container {} definition changed, will be restarted", container.name),
+                grace: grace(pod).max(LEAST_GRACE),
+            });
+        }
     }
 }
 
@@ -172,6 +198,7 @@ fn advance(pod: &Pod, state: &PodState, container: &Container, now: Timestamp, p
         }
     }
     if !plan.due(slot.retry.pending(now)) {
+        pull_back_off(container, slot, now, plan);
         return;
     }
     if !slot.prepared {
@@ -183,6 +210,22 @@ fn advance(pod: &Pod, state: &PodState, container: &Container, now: Timestamp, p
         let attempt = attempt(pod, container, slot);
         plan.steps.push(Step::Start { name: container.name.clone(), attempt });
     }
+}
+
+/// A failed pull is first said to have failed, then to wait: as with upstream both can be seen.
+fn pull_back_off(container: &Container, slot: &Slot, now: Timestamp, plan: &mut Plan) {
+    let (Some(waiting), Some(since)) = (&slot.waiting, slot.retry.since()) else { return };
+    if waiting.reason != "ErrImagePull" {
+        return;
+    }
+    let Ok(shown_until) = since.checked_add(PULL_ERROR_SHOWN) else { return };
+    if shown_until > now {
+        plan.wake(shown_until);
+        return;
+    }
+    let image = container.image.as_deref().unwrap_or_default();
+    let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {}", waiting.message);
+    plan.waiting.push((container.name.clone(), Waiting { reason: "ImagePullBackOff".to_owned(), message }));
 }
 
 /// The runtime's memory counts, or the API's where the runtime forgot.

@@ -2,65 +2,15 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use skiff_api::pod::qos::{Qos, class};
+pub(crate) use skiff_api::pod::requests::milli;
 
-use super::all_containers;
 use crate::runtime::Resources;
-
-/// How sure a pod is of its resources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Qos {
-    Guaranteed,
-    Burstable,
-    BestEffort,
-}
-
-impl Qos {
-    /// As the API writes it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Guaranteed => "Guaranteed",
-            Self::Burstable => "Burstable",
-            Self::BestEffort => "BestEffort",
-        }
-    }
-}
 
 const PERIOD: i64 = 100_000;
 const LEAST_QUOTA: i64 = 1000;
 const LEAST_SHARES: i64 = 2;
 const MOST_SHARES: i64 = 262_144;
-
-/// A quantity in thousandths, rounded up; nonsense counts as nothing since the API server let none in.
-pub(crate) fn milli(quantity: &Quantity) -> i64 {
-    let text = quantity.0.trim();
-    let split = text.find(|c: char| c.is_ascii_alphabetic() && c != 'e' && c != 'E').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
-    let Ok(number) = number.parse::<f64>() else { return 0 };
-    let factor = match suffix {
-        "" => 1000.0,
-        "n" => 1e-6,
-        "u" => 1e-3,
-        "m" => 1.0,
-        "k" => 1e6,
-        "M" => 1e9,
-        "G" => 1e12,
-        "T" => 1e15,
-        "Ki" => 1024e3,
-        "Mi" => 1024.0 * 1024e3,
-        "Gi" => 1024.0 * 1024.0 * 1024e3,
-        "Ti" => 1024.0 * 1024.0 * 1024.0 * 1024e3,
-        _ => return 0,
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "saturates, which is what is wanted")]
-    let milli = (number * factor).ceil() as i64;
-    milli
-}
-
-/// A quantity in whole units, rounded up.
-pub(crate) fn whole(quantity: &Quantity) -> i64 {
-    let milli = milli(quantity);
-    milli / 1000 + i64::from(milli % 1000 > 0)
-}
 
 fn get<'a>(container: &'a Container, limits: bool, name: &str) -> Option<&'a Quantity> {
     let ResourceRequirements { limits: most, requests: least, .. } = container.resources.as_ref()?;
@@ -76,24 +26,6 @@ pub(crate) fn request(container: &Container, name: &str) -> i64 {
 /// A container's limit in thousandths.
 pub(crate) fn limit(container: &Container, name: &str) -> Option<i64> {
     get(container, true, name).map(milli).filter(|limit| *limit > 0)
-}
-
-/// The pod's class, as upstream computes it from CPU and memory of all containers.
-pub(crate) fn qos(pod: &Pod) -> Qos {
-    let Some(spec) = &pod.spec else { return Qos::BestEffort };
-    let (mut any, mut guaranteed) = (false, true);
-    for container in all_containers(spec) {
-        for name in ["cpu", "memory"] {
-            let (least, most) = (request(container, name), limit(container, name));
-            any |= least > 0 || most.is_some();
-            guaranteed &= most == Some(least);
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => Qos::BestEffort,
-        (true, true) => Qos::Guaranteed,
-        (true, false) => Qos::Burstable,
-    }
 }
 
 /// CPU time in the kernel's relative weight.
@@ -124,7 +56,7 @@ fn oom_score_adj(pod: &Pod, container: &Container, memory: u64) -> i64 {
     if priority >= 2_000_000_000 {
         return -997;
     }
-    match qos(pod) {
+    match class(pod) {
         Qos::Guaranteed => -997,
         Qos::BestEffort => 1000,
         Qos::Burstable => {
@@ -144,8 +76,8 @@ pub(crate) fn of_pod(pod: &Pod) -> Resources {
     let sum = |name: &str| -> Option<i64> { spec.containers.iter().map(|one| limit(one, name)).sum() };
     // An init container may ask for more than all main ones together.
     let peak = |name: &str, mains: i64| -> Option<i64> {
-        let init = spec.init_containers.iter().flatten().map(|one| limit(one, name));
-        init.fold(Some(mains), |most, one| Some(most?.max(one?)))
+        let mut init = spec.init_containers.iter().flatten().map(|one| limit(one, name));
+        init.try_fold(mains, |most, one| Some(most.max(one?)))
     };
     if let Some(cpu) = sum("cpu").and_then(|mains| peak("cpu", mains)) {
         all.cpu_period = PERIOD;

@@ -47,6 +47,7 @@ impl RestartBackoff {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Retry {
     delay: Duration,
+    since: Option<Timestamp>,
     at: Option<Timestamp>,
 }
 
@@ -54,7 +55,13 @@ impl Retry {
     /// It failed now: the wait doubles from `first` to `most`.
     pub(crate) fn failed(&mut self, now: Timestamp, first: Duration, most: Duration) {
         self.delay = if self.delay.is_zero() { first } else { (self.delay * 2).min(most) };
+        self.since = Some(now);
         self.at = now.checked_add(self.delay).ok();
+    }
+
+    /// When it failed last.
+    pub(crate) fn since(&self) -> Option<Timestamp> {
+        self.since
     }
 
     /// It succeeded.

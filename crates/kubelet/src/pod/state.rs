@@ -16,6 +16,8 @@ pub(crate) struct PodState {
     pub(crate) sandbox: Option<SandboxStatus>,
     /// What is being done to the sandbox.
     pub(crate) sandbox_work: Option<SandboxWork>,
+    /// How many sandboxes failed: a runtime may keep the name of a failed one taken.
+    pub(crate) sandbox_failures: u32,
     /// When a failed sandbox is tried again.
     pub(crate) sandbox_retry: Retry,
     /// Sandboxes of before, still to be removed.

@@ -8,12 +8,13 @@ use k8s_openapi::api::core::v1::{
     ContainerStateWaiting, ContainerStatus as ApiStatus, HostIP, Pod, PodIP, PodStatus, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use skiff_api::pod::qos::class;
 
 use super::conditions::conditions;
 use super::phase::phase;
 use super::restart::should_run;
 use super::state::{PodState, Slot};
-use super::{is_sidecar, order, resources};
+use super::{is_sidecar, order};
 use crate::runtime::{ContainerState, ContainerStatus};
 
 /// What the node adds to a pod's status.
@@ -36,7 +37,7 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
 
     let mut new = PodStatus {
         start_time: old.start_time.clone().or(Some(Time(state.accepted_at))),
-        qos_class: Some(old.qos_class.clone().unwrap_or_else(|| resources::qos(pod).as_str().to_owned())),
+        qos_class: Some(old.qos_class.clone().unwrap_or_else(|| class(pod).as_str().to_owned())),
         observed_generation: pod.metadata.generation,
         ..PodStatus::default()
     };

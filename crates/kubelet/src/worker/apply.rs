@@ -145,6 +145,7 @@ impl Worker {
         match result {
             Ok(status) => {
                 self.state.sandbox_retry.reset();
+                self.state.sandbox_failures = 0;
                 self.state.sandbox = Some(status);
             }
             Err(message) => {
@@ -271,8 +272,11 @@ impl Worker {
         let (id, state, started_at) = (status.id.clone(), status.state, status.started_at);
         let slot = self.slot(&name);
         match slot.history.iter_mut().find(|known| known.id == status.id) {
-            // What ended stays ended, whatever order the answers come in.
+            // What ended stays ended and what ran was started, whatever order the answers come in.
             Some(known) if known.state == ContainerState::Exited && state != ContainerState::Exited => return,
+            Some(known) if known.state == ContainerState::Running && state == ContainerState::Created => {
+                return;
+            }
             Some(known) => *known = status,
             None => {
                 slot.history.push(status);

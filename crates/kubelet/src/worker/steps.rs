@@ -19,7 +19,7 @@ use crate::pod::{field_path, find_container, hosts, name, namespace, resources, 
 use crate::record::EventKind;
 use crate::runtime::{
     Container, ContainerId, ContainerStatus, Image, Mount, RuntimeError, Sandbox, SandboxConfig,
-    SandboxStatus,
+    SandboxState, SandboxStatus,
 };
 use crate::volume::Mounts;
 
@@ -203,9 +203,29 @@ async fn run_sandbox(ctx: &Context, pod: &Arc<Pod>, attempt: u32) -> Result<Sand
     })
     .await
     .map_err(|error| format!("create cgroup: {error}"))?;
-    let id = ctx.runtime.run_sandbox(&config).await.map_err(|error| error.to_string())?;
+    let id = match ctx.runtime.run_sandbox(&config).await {
+        Ok(id) => id,
+        Err(error) => {
+            clear_away(ctx, uid(pod), attempt).await;
+            return Err(error.to_string());
+        }
+    };
     ctx.routes.add(&id, uid(pod));
     ctx.runtime.sandbox_status(&id).await.map_err(|error| error.to_string())
+}
+
+/// A sandbox that failed half-way may be left, with its name and its network taken.
+async fn clear_away(ctx: &Context, uid: &str, attempt: u32) {
+    let left = ctx.runtime.list_sandboxes(Some(uid)).await.unwrap_or_default();
+    // Older ones still hold the logs of the containers before.
+    for sandbox in
+        left.into_iter().filter(|one| one.state == SandboxState::NotReady && one.attempt == attempt)
+    {
+        let stopped = ctx.runtime.stop_sandbox(&sandbox.id).await;
+        if let Err(error) = stopped.and(ctx.runtime.remove_sandbox(&sandbox.id).await) {
+            tracing::warn!(sandbox = sandbox.id, %error, "failed sandbox not cleared away");
+        }
+    }
 }
 
 /// Image and configuration objects, at the same time.

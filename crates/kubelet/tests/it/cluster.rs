@@ -54,7 +54,9 @@ impl Memory {
 
     pub(crate) fn put(&self, pod: &Arc<Pod>) {
         let uid = pod.metadata.uid.clone().unwrap();
-        self.pods.lock().unwrap().insert(uid, Arc::clone(pod));
+        // Under the lock, so that no older revision is told after a newer one.
+        let mut pods = self.pods.lock().unwrap();
+        pods.insert(uid, Arc::clone(pod));
         self.changes.send(Change::Put(Arc::clone(pod))).unwrap();
     }
 
@@ -99,20 +101,15 @@ impl Cluster for Memory {
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
         let name = pod.metadata.name.clone().unwrap();
         let uid = pod.metadata.uid.clone().unwrap();
-        let updated = {
-            let mut pods = self.pods.lock().unwrap();
-            pods.get_mut(&uid).map(|known| {
-                Arc::make_mut(known).status = Some(status.clone());
-                Arc::clone(known)
-            })
-        };
         self.contents.send_modify(|contents| {
             contents.statuses.insert(name.clone(), status.clone());
             contents.history.push((name.clone(), status.clone()));
         });
-        // As the API does: the writer hears of its own write.
-        if let Some(updated) = updated {
-            self.changes.send(Change::Put(updated)).ok();
+        let mut pods = self.pods.lock().unwrap();
+        if let Some(known) = pods.get_mut(&uid) {
+            Arc::make_mut(known).status = Some(status.clone());
+            // As the API does: the writer hears of its own write.
+            self.changes.send(Change::Put(Arc::clone(known))).ok();
         }
         Box::pin(async { Ok(()) })
     }

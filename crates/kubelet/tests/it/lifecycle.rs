@@ -1,6 +1,6 @@
 //! Pods from beginning to end.
 
-use k8s_openapi::api::core::v1::{ConfigMap, PodStatus};
+use k8s_openapi::api::core::v1::{ConfigMap, PodStatus, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use skiff_kubelet::runtime::Runtime;
 
@@ -22,6 +22,10 @@ async fn a_pod_runs_reports_and_leaves_nothing_behind() {
         data: Some(data.into()),
         ..ConfigMap::default()
     });
+    let service =
+        "{metadata: {name: kv, namespace: default}, spec: {clusterIP: 10.0.0.9, ports: [{port: 6379}]}}";
+    let service: Service = serde_saphyr::from_str(service).unwrap();
+    kubelet.cluster.put_service(service);
     let wanted = pod("
         metadata: {name: one, labels: {app: one}}
         spec:
@@ -30,7 +34,7 @@ async fn a_pod_runs_reports_and_leaves_nothing_behind() {
           containers:
           - name: main
             image: localhost/busybox:test
-            command: [sh, -c, 'cat /shared/file; echo $GREETING from $(ADDRESS); trap \"exit 0\" TERM; while :; do sleep 1; done']
+            command: [sh, -c, 'cat /shared/file; echo $GREETING from $(ADDRESS) to $(KV_SERVICE_HOST):$KV_SERVICE_PORT; trap \"exit 0\" TERM; while :; do sleep 1; done']
             env:
             - {name: ADDRESS, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
             - {name: GREETING, valueFrom: {configMapKeyRef: {name: words, key: greeting}}}
@@ -53,7 +57,7 @@ async fn a_pod_runs_reports_and_leaves_nothing_behind() {
     let view = kubelet.handle.pod("default", "one", None).unwrap();
     let log = std::fs::read_to_string(&view.container("main").unwrap().log_path).unwrap();
     let lines: Vec<&str> = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    assert_eq!(lines, ["made", "hello from 10.99.0.7"]);
+    assert_eq!(lines, ["made", "hello from 10.99.0.7 to 10.0.0.9:6379"]);
     assert_eq!(node.pod_groups().len(), 1);
 
     kubelet.cluster.put(&deleted(&wanted, 30));
@@ -147,5 +151,64 @@ async fn containers_end_fail_restart_and_wait_as_their_pods_say() {
     let container = &typo.container_statuses.unwrap()[0];
     let last = container.last_state.as_ref().unwrap().terminated.clone().unwrap();
     assert_eq!((last.exit_code, last.reason.as_deref()), (128, Some("StartError")));
+    kubelet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_hooks_and_sidecars_do_their_part() {
+    let node = TestNode::start().await;
+    let kubelet = node.kubelet(&[]).await;
+    let wanted = pod(
+        "
+        metadata: {name: probed}
+        spec:
+          terminationGracePeriodSeconds: 5
+          initContainers:
+          - name: side
+            image: localhost/busybox:test
+            restartPolicy: Always
+            command: [sleep, '1000']
+          containers:
+          - name: c
+            image: localhost/busybox:test
+            command: [sleep, '1000']
+            lifecycle: {postStart: {exec: {command: [touch, /tmp/healthy]}}}
+            readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1}
+            livenessProbe: {exec: {command: [test, -e, /tmp/healthy]}, periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 2}
+        ",
+    );
+    kubelet.cluster.put(&wanted);
+    let container = |status: &PodStatus| status.container_statuses.iter().flatten().next().cloned();
+    let up = kubelet.cluster.status("probed", |status| status.phase.as_deref() == Some("Running")).await;
+    assert_eq!(condition(&up, "Ready"), "False");
+    let exec = |command: &'static str| {
+        let handle = kubelet.handle.clone();
+        async move {
+            let view = handle.pod("default", "probed", None).unwrap();
+            let id = view.container("c").unwrap().id.clone();
+            let command = ["sh", "-c", command].map(str::to_owned);
+            handle.runtime().exec_sync(&id, &command, None).await.unwrap()
+        }
+    };
+    exec("touch /tmp/ready").await;
+    kubelet.cluster.status("probed", |status| condition(status, "Ready") == "True").await;
+    exec("rm /tmp/healthy").await;
+    let again = |status: &PodStatus| {
+        container(status).is_some_and(|one| one.restart_count == 1 && one.state.unwrap().running.is_some())
+    };
+    let status = kubelet.cluster.status("probed", again).await;
+    assert_eq!(status.init_container_statuses.unwrap()[0].restart_count, 0);
+    let events = kubelet.cluster.now().events;
+    let killing =
+        "probed spec.containers{c} Normal Killing: Container c failed liveness probe, will be restarted";
+    assert!(events.iter().any(|event| event == killing), "{events:#?}");
+    kubelet.cluster.put(&deleted(&wanted, 2));
+    let end = kubelet.cluster.until(|contents| !contents.deleted.is_empty()).await;
+    let stops: Vec<&String> =
+        end.events.iter().filter(|event| event.contains("Stopping container")).collect();
+    assert!(
+        stops[0].ends_with("Stopping container c") && stops[1].ends_with("Stopping container side"),
+        "{stops:?}"
+    );
     kubelet.stop().await;
 }

@@ -3,9 +3,13 @@
 //! These tests need root, containerd, runc, gcc and busybox-static. Each starts its own containerd and removes
 //! every trace of it, also when it fails. Nothing leaves the machine.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod cluster;
 mod given;
 mod images;
 mod lifecycle;
 mod node;
 mod restart;
+mod sessions;
+mod volumes;

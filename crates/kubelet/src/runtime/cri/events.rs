@@ -124,7 +124,7 @@ fn read(envelope: Envelope) -> Option<Event> {
 async fn settle(cri: Cri, event: Event) -> Event {
     if let Event::Exited { id, .. } = &event {
         let mut backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(100));
-        for _ in 0..20 {
+        for _ in 0..40 {
             if ended(&cri, id).await {
                 break;
             }
@@ -136,7 +136,8 @@ async fn settle(cri: Cri, event: Event) -> Event {
 
 async fn ended(cri: &Cri, id: &str) -> bool {
     match cri.container_status(id).await {
-        Ok(status) => status.state != ContainerState::Running,
+        // A short-lived container may end before its start was noted: "created" is not the end.
+        Ok(status) => !matches!(status.state, ContainerState::Created | ContainerState::Running),
         Err(RuntimeError::NotFound(_)) => match cri.sandbox_status(id).await {
             Ok(status) => status.sandbox.state == SandboxState::NotReady,
             Err(_) => true,

@@ -1,0 +1,131 @@
+//! What is reported of what was seen, by table.
+
+use k8s_openapi::api::core::v1::PodStatus;
+
+use super::super::status::{NodeFacts, status};
+use super::{at, pod, state};
+
+fn told(given_pod: &str, given_state: &str) -> PodStatus {
+    let node = NodeFacts { addresses: vec!["192.0.2.1".parse().unwrap()], runtime: "containerd".to_owned() };
+    status(&pod(given_pod), &state(&format!("{{{given_state}}}")), &node, at(100))
+}
+
+/// Phase, then each container as `name state ready restarts`, then the conditions that do not hold.
+fn short(status: &PodStatus) -> String {
+    let mut words = vec![status.phase.clone().unwrap()];
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    for container in containers {
+        let state = container.state.clone().unwrap();
+        let text = match (state.waiting, state.running, state.terminated) {
+            (Some(waiting), _, _) => waiting.reason.unwrap(),
+            (_, Some(_), _) => "Running".to_owned(),
+            (_, _, Some(ended)) => format!("{}({})", ended.reason.unwrap(), ended.exit_code),
+            _ => "?".to_owned(),
+        };
+        let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+        let last = last.map(|last| format!(" last({})", last.exit_code)).unwrap_or_default();
+        let ready = if container.ready { "ready" } else { "unready" };
+        words.push(format!("{}: {text}{last} {ready} {}", container.name, container.restart_count));
+    }
+    let failing = status.conditions.iter().flatten().filter(|condition| condition.status != "True");
+    words.extend(failing.map(|condition| format!("!{}", condition.type_)));
+    words.join("; ")
+}
+
+#[track_caller]
+fn check(spec: &str, given_state: &str, expected: &str) {
+    let given = format!("{{metadata: {{}}, spec: {{{spec}}}}}");
+    assert_eq!(short(&told(&given, given_state)), expected, "given {given_state}");
+}
+
+const C: &str = "containers: [{name: c, image: i}]";
+const NEVER: &str = "restartPolicy: Never, containers: [{name: c, image: i}]";
+const INIT: &str = "initContainers: [{name: i, image: i}], containers: [{name: c, image: i}]";
+
+#[test]
+fn a_pod_comes_up() {
+    let pending = "!Ready; !ContainersReady";
+    check(C, "", &format!("Pending; c: ContainerCreating unready 0; !PodReadyToStartContainers; {pending}"));
+    check(C, "sandbox: ready", &format!("Pending; c: ContainerCreating unready 0; {pending}"));
+    check(C, "sandbox: ready, containers: {c: [running]}", "Running; c: Running ready 0");
+    check(
+        INIT,
+        "sandbox: ready, containers: {i: [running]}",
+        &format!("Pending; i: Running unready 0; c: PodInitializing unready 0; !Initialized; {pending}"),
+    );
+    check(
+        INIT,
+        "sandbox: ready, containers: {i: [exited 0], c: [running]}",
+        "Running; i: Completed(0) ready 0; c: Running ready 0",
+    );
+}
+
+#[test]
+fn a_pod_ends() {
+    let ended = "!PodReadyToStartContainers; !Ready; !ContainersReady";
+    check(NEVER, "containers: {c: [exited 0]}", &format!("Succeeded; c: Completed(0) unready 0; {ended}"));
+    check(NEVER, "containers: {c: [exited 2]}", &format!("Failed; c: Error(2) unready 0; {ended}"));
+}
+
+#[test]
+fn a_crashing_container_waits_with_its_last_end_beside_it() {
+    let state = "sandbox: ready, containers: {c: [exited 1, exited 2]}, waiting: {c: CrashLoopBackOff}";
+    check(C, state, "Running; c: CrashLoopBackOff last(2) unready 1; !Ready; !ContainersReady");
+}
+
+#[test]
+fn a_failed_init_container_keeps_the_pod_pending_or_fails_it() {
+    let pending = "!Initialized; !Ready; !ContainersReady";
+    check(
+        INIT,
+        "sandbox: ready, containers: {i: [exited 1]}",
+        &format!("Pending; i: Error(1) unready 0; c: PodInitializing unready 0; {pending}"),
+    );
+    check(
+        &format!("restartPolicy: Never, {INIT}"),
+        "sandbox: ready, containers: {i: [exited 1]}",
+        &format!("Failed; i: Error(1) unready 0; c: PodInitializing unready 0; {pending}"),
+    );
+}
+
+#[test]
+fn probes_decide_what_is_ready() {
+    let probed = "containers: [{name: c, image: i, readinessProbe: {exec: {command: [a]}}}]";
+    let state = "sandbox: ready, containers: {c: [running]}";
+    check(probed, state, "Running; c: Running ready 0");
+    check(
+        probed,
+        &format!("{state}, not_ready: [c]"),
+        "Running; c: Running unready 0; !Ready; !ContainersReady",
+    );
+}
+
+#[test]
+fn conditions_say_why_in_upstreams_words() {
+    let status = told(
+        "{metadata: {}, spec: {readinessGates: [{conditionType: example.com/gate}], containers: [{name: c, image: i}]}}",
+        "sandbox: ready, containers: {c: [running]}",
+    );
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_eq!(ready.reason.as_deref(), Some("ReadinessGatesNotReady"));
+    let expected = "corresponding condition of pod readiness gate \"example.com/gate\" does not exist.";
+    assert_eq!(ready.message.as_deref(), Some(expected));
+    let status = told("{metadata: {}, spec: {containers: [{name: c, image: i}]}}", "");
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_eq!(ready.reason.as_deref(), Some("ContainersNotReady"));
+    assert_eq!(ready.message.as_deref(), Some("containers with unready status: [c]"));
+}
+
+#[test]
+fn times_of_conditions_change_only_with_their_status() {
+    let old =
+        "status: {conditions: [{type: Ready, status: 'True', lastTransitionTime: '1970-01-01T00:00:05Z'}]}";
+    let given = format!("{{metadata: {{}}, spec: {{{C}}}, {old}}}");
+    let since = |given_state: &str| {
+        let status = told(&given, given_state);
+        let ready = status.conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
+        ready.unwrap().last_transition_time.unwrap().0
+    };
+    assert_eq!(since("sandbox: ready, containers: {c: [running]}"), at(5));
+    assert_eq!(since("sandbox: ready"), at(100));
+}
