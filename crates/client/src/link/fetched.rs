@@ -231,3 +231,6 @@ impl Kind {
         Ok(Arc::new(Object::parse(whole.into())?))
     }
 }
+
+#[cfg(test)]
+mod tests;
