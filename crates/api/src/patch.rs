@@ -28,7 +28,7 @@ impl From<PatchError> for ApiError {
             // Upstream's generic answer hides why; the cause says it without changing the message kubectl shows.
             PatchError::Rejected(why) => {
                 let message = "the server rejected our request due to an error in our request";
-                ApiError::new(422, "Invalid", message).cause("", why, "")
+                ApiError::new(422, "Invalid", message).cause("", why, "patch")
             }
         }
     }

@@ -31,6 +31,18 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("io.k8s.api.core.v1.ServicePort", "protocol", "TCP"),
 ];
 
+/// References whose `name` the Rust types demand and the published schemas do not.
+const NAME_OPTIONAL: &[&str] = &[
+    "io.k8s.api.core.v1.ConfigMapEnvSource",
+    "io.k8s.api.core.v1.ConfigMapKeySelector",
+    "io.k8s.api.core.v1.ConfigMapProjection",
+    "io.k8s.api.core.v1.ConfigMapVolumeSource",
+    "io.k8s.api.core.v1.LocalObjectReference",
+    "io.k8s.api.core.v1.SecretEnvSource",
+    "io.k8s.api.core.v1.SecretKeySelector",
+    "io.k8s.api.core.v1.SecretProjection",
+];
+
 /// The definitions of `rows`, of their lists, and of what requests and answers besides carry.
 pub(super) fn definitions(rows: &[&'static Row]) -> Definitions {
     let settings =
@@ -120,11 +132,14 @@ fn mend(name: &str, schema: &mut Value) {
     if let Some(topology) = facts::of(name, ".").topology {
         schema["x-kubernetes-map-type"] = topology.into();
     }
-    let is_metadata = |value: &Value| value.as_str() == Some("metadata");
-    if schema["properties"]["apiVersion"].is_object()
-        && let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut)
-    {
-        required.retain(|field| !is_metadata(field));
+    let is_kind = schema["properties"]["apiVersion"].is_object();
+    let optional = |field: &Value| match field.as_str() {
+        Some("metadata") => is_kind,
+        Some("name") => NAME_OPTIONAL.contains(&name),
+        _ => false,
+    };
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|field| !optional(field));
         if required.is_empty()
             && let Some(map) = schema.as_object_mut()
         {

@@ -111,3 +111,30 @@ fn the_protobuf_form_has_every_definition() {
     let expected: Vec<&String> = whole["definitions"].as_object().unwrap().keys().collect();
     assert_eq!(names.iter().collect::<Vec<_>>(), expected);
 }
+
+/// Compares with the published definitions if `SKIFF_DEFINITIONS` names their file (`_definitions.json` of the PyPI
+/// package kubernetes-validate, whose version is that of Kubernetes).
+#[test]
+fn definitions_agree_with_the_published_ones() {
+    let Some(path) = std::env::var_os("SKIFF_DEFINITIONS") else { return };
+    let published: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let list = |schema: &Value| -> BTreeSet<String> {
+        schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|f| f.as_str().map(str::to_owned))
+            .collect()
+    };
+    for (name, ours) in parsed(&v2())["definitions"].as_object().unwrap() {
+        let theirs = &published["$defs"][name];
+        let keys = |schema: &Value| -> BTreeSet<String> {
+            schema["properties"].as_object().into_iter().flat_map(|map| map.keys().cloned()).collect()
+        };
+        assert_eq!(keys(ours), keys(theirs), "{name}");
+        // Upstream's Event alone requires its metadata; we accept one without, as its server does.
+        if name != "io.k8s.api.core.v1.Event" {
+            assert_eq!(list(ours), list(theirs), "{name}");
+        }
+    }
+}

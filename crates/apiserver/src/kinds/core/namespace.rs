@@ -23,7 +23,7 @@ impl Kind for Namespace {
     fn set_defaults(&mut self) {
         if let Some(name) = self.metadata.name.clone().filter(|name| !name.is_empty()) {
             let labels = self.metadata.labels.get_or_insert_default();
-            labels.entry(names::NAMESPACE_NAME.to_owned()).or_insert(name);
+            labels.insert(names::NAMESPACE_NAME.to_owned(), name);
         }
     }
 

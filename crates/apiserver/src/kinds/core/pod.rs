@@ -85,11 +85,6 @@ impl Kind for Pod {
     fn prepare_create(&mut self) {
         self.metadata.generation = Some(1);
         let spec = self.spec.get_or_insert_with(PodSpec::default);
-        // Without a class a pod has the priority of the default class; there is none yet.
-        if check::given(spec.priority_class_name.as_ref()).is_none() {
-            spec.priority = Some(0);
-            check::default_text(&mut spec.preemption_policy, "PreemptLowerPriority");
-        }
         let gated = is_gated(spec).then(|| {
             vec![PodCondition {
                 type_: "PodScheduled".to_owned(),
@@ -110,7 +105,7 @@ impl Kind for Pod {
 
     fn prepare_update(&mut self, old: &Self) {
         self.status.clone_from(&old.status);
-        // What the priority's class gave on create is kept by clients that PUT what they wrote.
+        // What admission computed from the class on create stays through a PUT that does not name it.
         if let (Some(spec), Some(old)) = (&mut self.spec, &old.spec) {
             spec.priority = spec.priority.or(old.priority);
             if spec.preemption_policy.is_none() {
@@ -128,7 +123,9 @@ impl Kind for Pod {
     }
 
     fn generation_changed(&self, old: &Self) -> bool {
-        self.spec != old.spec
+        // Binding to a node is the scheduler's doing, not a change of what is wanted.
+        let (new, old) = (spec_of(self), spec_of(old));
+        new != PodSpec { node_name: new.node_name.clone(), ..old }
     }
 
     fn validate(&self, errors: &mut Errors) {

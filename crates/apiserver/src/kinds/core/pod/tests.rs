@@ -47,7 +47,7 @@ fn a_small_pod_is_filled_in_as_upstream_does() {
         ],
         "dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler",
         "securityContext": {}, "terminationGracePeriodSeconds": 30, "enableServiceLinks": true, "hostNetwork": true,
-        "serviceAccount": "me", "serviceAccountName": "me", "priority": 0, "preemptionPolicy": "PreemptLowerPriority",
+        "serviceAccount": "me", "serviceAccountName": "me",
     });
     assert_eq!(value["spec"], expected);
     assert_eq!(value["status"], json!({"phase": "Pending", "qosClass": "Guaranteed"}));
@@ -370,4 +370,15 @@ fn selectable_fields_are_all_there() {
     assert_eq!(fields["status.phase"], "Pending");
     assert_eq!(fields["spec.nodeName"], "");
     assert_eq!(fields["spec.hostNetwork"], "false");
+}
+
+#[test]
+fn a_pods_generation_counts_changes_of_what_is_wanted() {
+    let pod = created::<Pod>(&pod("", ""));
+    assert_eq!(pod.metadata.generation, Some(1));
+    let mut bound = pod.clone();
+    bound.spec.as_mut().unwrap().node_name = Some("m".to_owned());
+    assert!(!bound.generation_changed(&pod));
+    bound.spec.as_mut().unwrap().containers[0].image = Some("other".to_owned());
+    assert!(bound.generation_changed(&pod));
 }
