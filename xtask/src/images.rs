@@ -78,6 +78,8 @@ const IMAGES: &[Image] = &[
 /// Makes every image of the table in `out`; images that are there already are kept.
 pub(crate) fn make_all(out: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(out)?;
+    // The loader names what it finds as it was told to look for it; absolute paths are told from other words.
+    let out = &out.canonicalize()?;
     for image in IMAGES {
         let archive = out.join(image.file);
         if !archive.exists() {

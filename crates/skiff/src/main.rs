@@ -22,13 +22,14 @@ mod state;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    skiff_base::tls::install_provider();
     let mut args: Vec<String> = std::env::args().collect();
     match args.first().map(|name| name.rsplit('/').next().unwrap_or_default()) {
         Some("skiff-cni" | "loopback") => return exit(skiff_net::cni::main()),
-        Some("kubecfg") => return cli::kubecfg(args.split_off(1)),
+        Some("kubecfg") => args.insert(1, "kubecfg".to_owned()),
         _ => {}
     }
+    // Behind the plugin, which every pod's start waits for and which needs no TLS.
+    skiff_base::tls::install_provider();
     if args.get(1).is_some_and(|command| command == "kubecfg") {
         return cli::kubecfg(args.split_off(2));
     }

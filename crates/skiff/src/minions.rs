@@ -16,7 +16,7 @@ use skiff_base::{Backoff, Tasks};
 use skiff_net::hosts::{Hosts as Made, Spec};
 use skiff_net::node::{Net, NetOptions};
 use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::certificates;
 use crate::cli::ClusterArgs;
@@ -145,7 +145,7 @@ pub(crate) async fn start(
             name: agent.minion.name.clone(),
             address: agent.minion.address,
             netns: Some(agent.minion.netns.display().to_string()),
-            pid: child.id(),
+            pid: child.process.id(),
             stopped: false,
         });
         agents.insert(agent.minion.name.clone(), (agent, child));
@@ -176,6 +176,13 @@ pub(crate) struct Setting {
     pub(crate) sources: Sources,
 }
 
+/// A running agent.
+struct Running {
+    process: Child,
+    /// It lives until this is closed. Kept apart, since waiting for a process closes its input.
+    life: ChildStdin,
+}
+
 /// How to start one minion's agent.
 #[derive(Clone, Debug)]
 struct Agent {
@@ -186,7 +193,7 @@ struct Agent {
 
 impl Agent {
     #[expect(clippy::disallowed_methods, reason = "the agent lives as long as we do; its end is watched")]
-    fn spawn(&self) -> anyhow::Result<Child> {
+    fn spawn(&self) -> anyhow::Result<Running> {
         let folder = self.setting.layout.node(&self.minion.name);
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let log = OpenOptions::new()
@@ -212,16 +219,19 @@ impl Agent {
             .stderr(log)
             // Ctrl-C is for us; the agent ends when its input does.
             .process_group(0);
-        command.spawn().with_context(|| format!("start the agent of {}", self.minion.name))
+        let mut process =
+            command.spawn().with_context(|| format!("start the agent of {}", self.minion.name))?;
+        let life = process.stdin.take().context("its input is piped")?;
+        Ok(Running { process, life })
     }
 
     /// Waits until the agent closes its output: ready, or ended.
-    async fn ready(&self, child: &mut Child) -> anyhow::Result<()> {
-        let mut output = child.stdout.take().context("its output is piped")?;
+    async fn ready(&self, child: &mut Running) -> anyhow::Result<()> {
+        let mut output = child.process.stdout.take().context("its output is piped")?;
         let mut words = String::new();
         output.read_to_string(&mut words).await.context("read its output")?;
         // An agent that failed closes its output too, a moment before its end is known.
-        let ended = tokio::time::timeout(Duration::from_millis(50), child.wait()).await;
+        let ended = tokio::time::timeout(Duration::from_millis(50), child.process.wait()).await;
         if let Ok(status) = ended {
             let log = self.setting.layout.node(&self.minion.name).join("agent.log");
             let text = std::fs::read_to_string(&log).unwrap_or_default();
@@ -237,14 +247,14 @@ impl Agent {
     }
 
     /// Starts the agent again whenever it ends unasked, until we stop or it was taken out for good.
-    async fn keep(self, mut child: Child, stop: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
+    async fn keep(self, mut child: Running, stop: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         loop {
             tokio::select! {
-                status = child.wait() => tracing::warn!(minion = self.minion.name, ?status, "agent ended"),
+                status = child.process.wait() => tracing::warn!(minion = self.minion.name, ?status, "agent ended"),
                 () = stop.cancelled() => {
-                    drop(child.stdin.take());
-                    child.wait().await.context("wait for the agent")?;
+                    drop(child.life);
+                    child.process.wait().await.context("wait for the agent")?;
                     return Ok(());
                 }
             }
@@ -260,7 +270,7 @@ impl Agent {
                 tracing::error!(error = format!("{error:#}"), "agent did not come back");
                 continue;
             }
-            note_pid(&self.setting.layout, &self.minion.name, child.id())?;
+            note_pid(&self.setting.layout, &self.minion.name, child.process.id())?;
             backoff.reset();
         }
     }

@@ -113,11 +113,14 @@ pub(super) struct RuntimeConf {
 #[derive(Clone, Debug, Deserialize, serde::Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PortMapping {
+    // containerd encodes a Go struct without field names for JSON, so it capitalises what the convention does not.
+    #[serde(alias = "HostPort")]
     pub(super) host_port: u16,
+    #[serde(alias = "ContainerPort")]
     pub(super) container_port: u16,
-    #[serde(default = "tcp")]
+    #[serde(default = "tcp", alias = "Protocol")]
     pub(super) protocol: String,
-    #[serde(rename = "hostIP", default, skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "hostIP", alias = "HostIP", default, skip_serializing_if = "String::is_empty")]
     pub(super) host_ip: String,
 }
 
@@ -203,5 +206,9 @@ mod tests {
         assert_eq!(conf.gateway(), Ipv4Addr::new(10, 244, 0, 1));
         assert_eq!(conf.cluster_cidr, options.cluster_cidr);
         assert_eq!(conf.runtime_config.port_mappings[0].container_port, 8080);
+        plugin["runtimeConfig"] =
+            json!({"portMappings": [{"HostPort": 81, "ContainerPort": 8081, "Protocol": "tcp", "HostIP": ""}]});
+        let conf = parse(plugin.to_string().as_bytes()).unwrap();
+        assert_eq!(conf.runtime_config.port_mappings[0].host_port, 81);
     }
 }

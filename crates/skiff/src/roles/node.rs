@@ -178,12 +178,12 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
         ..NetOptions::new(link.clone(), spec.name.clone())
     };
     Net::build(net).run(tasks).await.context("start the service network")?;
-    tasks.spawn_until_stop(make_pod_network(spec, link));
+    tasks.spawn_until_stop(make_pod_network(spec, link, tasks.clone()));
     Ok(())
 }
 
 /// Waits until the API has given the node its range of pod addresses, then tells containerd; again if that changes.
-async fn make_pod_network(spec: Spec, link: Link) {
+async fn make_pod_network(spec: Spec, link: Link, tasks: Tasks) {
     let mut feed = link.feed(&Topic::of::<Node>().fields(format!("metadata.name={}", spec.name)));
     let mut known = None;
     while let Some(delta) = feed.next().await {
@@ -199,10 +199,15 @@ async fn make_pod_network(spec: Spec, link: Link) {
         }
         known = range;
         if let Some(range) = range {
-            let text = cni::config(&pod_network(&spec.node_dir, range, spec.cluster_cidr));
+            let network = pod_network(&spec.node_dir, range, spec.cluster_cidr);
             let path = spec.node_dir.join("cni/conf/10-skiff.conflist");
-            if let Err(error) = skiff_base::fs::write_atomically(&path, text.as_bytes(), 0o644) {
+            if let Err(error) =
+                skiff_base::fs::write_atomically(&path, cni::config(&network).as_bytes(), 0o644)
+            {
                 tracing::error!(%error, path = %path.display(), "cannot write the pod network's configuration");
+            }
+            if let Err(error) = skiff_net::node::keep_pod_rules(network, &tasks) {
+                tracing::error!(%error, "cannot watch over the pods' packet rules");
             }
         }
     }
