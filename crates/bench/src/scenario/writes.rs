@@ -29,11 +29,12 @@ const UPDATED: usize = 256;
 async fn run(lab: &Lab) -> anyhow::Result<()> {
     let cluster = lab.cluster(Role::Server).await?;
     let namespace = Namespace::make(&cluster).await?;
-    let mut connection = cluster.connect().await?;
-    connection.call(Call::new(Method::POST, "/api/v1/nodes").body(objects::node())).await?;
+    let node = Call::new(Method::POST, "/api/v1/nodes").body(objects::node());
+    cluster.connect().await?.call(node).await?;
     let outcome = measure(lab, &cluster, &namespace).await;
     // Also after a failure; the failure is what is told.
     let cleaned = async {
+        let mut connection = cluster.connect().await?;
         namespace.clear(&mut connection, "pods").await?;
         connection.call(Call::new(Method::DELETE, format!("/api/v1/nodes/{}", objects::NODE))).await?;
         namespace.remove(&cluster).await
