@@ -151,8 +151,12 @@ impl Worker {
                     || pod.metadata.annotations != self.pod.metadata.annotations
                     || pod.metadata.labels != self.pod.metadata.labels;
                 self.pod = pod;
-                if let (true, Some(mounts)) = (changed, &self.mounts) {
-                    self.follow = Some(self.ctx.volumes.follow(Arc::clone(&self.pod), mounts));
+                if changed && self.state.volumes == VolumeState::Mounted {
+                    // Files of the downward API say what the pod says.
+                    let (ctx, pod) = (self.ctx.clone(), Arc::clone(&self.pod));
+                    self.steps.push(Box::pin(async move {
+                        Done::Mounted(ctx.volumes.mount_all(&pod).await.map_err(|error| error.to_string()))
+                    }));
                 }
             }
             Message::Gone => {

@@ -65,6 +65,9 @@ impl Worker {
         let now = self.ctx.clock.now();
         match done {
             Done::Nothing => {}
+            // The pod is on its way out since: what was made anew goes with the rest.
+            Done::Mounted(_)
+                if matches!(self.state.volumes, VolumeState::Unmounting | VolumeState::Removed) => {}
             Done::Mounted(Ok(mounts)) => {
                 let mounts = Arc::new(mounts);
                 self.follow = Some(self.ctx.volumes.follow(Arc::clone(&self.pod), &mounts));

@@ -55,8 +55,16 @@ async fn a_pod_runs_reports_and_leaves_nothing_behind() {
     assert_eq!((ended.exit_code, ended.reason.as_deref()), (0, Some("Completed")));
 
     let view = kubelet.handle.pod("default", "one", None).unwrap();
-    let log = std::fs::read_to_string(&view.container("main").unwrap().log_path).unwrap();
-    let lines: Vec<&str> = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
+    let path = view.container("main").unwrap().log_path.clone();
+    let lines = || -> Vec<String> {
+        let log = std::fs::read_to_string(&path).unwrap();
+        log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).map(str::to_owned).collect()
+    };
+    // containerd copies what a container writes when it comes to it, and tells no one.
+    while lines().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let lines = lines();
     assert_eq!(lines, ["made", "hello from 10.99.0.7 to 10.0.0.9:6379"]);
     assert_eq!(node.pod_groups().len(), 1);
 

@@ -157,6 +157,7 @@ impl Daemon {
             None => boot(&options).await?,
         };
         let daemon = Self { pidfd: watch(pid)?, pid, options };
+        daemon.answers().await?;
         daemon.have_sandbox_image().await?;
         Ok(daemon)
     }
@@ -190,6 +191,22 @@ impl Daemon {
                 backoff.wait().await;
             };
         }
+    }
+
+    /// containerd says that it is ready some milliseconds before its CRI part is, which then only refuses calls.
+    async fn answers(&self) -> Result<(), DaemonError> {
+        let cri = Cri::at(&self.socket());
+        let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(200));
+        let asking = async {
+            while let Err(error) = cri.version().await {
+                tracing::debug!(%error, "containerd does not answer yet");
+                backoff.wait().await;
+            }
+        };
+        tokio::time::timeout(BOOT_PATIENCE, asking).await.map_err(|_| DaemonError::NotReady {
+            why: format!("its CRI part does not answer within {BOOT_PATIENCE:?}"),
+            log: self.options.root.join("containerd.log"),
+        })
     }
 
     async fn have_sandbox_image(&self) -> Result<(), DaemonError> {
