@@ -196,6 +196,14 @@ pub fn code(error: &Error) -> u16 {
     }
 }
 
+/// What the server said, without the client's wrapping: for events and conditions.
+pub fn words(error: &Error) -> String {
+    match error {
+        Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// True for a refusal because there is no such object.
 pub fn is_not_found(error: &Error) -> bool {
     code(error) == 404

@@ -72,7 +72,8 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         Err(error) if write::is_terminating(&error) => Ok(Next::Rest),
         Err(error) => {
             if !write::is_conflict(&error) {
-                let message = format!("Error updating Endpoint Slices for Service {key}: {error}");
+                let message =
+                    format!("Error updating Endpoint Slices for Service {key}: {}", write::words(&error));
                 ctx.event(reference(&*service), EventKind::Warning, "FailedToUpdateEndpointSlices", message);
             }
             Err(error.into())

@@ -50,7 +50,7 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
             if !write::is_conflict(&error) {
                 let what = if held.is_some() { "update" } else { "create" };
                 let reason = if held.is_some() { "FailedToUpdateEndpoint" } else { "FailedToCreateEndpoint" };
-                let message = format!("Failed to {what} endpoint {key}: {error}");
+                let message = format!("Failed to {what} endpoint {key}: {}", write::words(&error));
                 ctx.event(reference(&*service), EventKind::Warning, reason, message);
             }
             Err(error.into())

@@ -73,6 +73,7 @@ struct Settings {
     root_ca: Option<String>,
     node_grace: Duration,
     finished_pods: usize,
+    selectors: shared::selectors::Selectors,
     heartbeats: node_lifecycle::Heartbeats,
     missing: pod_gc::Missing,
 }
@@ -91,6 +92,7 @@ pub fn build(options: Options) -> Controllers {
         root_ca: options.root_ca,
         node_grace: options.node_grace,
         finished_pods: options.finished_pods,
+        selectors: shared::selectors::Selectors::default(),
         heartbeats: node_lifecycle::Heartbeats::default(),
         missing: pod_gc::Missing::default(),
     };

@@ -89,7 +89,7 @@ async fn empty(ctx: &Ctx, namespace: &str) -> Progress {
     let served = match discovery::resources(ctx.link()).await {
         Ok(served) => served,
         Err(error) => {
-            progress.discovery = Some(error.to_string());
+            progress.discovery = Some(write::words(&error));
             return progress;
         }
     };
@@ -105,7 +105,9 @@ async fn empty(ctx: &Ctx, namespace: &str) -> Progress {
             }
             // A kind that is listed but not (or no longer) served holds nothing.
             Err(error) if matches!(write::code(&error), 404 | 405) => {}
-            Err(error) => progress.content.push(format!("{}: {error}", resource.qualified())),
+            Err(error) => {
+                progress.content.push(format!("{}: {}", resource.qualified(), write::words(&error)))
+            }
         }
     }
     progress

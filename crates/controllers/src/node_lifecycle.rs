@@ -4,12 +4,12 @@
 //! need not agree; a deadline, not a poll, says when silence has lasted too long. Then the node's conditions become
 //! `Unknown`, taints keep pods away and drive them out (`taint_eviction.rs`), and its pods count as not ready.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use parking_lot::Mutex;
 use serde_json::json;
 use skiff_api::pod::conditions::{self, READY, Wanted};
@@ -51,14 +51,11 @@ impl How<Settings> for OfNode {
 struct Doomed;
 
 impl How<Settings> for Doomed {
-    fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
-        let Some(object) = &change.new else { return Vec::new() };
+    fn keys(change: &Change, _: &Caches, settings: &Settings) -> Vec<Key> {
+        let unready = settings.heartbeats.unready.lock();
+        let Some(object) = change.new.as_ref().filter(|_| !unready.is_empty()) else { return Vec::new() };
         let node = (BY_NODE.values)(object);
-        let silent = |name: &str| {
-            let node = caches.of::<Node>().typed::<Node>(name);
-            node.is_some_and(|node| plan::readiness(&node) == "Unknown")
-        };
-        node.iter().filter(|name| silent(name)).map(|name| Key::new(None, name)).collect()
+        node.iter().filter(|name| unready.contains(*name)).map(|name| Key::new(None, name)).collect()
     }
 }
 
@@ -66,6 +63,8 @@ impl How<Settings> for Doomed {
 #[derive(Default)]
 pub(crate) struct Heartbeats {
     seen: Mutex<HashMap<Box<str>, (Sign, Instant)>>,
+    /// Nodes that were not ready when last looked at.
+    unready: Mutex<HashSet<Box<str>>>,
 }
 
 /// What changes when a node lives: its lease's time, and that of its own report.
@@ -87,8 +86,23 @@ impl Heartbeats {
         entry.1
     }
 
-    fn forget(&self, node: &str) {
-        self.seen.lock().remove(node);
+    /// Whether the node was seen before.
+    fn knows(&self, node: &str) -> bool {
+        self.seen.lock().contains_key(node)
+    }
+
+    fn judge(&self, node: &str, ready: bool) {
+        let mut unready = self.unready.lock();
+        if ready {
+            unready.remove(node);
+        } else {
+            unready.insert(node.into());
+        }
+    }
+
+    fn forget(&self, node: &str) -> bool {
+        self.judge(node, true);
+        self.seen.lock().remove(node).is_some()
     }
 }
 
@@ -103,9 +117,14 @@ fn sign(node: &Node, leases: &Cache) -> Sign {
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let heartbeats = &ctx.settings().heartbeats;
     let Some(node) = ctx.get::<Node>(&key) else {
-        heartbeats.forget(key.as_str());
+        if heartbeats.forget(key.as_str()) {
+            tell(&ctx, None, &key, "RemovingNode", format!("Removing Node {key} from Controller"));
+        }
         return Ok(Next::Rest);
     };
+    if !heartbeats.knows(key.as_str()) {
+        tell(&ctx, Some(&node), &key, "RegisteredNode", format!("Registered Node {key} in Controller"));
+    }
     let since = heartbeats.since(key.as_str(), sign(&node, ctx.cache::<Lease>()));
     let grace = ctx.settings().node_grace;
     let silent = since.elapsed() >= grace;
@@ -123,6 +142,7 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
             "status": { "conditions": wanted } });
         node = Arc::new(ctx.patch_part(&*node, "status", Patch::Strategic, &body).await?);
     }
+    heartbeats.judge(key.as_str(), plan::readiness(&node) == "True");
     if let Some(taints) = plan::taints(&node, now) {
         let body = json!({ "metadata": { "uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version },
             "spec": { "taints": taints } });
@@ -136,6 +156,15 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         return Ok(Next::Rest);
     }
     Ok(Next::After(grace.saturating_sub(since.elapsed()).max(std::time::Duration::from_millis(1))))
+}
+
+/// Upstream's words for what happens to a node as such.
+fn tell(ctx: &Ctx, node: Option<&Node>, key: &Key, reason: &str, what: String) {
+    let about = node.map_or_else(
+        || ObjectReference { name: Some(key.to_string()), ..reference(&Node::default()) },
+        reference,
+    );
+    ctx.event(about, EventKind::Normal, reason, format!("Node {key} event: {what}"));
 }
 
 /// Pods on a node that is not ready do not serve, whatever they said last.

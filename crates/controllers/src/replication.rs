@@ -43,16 +43,14 @@ pub(crate) const CONTROLLER: Row = Row {
 struct OrphanOf;
 
 impl How<Settings> for OrphanOf {
-    fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
+    fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
         let Some(pod) = change.new.as_ref().filter(|pod| pod.meta().controller().is_none()) else {
             return Vec::new();
         };
         let namespace = pod.meta().namespace.as_deref().unwrap_or_default();
         let takes_in = |controller: &&Arc<skiff_api::Object>| {
-            let Some(typed) = skiff_client::cache::decode::<ReplicationController>(controller) else {
-                return false;
-            };
-            selector(&typed).is_some_and(|selector| selector.matches(&pod.meta().labels))
+            let selector = settings.selectors.of::<ReplicationController>(controller, selector);
+            selector.is_some_and(|selector| selector.matches(&pod.meta().labels))
         };
         let controllers = caches.of::<ReplicationController>().within(namespace);
         controllers.iter().filter(takes_in).map(|controller| controller.meta().key().into()).collect()
@@ -113,7 +111,7 @@ async fn carry_out(ctx: &Ctx, controller: &ReplicationController, plan: Plan) ->
         return None;
     }
     let first = failures.swap_remove(0);
-    let failure = Failure { reason, message: words(&first) };
+    let failure = Failure { reason, message: write::words(&first) };
     // Nothing can be created in a namespace that goes: the controller goes with it.
     let terminating = write::is_terminating(&first);
     (!terminating).then_some((failure, Fault::Some { tried, failed, first }))
@@ -130,7 +128,7 @@ async fn create(ctx: &Ctx, controller: &ReplicationController) -> write::Result<
         }
         Err(error) => {
             if !write::is_terminating(&error) {
-                let why = format!("Error creating: {}", words(&error));
+                let why = format!("Error creating: {}", write::words(&error));
                 say(ctx, controller, EventKind::Warning, "FailedCreate", why);
             }
             Err(error)
@@ -146,7 +144,7 @@ async fn delete(ctx: &Ctx, controller: &ReplicationController, pod: Arc<Pod>) ->
             say(ctx, controller, EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
         }
         Err(error) => {
-            let why = format!("Error deleting: {}", words(error));
+            let why = format!("Error deleting: {}", write::words(error));
             say(ctx, controller, EventKind::Warning, "FailedDelete", why);
         }
     }
@@ -155,14 +153,6 @@ async fn delete(ctx: &Ctx, controller: &ReplicationController, pod: Arc<Pod>) ->
 
 fn say(ctx: &Ctx, about: &ReplicationController, kind: EventKind, reason: &str, message: String) {
     ctx.event(reference(about), kind, reason, message);
-}
-
-/// What the server said, without the client's wrapping.
-fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

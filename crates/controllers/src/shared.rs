@@ -5,4 +5,5 @@ pub(crate) mod burst;
 pub(crate) mod discovery;
 pub(crate) mod placed;
 pub(crate) mod pods;
+pub(crate) mod selectors;
 pub(crate) mod service;

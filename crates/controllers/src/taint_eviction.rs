@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use skiff_api::pod;
 use skiff_api::pod::conditions::{self, DISRUPTION_TARGET, Wanted};
 use skiff_api::pod::tolerations::{NO_EXECUTE, Stay, stay};
+use skiff_client::cache::decode;
 use skiff_client::controller::{Itself, Key, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
@@ -34,9 +35,11 @@ enum Verdict {
 
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let Some(object) = ctx.cache::<Pod>().get(key.as_str()) else { return Ok(Next::Rest) };
-    let node = (BY_NODE.values)(&object).pop().and_then(|name| ctx.get::<Node>(&Key::new(None, &name)));
+    let node = (BY_NODE.values)(&object).pop().and_then(|name| ctx.cache::<Node>().get(&name));
+    // Most nodes drive nobody out; those are not even decoded.
+    let node = node.filter(|node| mentions(node.bytes(), NO_EXECUTE));
+    let node = node.and_then(|node| decode::<Node>(&node));
     let taints = node.and_then(|node| node.spec.as_ref()?.taints.clone()).unwrap_or_default();
-    // Most nodes drive nobody out: the pod is not even decoded.
     if !taints.iter().any(|taint| taint.effect == NO_EXECUTE) {
         return Ok(Next::Rest);
     }
@@ -63,6 +66,10 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
             Ok(Next::Rest)
         }
     }
+}
+
+fn mentions(bytes: &[u8], word: &str) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.contains(word))
 }
 
 fn verdict(pod: &Pod, taints: &[Taint], now: Timestamp) -> Verdict {

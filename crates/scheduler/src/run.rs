@@ -107,7 +107,7 @@ impl Loop {
                 }
                 tracing::warn!(pod = %turn.key, node, %error, "binding failed");
                 self.queue.give_back(&turn.uid, Failure::Error);
-                let message = format!("binding rejected: {error}");
+                let message = format!("binding rejected: {}", write::words(&error));
                 self.tell(pod, "SchedulerError", message).await;
             }
         }

@@ -19,11 +19,11 @@ pub(crate) const HEADLESS: &str = "service.kubernetes.io/headless";
 pub(crate) struct Selecting;
 
 impl How<Settings> for Selecting {
-    fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
+    fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
         let namespace = change.latest().meta().namespace.as_deref().unwrap_or_default();
         let services = caches.of::<Service>().within(namespace);
         let selects = |service: &&Arc<Object>| {
-            let selector = decode::<Service>(service).and_then(|service| selector(&service));
+            let selector = settings.selectors.of::<Service>(service, selector);
             selector.is_some_and(|selector| change.both().any(|pod| selector.matches(&pod.meta().labels)))
         };
         services.iter().filter(selects).map(|service| service.meta().key().into()).collect()

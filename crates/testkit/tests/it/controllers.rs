@@ -78,11 +78,30 @@ async fn three_replicas_are_made_placed_replaced_and_scaled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_replicas_are_made_exactly_once_each() {
+    let cluster = cluster(&["one", "two", "three"]).await;
+    cluster.create(controller("web", 300)).await;
+    let pods = cluster.until::<Pod>(|pods| pods.len() >= 300 && pods.iter().all(|pod| is_bound(pod))).await;
+    assert_eq!(pods.len(), 300);
+    let full = |all: &[std::sync::Arc<ReplicationController>]| {
+        all[0].status.as_ref().is_some_and(|status| status.replicas == 300)
+    };
+    cluster.until(full).await;
+    let events = cluster.until::<Event>(|events| !events.is_empty()).await;
+    assert!(events.iter().all(|event| event.reason.as_deref() != Some("SuccessfulDelete")));
+    scale(&cluster, "web", 10).await;
+    cluster.until::<Pod>(|pods| active(pods).len() == 10).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orphans_are_adopted_and_strangers_let_go() {
     let cluster = cluster(&["one"]).await;
     let mut orphan = given::pod("default", "orphan");
     orphan.metadata.labels = Some([("app".to_owned(), "web".to_owned())].into());
     cluster.create(orphan).await;
+    // Placed, so that all have seen it: a controller that comes first would rightly make two pods of its own.
+    cluster.until::<Pod>(|pods| pods.iter().any(|pod| is_bound(pod))).await;
     cluster.create(controller("web", 2)).await;
     let owned = |pods: &[std::sync::Arc<Pod>]| {
         pods.len() == 2 && pods.iter().all(|pod| pod.metadata.owner_references.is_some())

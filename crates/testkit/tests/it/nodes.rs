@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use skiff_client::Heartbeat;
 use skiff_testkit::{Cluster, given};
 
@@ -74,6 +75,9 @@ async fn a_silent_node_loses_its_pods_and_may_return() {
     heartbeat(&cluster, &two, &back);
     let mut well = (*nodes[1]).clone();
     well.status = given::node("two").status;
+    let now = Time(skiff_base::Clock::system().now_seconds());
+    let conditions = well.status.as_mut().unwrap().conditions.as_mut().unwrap();
+    conditions[0].last_heartbeat_time = Some(now);
     cluster.report(&*nodes[1], &well).await;
     let untainted =
         |node: &Node| node.spec.as_ref().is_none_or(|s| s.taints.as_ref().is_none_or(Vec::is_empty));
