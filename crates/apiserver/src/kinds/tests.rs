@@ -104,7 +104,7 @@ fn nodes_show_their_condition_roles_and_facts() {
             "{spec: {taints: [{key: a, effect: Explode}, {key: b, effect: NoExecute}, {key: b, effect: NoExecute}]}}"
         ),
         [
-            "spec.taints[0].effect: Unsupported value: \"Explode\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\"",
+            "spec.taints[0].effect: Unsupported value: \"Explode\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
             "spec.taints[2]: Duplicate value: {\"effect\":\"NoExecute\",\"key\":\"b\"}",
         ]
     );

@@ -131,6 +131,6 @@ pub(crate) fn taint_effect(errors: &mut Errors, field: &str, effect: &str) {
     if effect.is_empty() {
         errors.required(field, "");
     } else {
-        check::one_of(errors, field, effect, &["NoExecute", "NoSchedule", "PreferNoSchedule"]);
+        check::one_of(errors, field, effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
     }
 }

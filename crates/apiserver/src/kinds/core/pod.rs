@@ -132,6 +132,9 @@ impl Kind for Pod {
         let spec = spec_of(self);
         errors.at("spec", |errors| {
             spec::validate(&spec, errors);
+            if check::given(spec.service_account_name.as_ref()).is_none() {
+                volumes::no_tokens(&spec, errors);
+            }
             let containers = spec.containers.iter().map(|c| ("containers", c));
             let init = spec.init_containers.iter().flatten().map(|c| ("initContainers", c));
             let (mut last, mut index) = ("", 0);

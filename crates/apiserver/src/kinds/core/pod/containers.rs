@@ -66,6 +66,10 @@ fn ephemeral(
     errors: &mut Errors,
 ) {
     const WHY: &str = "cannot be set for an Ephemeral Container";
+    if container.name.is_empty() {
+        errors.required("", "ephemeralContainer requires a name");
+        return;
+    }
     let plain = shared(container);
     common(&plain, spec, errors);
     unique(&plain, seen, errors);
@@ -138,8 +142,12 @@ fn common(container: &Container, spec: &PodSpec, errors: &mut Errors) {
     if container.image.as_deref().unwrap_or_default().is_empty() {
         errors.required("image", "");
     }
-    let policies = ["FallbackToLogsOnError", "File"];
-    required_of(errors, "terminationMessagePolicy", container.termination_message_policy.as_ref(), &policies);
+    const MESSAGE: &str = "must be 'File' or 'FallbackToLogsOnError'";
+    match check::given(container.termination_message_policy.as_ref()) {
+        None => errors.required("terminationMessagePolicy", MESSAGE),
+        Some("File" | "FallbackToLogsOnError") => {}
+        Some(other) => errors.invalid("terminationMessagePolicy", other, MESSAGE),
+    }
     ports(container.ports.as_deref().unwrap_or_default(), errors);
     env::variables(container.env.as_deref().unwrap_or_default(), errors);
     env::sources(container.env_from.as_deref().unwrap_or_default(), errors);

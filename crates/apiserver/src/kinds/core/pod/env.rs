@@ -108,9 +108,7 @@ fn value_from(source: &EnvVarSource, has_value: bool, errors: &mut Errors) {
 }
 
 fn key_ref(name: &str, key: &str, errors: &mut Errors) {
-    if name.is_empty() {
-        errors.required("name", "");
-    }
+    check::named(errors, "name", name, names::dns1123_subdomain(name));
     if key.is_empty() {
         errors.required("key", "");
     } else {
@@ -132,17 +130,10 @@ pub(super) fn field_ref(field: &ObjectFieldSelector, allowed: &[&str], errors: &
     if let Some((map, subscript)) = subscripted(path) {
         match map {
             "metadata.annotations" => {
-                check::named(
-                    errors,
-                    "fieldPath",
-                    subscript,
-                    names::qualified_name(&subscript.to_lowercase()),
-                );
+                check::named(errors, "", subscript, names::qualified_name(&subscript.to_lowercase()));
             }
-            "metadata.labels" => {
-                check::named(errors, "fieldPath", subscript, names::qualified_name(subscript))
-            }
-            _ => errors.invalid("fieldPath", path, "does not support subscript"),
+            "metadata.labels" => check::named(errors, "", subscript, names::qualified_name(subscript)),
+            _ => errors.invalid("", map, "does not support subscript"),
         }
     } else if !KNOWN.contains(&path) {
         let why = format!("error converting fieldPath: field label not supported: {path}");
@@ -169,20 +160,21 @@ pub(super) fn resource_ref(field: &ResourceFieldSelector, in_volume: bool, error
         errors.not_supported("resource", resource, RESOURCES);
     }
     let Some(text) = &field.divisor else { return };
-    let allowed: &[&str] = match resource.rsplit('.').next() {
-        Some("cpu") => &["1m", "1"],
-        _ => &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"],
+    const BYTES: &[&str] =
+        &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
+    let (allowed, kind) = match resource.rsplit('.').next() {
+        Some("cpu") => (&["1m", "1"] as &[&str], "cpu"),
+        Some("memory") => (BYTES, "memory"),
+        Some("ephemeral-storage") => (BYTES, "local ephemeral storage"),
+        _ => (BYTES, "hugepages"),
     };
     match Quantity::parse(&text.0) {
         Err(why) => errors.invalid("divisor", &text.0, why.to_string()),
         Ok(divisor) if divisor.is_zero() => {}
         Ok(divisor) => {
             if !allowed.iter().any(|one| Quantity::parse(one) == Ok(divisor)) {
-                let kind = if allowed.len() == 2 { "cpu" } else { "memory" };
-                let why = format!(
-                    "only divisor's values {} are supported with the {kind} resource",
-                    allowed.join(", ")
-                );
+                let list = if kind == "cpu" { "1m and 1".to_owned() } else { allowed.join(", ") };
+                let why = format!("only divisor's values {list} are supported with the {kind} resource");
                 errors.invalid("divisor", resource, why);
             }
         }
@@ -192,7 +184,7 @@ pub(super) fn resource_ref(field: &ResourceFieldSelector, in_volume: bool, error
 /// Checks whole maps taken as variables.
 pub(super) fn sources(sources: &[EnvFromSource], errors: &mut Errors) {
     for (index, source) in sources.iter().enumerate() {
-        errors.item("envFrom", index, |errors| {
+        let count = errors.item("envFrom", index, |errors| {
             if let Some(prefix) = check::given(source.prefix.as_ref()) {
                 check::named(errors, "prefix", prefix, check::env_name(prefix));
             }
@@ -206,11 +198,13 @@ pub(super) fn sources(sources: &[EnvFromSource], errors: &mut Errors) {
                     check::named(errors, field, name, names::dns1123_subdomain(name));
                 }
             }
-            match count {
-                0 => errors.invalid("", "", "must specify one of: `configMapRef` or `secretRef`"),
-                1 => {}
-                _ => errors.invalid("", "", ONE_ONLY),
-            }
+            count
         });
+        // Upstream puts these two at the list, not at the item.
+        match count {
+            0 => errors.invalid("envFrom", "", "must specify one of: `configMapRef` or `secretRef`"),
+            1 => {}
+            _ => errors.invalid("envFrom", "", ONE_ONLY),
+        }
     }
 }

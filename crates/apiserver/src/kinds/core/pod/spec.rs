@@ -15,16 +15,11 @@ const MAX_SEARCHES: usize = 32;
 pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
     volumes::validate(spec, errors);
     containers::validate(spec, errors);
-    required_of(errors, "restartPolicy", spec.restart_policy.as_ref(), &["Always", "Never", "OnFailure"]);
-    let policies = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+    required_of(errors, "restartPolicy", spec.restart_policy.as_ref(), &["Always", "OnFailure", "Never"]);
+    let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     required_of(errors, "dnsPolicy", spec.dns_policy.as_ref(), &policies);
     check::labels(errors, "nodeSelector", spec.node_selector.as_ref().unwrap_or(&Default::default()));
     security::pod(spec, errors);
-    for (index, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
-        if secret.name.is_empty() {
-            errors.required(&format!("imagePullSecrets[{index}].name"), "");
-        }
-    }
     if let Some(all) = &spec.affinity {
         errors.at("affinity", |errors| affinity::validate(all, errors));
     }
@@ -52,16 +47,16 @@ pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
         });
     }
     if let Some(policy) = check::given(spec.preemption_policy.as_ref()) {
-        check::one_of(errors, "preemptionPolicy", policy, &["Never", "PreemptLowerPriority"]);
+        check::one_of(errors, "preemptionPolicy", policy, &["PreemptLowerPriority", "Never"]);
     }
     if let Some(overhead) = &spec.overhead {
         resources::amounts("overhead", overhead, errors);
     }
     if let Some(os) = &spec.os {
         if os.name.is_empty() {
-            errors.required("os.name", "");
+            errors.required("os.name", "cannot be empty");
         } else {
-            check::one_of(errors, "os.name", &os.name, &["linux", "windows"]);
+            check::one_of(errors, "os", &os.name, &["linux", "windows"]);
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Topology spread constraints: how evenly pods are to lie over zones and nodes.
 
-use std::collections::HashSet;
-
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{PodSpec, TopologySpreadConstraint};
 use skiff_api::{Errors, names};
 
 use crate::kinds::check;
@@ -11,8 +9,8 @@ const POSITIVE: &str = "must be greater than zero";
 
 /// Checks every constraint of a spec.
 pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
-    let mut seen = HashSet::new();
-    for (index, constraint) in spec.topology_spread_constraints.iter().flatten().enumerate() {
+    let all = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+    for (index, constraint) in all.iter().enumerate() {
         errors.item("topologySpreadConstraints", index, |errors| {
             if constraint.max_skew <= 0 {
                 errors.invalid("maxSkew", &constraint.max_skew, POSITIVE);
@@ -25,7 +23,11 @@ pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
             }
             let action = constraint.when_unsatisfiable.as_str();
             check::one_of(errors, "whenUnsatisfiable", action, &["DoNotSchedule", "ScheduleAnyway"]);
-            if !seen.insert((&constraint.topology_key, &constraint.when_unsatisfiable)) {
+            let same = |other: &TopologySpreadConstraint| {
+                other.topology_key == constraint.topology_key
+                    && other.when_unsatisfiable == constraint.when_unsatisfiable
+            };
+            if all[index + 1..].iter().any(same) {
                 let shown = format!("{{{}, {action}}}", constraint.topology_key);
                 errors.duplicate("{topologyKey, whenUnsatisfiable}", &shown);
             }

@@ -264,6 +264,19 @@ fn projection(source: &VolumeProjection, paths: &mut HashSet<String>, errors: &m
     }
 }
 
+/// A pod without an account has no tokens.
+pub(super) fn no_tokens(spec: &PodSpec, errors: &mut Errors) {
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        for (place, source) in sources.enumerate() {
+            if source.service_account_token.is_some() {
+                let field = format!("volumes[{index}].projected.sources[{place}].serviceAccountToken");
+                errors.forbidden(&field, "must not be specified when serviceAccountName is not set");
+            }
+        }
+    }
+}
+
 /// Checks where a container mounts the spec's volumes.
 pub(super) fn mounts(container: &Container, spec: &PodSpec, errors: &mut Errors) {
     let volumes: HashSet<&str> = spec.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
@@ -271,9 +284,8 @@ pub(super) fn mounts(container: &Container, spec: &PodSpec, errors: &mut Errors)
     let mut seen = HashSet::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         errors.item("volumeMounts", index, |errors| {
-            if mount.name.is_empty() {
-                errors.required("name", "");
-            } else if !volumes.contains(mount.name.as_str()) {
+            needed(errors, "name", &mount.name);
+            if !volumes.contains(mount.name.as_str()) {
                 errors.not_found("name", &mount.name);
             }
             needed(errors, "mountPath", &mount.mount_path);

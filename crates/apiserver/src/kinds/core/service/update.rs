@@ -134,6 +134,12 @@ pub(super) fn validate(new: &ServiceSpec, old: &ServiceSpec, errors: &mut Errors
             errors.invalid("ipFamilies[0]", &shown, "may not change once set");
         }
     }
+    if needs_health_port(new)
+        && needs_health_port(old)
+        && new.health_check_node_port != old.health_check_node_port
+    {
+        errors.forbidden("healthCheckNodePort", "field is immutable");
+    }
     if kind(old) == "LoadBalancer" && kind(new) == "LoadBalancer" {
         let why = "may not change once set";
         if new.load_balancer_class != old.load_balancer_class {

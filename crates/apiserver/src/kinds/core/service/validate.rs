@@ -9,6 +9,7 @@ use super::{is_external, is_headless, kind};
 use crate::kinds::check;
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+const KUBELET: i32 = 10_250;
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
 
 pub(super) fn spec(spec: &ServiceSpec, errors: &mut Errors) {
@@ -39,6 +40,13 @@ pub(super) fn spec(spec: &ServiceSpec, errors: &mut Errors) {
 }
 
 fn by_type(spec: &ServiceSpec, errors: &mut Errors) {
+    if kind(spec) == "LoadBalancer" {
+        let exposed = spec.ports.iter().flatten().enumerate().filter(|(_, port)| port.port == KUBELET);
+        for (index, port) in exposed {
+            let why = format!("may not expose port {KUBELET} externally since it is used by kubelet");
+            errors.invalid(&format!("ports[{index}]"), &port.port, why);
+        }
+    }
     match kind(spec) {
         kind @ ("LoadBalancer" | "NodePort") if is_headless(spec) => {
             errors.invalid("clusterIPs[0]", "None", format!("may not be set to 'None' for {kind} services"));
