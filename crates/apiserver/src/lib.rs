@@ -24,6 +24,7 @@ mod api;
 mod catalog;
 pub mod kinds;
 mod pages;
+mod protobuf;
 mod stored;
 mod stream;
 

@@ -18,6 +18,11 @@ impl Needs {
     /// still to be given.
     pub(super) fn of(service: &mut Service, old: Option<&Service>) -> Self {
         let Some(spec) = service.spec.as_mut() else { return Self::default() };
+        // Some clients write zero for what they leave out.
+        spec.health_check_node_port.take_if(|port| *port == 0);
+        for port in spec.ports.iter_mut().flatten() {
+            port.node_port.take_if(|number| *number == 0);
+        }
         normalise(spec, old);
         let kind = spec.type_.as_deref().unwrap_or("ClusterIP");
         if kind == "ExternalName" {

@@ -36,6 +36,7 @@ pub(crate) async fn create(
     let mut attempt = Attempt::new(scope, Operation::Create, None);
     admission::mutate(&mut attempt, &mut *draft)?;
     draft.prepare_create();
+    rules::drop_empty(draft.meta_mut());
     let name = draft.meta().name.clone().unwrap_or_default();
     let mut errors = Errors::new();
     let old_kind = matches!(&*entry.table, "pods" | "replicationcontrollers");

@@ -17,6 +17,14 @@ pub(crate) const ORPHAN: &str = "orphan";
 /// Holds an owner until its dependents are gone.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
 
+/// Drops lists and maps that are there but empty, as upstream's encoder does.
+pub(crate) fn drop_empty(meta: &mut ObjectMeta) {
+    meta.labels.take_if(|map| map.is_empty());
+    meta.annotations.take_if(|map| map.is_empty());
+    meta.owner_references.take_if(|list| list.is_empty());
+    meta.finalizers.take_if(|list| list.is_empty());
+}
+
 /// The rule for the name of a new object; upstream does not judge names again once they are stored.
 pub(crate) fn check_name(rule: fn(&str) -> Vec<String>, meta: &ObjectMeta, errors: &mut Errors) {
     errors.at("metadata", |errors| name(rule, meta, errors));

@@ -98,6 +98,7 @@ async fn attempt(
         Part::Status => draft.prepare_status(&*old),
         Part::Internal => {}
     }
+    rules::drop_empty(draft.meta_mut());
     if draft.generation_changed(&*old) {
         draft.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
     }

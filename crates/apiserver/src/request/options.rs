@@ -34,7 +34,7 @@ impl ListOptions {
     /// 400 for what cannot be read, 422 for combinations that make no sense.
     pub(crate) fn parse(query: &Query, watch: bool) -> Result<Self, ApiError> {
         let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default())
-            .map_err(|error| ApiError::bad_request(format!("unable to parse requirement: {error}")))?;
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
         let fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
         let revision = match query.get("resourceVersion") {

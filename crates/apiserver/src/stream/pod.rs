@@ -45,6 +45,7 @@ async fn log(context: Context, call: Authorized) -> Result<Response, ApiError> {
     let place = kubelet::of(&context.api, node)?;
     let path =
         format!("/containerLogs/{}/{}/{container}?{options}", context.target.namespace, context.target.name);
+    let path = path.trim_end_matches('?').to_owned();
     let url = format!("https://{}{path}", place.authority());
     let failed = |why: String| ApiError::new(500, "InternalError", format!("Get \"{url}\": {why}"));
     let io = context.api.kubelets.connect(&place).await.map_err(failed)?;

@@ -10,6 +10,7 @@ use skiff_api::decode::{DecodeFault, yaml_to_json};
 use skiff_api::{ApiError, Strictness};
 
 use crate::catalog::Entry;
+use crate::protobuf::{self, Fault};
 use crate::registry::update::Proposal;
 use crate::wire::Incoming;
 
@@ -63,6 +64,13 @@ pub(crate) async fn json(headers: &HeaderMap, body: Incoming) -> Result<Bytes, A
             let text = read(headers, body).await?;
             let json = yaml_to_json(&text).map_err(|error| ApiError::bad_request(error.to_string()))?;
             Ok(json.into())
+        }
+        protobuf::MEDIA => {
+            let body = read(headers, body).await?;
+            protobuf::to_json(&body).map(Bytes::from).map_err(|fault| match fault {
+                Fault::Unknown { .. } => ApiError::unsupported_media_type(OFFERED),
+                fault => ApiError::bad_request(fault.to_string()),
+            })
         }
         _ => Err(ApiError::unsupported_media_type(OFFERED)),
     }

@@ -10,7 +10,7 @@ use crate::registry::update::{Part, Proposal, Update};
 use crate::registry::{self, Written};
 use crate::request::Query;
 use crate::request::options::WriteOptions;
-use crate::wire::{Response, warn};
+use crate::wire::{self, Response, warn};
 
 /// Creates.
 pub(crate) async fn create(context: &Context, call: Authorized) -> Result<Response, ApiError> {
@@ -21,7 +21,10 @@ pub(crate) async fn create(context: &Context, call: Authorized) -> Result<Respon
     let json = input::json(&parts.headers, body).await?;
     let Proposal { draft, mut warnings } = input::decode(&context.entry, &json, options.strictness)?;
     let scope = registry::Scope { legacy_name, ..context.scope(&call.user) };
-    let mut written = registry::create::create(&scope, draft, options.dry_run).await?;
+    let mut written = match registry::create::create(&scope, draft, options.dry_run).await {
+        Ok(written) => written,
+        Err(error) => return Ok(refused(&error, &warnings)),
+    };
     warnings.append(&mut written.warnings);
     let mut response = context.object(&call.info, &form, 201, written.bytes)?;
     warn(&mut response, &warnings);
@@ -46,9 +49,19 @@ pub(crate) async fn replace(context: &Context, call: Authorized, part: Part) -> 
         change: &|_| Ok(Proposal::quiet(draft.copy())),
         upsert: part == Part::Whole && context.entry.row.upsert,
     };
-    let mut written = registry::update::update(&context.scope(&call.user), &how).await?;
+    let mut written = match registry::update::update(&context.scope(&call.user), &how).await {
+        Ok(written) => written,
+        Err(error) => return Ok(refused(&error, &warnings)),
+    };
     warnings.append(&mut written.warnings);
     answer(context, &call.info, &form, Written { warnings, ..written })
+}
+
+/// A refusal that also says what was odd about the body.
+fn refused(error: &ApiError, warnings: &[String]) -> Response {
+    let mut response = wire::refusal(error);
+    warn(&mut response, warnings);
+    response
 }
 
 /// The answer to a write: the object, 201 if it is new.

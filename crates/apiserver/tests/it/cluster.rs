@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use skiff_apiserver::server::{Handler, Server};
 use skiff_apiserver::{Listener, Options, Tls, User};
-use skiff_base::pki::{Authority, Request};
+use skiff_base::pki::{Authority, Identity, Request};
 use skiff_base::task::{Policy, Tasks};
 use skiff_client::{Link, Remote};
 use tokio::net::TcpListener;
@@ -52,11 +52,21 @@ impl Cluster {
 
     /// The administrator's link over HTTPS.
     pub(crate) fn remote(&self) -> Link {
+        let server = format!("https://{}", self.address).parse().unwrap();
+        let (identity, ca_pem) = self.client_identity();
+        Remote { server, ca_pem, identity }.link().unwrap()
+    }
+
+    /// The administrator's certificate, and whom to trust.
+    pub(crate) fn client_identity(&self) -> (Identity, String) {
         let groups = vec!["system:masters".to_owned()];
         let request = Request { name: "admin".to_owned(), groups, hosts: Vec::new() };
-        let server = format!("https://{}", self.address).parse().unwrap();
-        let identity = self.authority.issue(&request).unwrap();
-        Remote { server, ca_pem: self.authority.cert_pem().to_owned(), identity }.link().unwrap()
+        (self.authority.issue(&request).unwrap(), self.authority.cert_pem().to_owned())
+    }
+
+    /// Where it listens with TLS.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn handler(&self) -> Handler {

@@ -55,6 +55,7 @@ async fn bodies_are_json_or_yaml_and_bounded() {
     assert!(text.body.as_str().unwrap().contains("name: why"));
     let protobuf = "application/vnd.kubernetes.protobuf";
     client.send("POST", MAPS, &[("content-type", protobuf)], b"k8s\0".to_vec()).await.code(415);
+    client.send("POST", MAPS, &[("content-type", protobuf)], b"{}".to_vec()).await.code(400);
     client.send("GET", MAPS, &[("accept", protobuf)], vec![]).await.code(406);
     client
         .send("PATCH", &format!("{MAPS}/why"), &[("content-type", "application/apply-patch+yaml")], vec![])

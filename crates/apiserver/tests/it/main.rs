@@ -1,5 +1,7 @@
 //! The server from outside: every verb over every kind, watches, pages, conflicts, addresses, and HTTP itself.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 mod cluster;
 mod conflicts;
 mod given;
@@ -7,5 +9,6 @@ mod http_face;
 mod kinds;
 mod lists;
 mod services;
+mod streams;
 mod subresources;
 mod watches;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body_util::BodyExt;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Event};
 use serde_json::{Value, json};
 use skiff_apiserver::wire::Body;
 use skiff_client::{Delta, Topic};
@@ -160,4 +160,17 @@ async fn feeds_of_both_links_tell_the_same() {
         let Some(Delta::Gone(gone)) = feed.next().await else { panic!("a deletion is told") };
         assert!(gone.meta().revision > changed.meta().revision);
     }
+}
+
+#[tokio::test]
+async fn events_go_after_an_hour() {
+    let given = Given::new().await;
+    let row = skiff_apiserver::kinds::ALL.iter().find(|row| row.kind == "Event").unwrap();
+    let mut feed = given.cluster.admin().feed(&Topic::of::<Event>());
+    assert!(matches!(feed.next().await, Some(Delta::Reset(all)) if all.is_empty()));
+    given.client.post(&crate::given::path(row), &crate::given::sample(row, "a")).await.code(201);
+    assert!(matches!(feed.next().await, Some(Delta::Put(_))));
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(3601)).await;
+    assert!(matches!(feed.next().await, Some(Delta::Gone(_))));
 }
