@@ -14,11 +14,12 @@ use skiff_client::controller::{Itself, Key, Next, Nobody, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
 
-use crate::shared::service::{self, Labelled, Selecting};
+use crate::shared::pods::manager;
+use crate::shared::service::{self, HEADLESS, Labelled, Selecting};
 use crate::table::{Ctx, Row, on};
 
-mod desired;
-mod plan;
+pub(crate) mod desired;
+pub(crate) mod plan;
 
 pub(crate) const CONTROLLER: Row = Row {
     name: "endpointslice-controller",
@@ -66,7 +67,7 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         node.meta().labels.get("topology.kubernetes.io/zone").map(|zone| zone.to_string())
     };
     let groups = desired::groups(&service, &pods, &zone);
-    let plan = plan::plan(&service, groups, held);
+    let plan = plan::plan(&frame(&service), groups, held);
     match carry_out(&ctx, plan).await {
         Ok(()) => Ok(Next::Rest),
         Err(error) if write::is_terminating(&error) => Ok(Next::Rest),
@@ -81,7 +82,25 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     }
 }
 
-async fn carry_out(ctx: &Ctx, plan: plan::Plan) -> write::Result<()> {
+/// What the slices of a service bear: its labels and ours.
+fn frame(service: &Service) -> plan::Frame {
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.remove(HEADLESS);
+    if service::is_headless(service) {
+        labels.insert(HEADLESS.to_owned(), String::new());
+    }
+    let name = service.metadata.name.clone().unwrap_or_default();
+    labels.insert(names::SERVICE_NAME.to_owned(), name.clone());
+    labels.insert(names::MANAGED_BY.to_owned(), MANAGER.to_owned());
+    plan::Frame {
+        service: name,
+        namespace: service.metadata.namespace.clone(),
+        labels,
+        owner: manager(service),
+    }
+}
+
+pub(crate) async fn carry_out(ctx: &Ctx, plan: plan::Plan) -> write::Result<()> {
     try_join_all(plan.create.iter().map(|slice| ctx.create(slice))).await?;
     try_join_all(plan.update.iter().map(|slice| ctx.replace(slice))).await?;
     try_join_all(plan.delete.iter().map(|slice| ctx.delete(&**slice, DeleteOptions::default()))).await?;

@@ -23,6 +23,7 @@ mod replication;
 mod root_ca;
 mod service_accounts;
 mod shared;
+mod slice_mirroring;
 mod table;
 mod taint_eviction;
 

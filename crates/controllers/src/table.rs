@@ -5,7 +5,7 @@ use skiff_client::controller::{self, How};
 
 use crate::{
     Settings, endpoint_slices, endpoints, namespaces, node_ipam, node_lifecycle, pod_gc, replication,
-    root_ca, service_accounts, taint_eviction,
+    root_ca, service_accounts, slice_mirroring, taint_eviction,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -23,6 +23,7 @@ pub(crate) static ALL: &[&Row] = &[
     &replication::CONTROLLER,
     &root_ca::CONTROLLER,
     &service_accounts::CONTROLLER,
+    &slice_mirroring::CONTROLLER,
     &taint_eviction::CONTROLLER,
 ];
 

@@ -11,10 +11,10 @@ use crate::shared::service;
 
 /// Endpoints that may share a slice.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Group {
-    pub(super) family: String,
-    pub(super) ports: Vec<EndpointPort>,
-    pub(super) endpoints: Vec<Endpoint>,
+pub(crate) struct Group {
+    pub(crate) family: String,
+    pub(crate) ports: Vec<EndpointPort>,
+    pub(crate) endpoints: Vec<Endpoint>,
 }
 
 /// All groups; each family of the service has at least one, if only an empty one, so that its slice says "none".
@@ -45,7 +45,7 @@ pub(super) fn groups(
 }
 
 /// Ports as a text that is equal for equal ports.
-pub(super) fn key(ports: &[EndpointPort]) -> String {
+pub(crate) fn key(ports: &[EndpointPort]) -> String {
     let mut all: Vec<String> = ports
         .iter()
         .map(|p| {

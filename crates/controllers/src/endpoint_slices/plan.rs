@@ -6,25 +6,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use skiff_api::names;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use super::MANAGER;
 use super::desired::{Group, key};
-use crate::shared::pods::{manager, name_prefix};
-use crate::shared::service::{HEADLESS, is_headless};
+use crate::shared::pods::name_prefix;
 
 /// The most endpoints in a slice.
 const FULL: usize = 100;
 
 /// What to write.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) create: Vec<EndpointSlice>,
-    pub(super) update: Vec<EndpointSlice>,
-    pub(super) delete: Vec<Arc<EndpointSlice>>,
+pub(crate) struct Plan {
+    pub(crate) create: Vec<EndpointSlice>,
+    pub(crate) update: Vec<EndpointSlice>,
+    pub(crate) delete: Vec<Arc<EndpointSlice>>,
 }
 
 /// A slice being looked at, with the endpoints it is to have.
@@ -34,8 +30,16 @@ struct Open {
     changed: bool,
 }
 
+/// What all slices of one service bear.
+pub(crate) struct Frame {
+    pub(crate) service: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) owner: OwnerReference,
+}
+
 /// What turns `held` into slices of the groups.
-pub(super) fn plan(service: &Service, groups: Vec<Group>, held: Vec<Arc<EndpointSlice>>) -> Plan {
+pub(crate) fn plan(frame: &Frame, groups: Vec<Group>, held: Vec<Arc<EndpointSlice>>) -> Plan {
     let mut plan = Plan::default();
     let mut by_group: HashMap<(String, String), Vec<Arc<EndpointSlice>>> = HashMap::new();
     for slice in held {
@@ -47,11 +51,11 @@ pub(super) fn plan(service: &Service, groups: Vec<Group>, held: Vec<Arc<Endpoint
     }
     for group in groups {
         let slices = by_group.remove(&(group.family.clone(), key(&group.ports))).unwrap_or_default();
-        fill(service, group, slices, &mut plan);
+        fill(frame, group, slices, &mut plan);
     }
     // Ports or families that no pod has any more.
     plan.delete.extend(by_group.into_values().flatten());
-    reuse(service, &mut plan);
+    reuse(frame, &mut plan);
     plan
 }
 
@@ -61,12 +65,12 @@ fn identity(endpoint: &Endpoint) -> (String, String) {
     (uid, endpoint.addresses.join(","))
 }
 
-fn fill(service: &Service, group: Group, mut slices: Vec<Arc<EndpointSlice>>, plan: &mut Plan) {
+fn fill(frame: &Frame, group: Group, mut slices: Vec<Arc<EndpointSlice>>, plan: &mut Plan) {
     let Group { family, ports, endpoints } = group;
     let mut wanted: BTreeMap<(String, String), Endpoint> =
         endpoints.into_iter().map(|endpoint| (identity(&endpoint), endpoint)).collect();
     slices.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    let mut open: Vec<Open> = slices.into_iter().map(|slice| keep(service, slice, &mut wanted)).collect();
+    let mut open: Vec<Open> = slices.into_iter().map(|slice| keep(frame, slice, &mut wanted)).collect();
 
     let mut rest: Vec<Endpoint> = wanted.into_values().collect();
     for slice in open.iter_mut().filter(|slice| slice.changed) {
@@ -84,10 +88,10 @@ fn fill(service: &Service, group: Group, mut slices: Vec<Arc<EndpointSlice>>, pl
     let none_before = open.is_empty();
     let fresh = |endpoints: &[Endpoint]| EndpointSlice {
         metadata: ObjectMeta {
-            generate_name: Some(name_prefix(service.metadata.name.as_deref().unwrap_or_default())),
-            namespace: service.metadata.namespace.clone(),
-            labels: Some(labels(service)),
-            owner_references: Some(vec![manager(service)]),
+            generate_name: Some(name_prefix(&frame.service)),
+            namespace: frame.namespace.clone(),
+            labels: Some(frame.labels.clone()),
+            owner_references: Some(vec![frame.owner.clone()]),
             ..ObjectMeta::default()
         },
         address_type: family.clone(),
@@ -111,7 +115,7 @@ fn fill(service: &Service, group: Group, mut slices: Vec<Arc<EndpointSlice>>, pl
         }
         if changed {
             let mut written = (*slice).clone();
-            written.metadata.labels = Some(labels(service));
+            written.metadata.labels = Some(frame.labels.clone());
             written.endpoints = Some(endpoints);
             plan.update.push(written);
         }
@@ -120,13 +124,9 @@ fn fill(service: &Service, group: Group, mut slices: Vec<Arc<EndpointSlice>>, pl
 
 /// A held slice without the endpoints that are no longer wanted, and with the others as they are now; takes from
 /// `wanted` those that it has.
-fn keep(
-    service: &Service,
-    slice: Arc<EndpointSlice>,
-    wanted: &mut BTreeMap<(String, String), Endpoint>,
-) -> Open {
+fn keep(frame: &Frame, slice: Arc<EndpointSlice>, wanted: &mut BTreeMap<(String, String), Endpoint>) -> Open {
     let before = slice.endpoints.as_deref().unwrap_or_default();
-    let mut changed = slice.metadata.labels.as_ref() != Some(&labels(service));
+    let mut changed = slice.metadata.labels.as_ref() != Some(&frame.labels);
     let mut endpoints = Vec::with_capacity(before.len());
     for endpoint in before {
         match wanted.remove(&identity(endpoint)) {
@@ -141,28 +141,16 @@ fn keep(
 }
 
 /// Writing a slice over another is one write instead of two. Only where family and count allow it.
-fn reuse(service: &Service, plan: &mut Plan) {
+fn reuse(frame: &Frame, plan: &mut Plan) {
     while let (Some(fresh), Some(old)) = (plan.create.last(), plan.delete.last()) {
         if fresh.address_type != old.address_type {
             return;
         }
         let (Some(fresh), Some(old)) = (plan.create.pop(), plan.delete.pop()) else { return };
         let mut written = (*old).clone();
-        written.metadata.labels = Some(labels(service));
+        written.metadata.labels = Some(frame.labels.clone());
         written.endpoints = fresh.endpoints;
         written.ports = fresh.ports;
         plan.update.push(written);
     }
-}
-
-/// The service's labels and ours.
-fn labels(service: &Service) -> BTreeMap<String, String> {
-    let mut labels = service.metadata.labels.clone().unwrap_or_default();
-    labels.remove(HEADLESS);
-    if is_headless(service) {
-        labels.insert(HEADLESS.to_owned(), String::new());
-    }
-    labels.insert(names::SERVICE_NAME.to_owned(), service.metadata.name.clone().unwrap_or_default());
-    labels.insert(names::MANAGED_BY.to_owned(), MANAGER.to_owned());
-    labels
 }

@@ -38,7 +38,7 @@ impl World {
     /// How many slices were created, updated, deleted, and how full they are now.
     fn step(&mut self, service: &Service, pods: &[Arc<Pod>]) -> (usize, usize, usize, Vec<usize>) {
         let zone = |_: &str| Some("z".to_owned());
-        let plan = plan::plan(service, desired::groups(service, pods, &zone), self.slices.clone());
+        let plan = plan::plan(&frame(service), desired::groups(service, pods, &zone), self.slices.clone());
         let counts = (plan.create.len(), plan.update.len(), plan.delete.len());
         let gone: Vec<_> = plan.delete.iter().chain([]).map(|s| s.metadata.name.clone()).collect();
         self.slices.retain(|slice| !gone.contains(&slice.metadata.name));

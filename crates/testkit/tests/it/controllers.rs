@@ -177,6 +177,25 @@ spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}",
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn endpoints_written_by_hand_are_mirrored_for_a_service_without_selector() {
+    let cluster = cluster(&[]).await;
+    let service = "{metadata: {name: db, namespace: default}, spec: {ports: [{port: 5432}]}}";
+    cluster.create(given::yaml::<Service>(service)).await;
+    let endpoints: Endpoints = given::yaml(
+        "{metadata: {name: db, namespace: default}, subsets: [{addresses: [{ip: 192.0.2.7}], ports: [{port: 5432}]}]}",
+    );
+    let endpoints = cluster.create(endpoints).await;
+    let addresses = |all: &[std::sync::Arc<EndpointSlice>]| {
+        let endpoints = all.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+        endpoints.flat_map(|endpoint| endpoint.addresses.clone()).collect::<Vec<_>>()
+    };
+    cluster.until::<EndpointSlice>(|all| addresses(all) == ["192.0.2.7"]).await;
+    cluster.delete(&endpoints, "Background").await;
+    cluster.until::<EndpointSlice>(|all| all.is_empty()).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_takes_everything_in_it_along() {
     let cluster = cluster(&[]).await;
     let namespace: Namespace = given::yaml("metadata: {name: blue}");
