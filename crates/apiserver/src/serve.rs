@@ -62,7 +62,8 @@ pub(crate) enum Acceptor {
 
 /// A client that connects and says nothing is not waited for longer.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-const HEAD: Duration = Duration::from_secs(30);
+/// Also how long a connection may rest between requests; upstream keeps those for 90 seconds.
+const HEAD: Duration = Duration::from_secs(120);
 /// How long answers in progress may take after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,7 @@
 //! In which form the client wants its answer: JSON, YAML, a table, metadata only.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::ACCEPT;
@@ -87,7 +89,7 @@ fn clause(text: &str) -> Option<(f32, Form)> {
 /// 500 if stored JSON cannot be read.
 pub(crate) fn object(
     form: &Form,
-    entry: &Entry,
+    entry: &Arc<Entry>,
     info: &Info,
     code: u16,
     bytes: Bytes,

@@ -1,5 +1,7 @@
 //! Objects as rows of a table: what `kubectl get` prints.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
@@ -18,20 +20,20 @@ enum Include {
 }
 
 /// How one request wants its tables.
-pub(crate) struct View<'a> {
-    entry: &'a Entry,
-    version: &'a str,
+pub(crate) struct View {
+    entry: Arc<Entry>,
+    version: &'static str,
     include: Include,
     now: Timestamp,
 }
 
-impl<'a> View<'a> {
+impl View {
     /// # Errors
     /// 400 for an unknown `includeObject`.
     pub(crate) fn new(
-        entry: &'a Entry,
+        entry: &Arc<Entry>,
         info: &Info,
-        version: &'a str,
+        version: &'static str,
         now: Timestamp,
     ) -> Result<Self, ApiError> {
         let include = match info.query.get("includeObject") {
@@ -42,7 +44,7 @@ impl<'a> View<'a> {
                 return Err(ApiError::bad_request(format!("unrecognized includeObject value: {other:?}")));
             }
         };
-        Ok(Self { entry, version, include, now })
+        Ok(Self { entry: Arc::clone(entry), version, include, now })
     }
 
     /// The table up to and with the opening of its rows.
