@@ -1,15 +1,16 @@
 //! Controllers over a real server.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, Namespace, Pod, ReplicationController, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use skiff_client::write::{self, Patch, Place};
-use skiff_testkit::{Cluster, given};
+use skiff_testkit::{Cluster, given, links};
 
-use crate::{active, cluster, is_bound, runs};
+use crate::{active, cluster, control, is_bound, runs};
 
 fn controller(name: &str, replicas: i32) -> ReplicationController {
     given::yaml(&format!(
@@ -47,7 +48,7 @@ async fn three_replicas_are_made_placed_replaced_and_scaled() {
     for (n, pod) in pods.iter().enumerate() {
         runs(&cluster, pod, &format!("10.0.0.{}", n + 1)).await;
     }
-    let ready = |all: &[std::sync::Arc<ReplicationController>]| {
+    let ready = |all: &[Arc<ReplicationController>]| {
         let status = all.first().and_then(|rc| rc.status.clone()).unwrap_or_default();
         (status.replicas, status.ready_replicas, status.available_replicas) == (3, Some(3), Some(3))
     };
@@ -78,12 +79,33 @@ async fn three_replicas_are_made_placed_replaced_and_scaled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn near_and_far_control_planes_do_the_same() {
+    links::over_both(|cluster: Arc<Cluster>, link| async move {
+        control(&cluster, link);
+        cluster.create(given::node("one")).await;
+        let service =
+            "{metadata: {name: web, namespace: default}, spec: {selector: {app: web}, ports: [{port: 80}]}}";
+        cluster.create(given::yaml::<Service>(service)).await;
+        let made = cluster.create(controller("web", 3)).await;
+        let pods = cluster.until::<Pod>(|pods| pods.len() == 3 && pods.iter().all(|pod| is_bound(pod))).await;
+        runs(&cluster, &pods[0], "10.0.0.1").await;
+        let served = |all: &[Arc<EndpointSlice>]| {
+            all.iter().flat_map(|slice| slice.endpoints.iter().flatten()).any(|e| e.addresses == ["10.0.0.1"])
+        };
+        cluster.until::<EndpointSlice>(served).await;
+        cluster.delete(&made, "Foreground").await;
+        cluster.until::<Pod>(|pods| active(pods).is_empty()).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_replicas_are_made_exactly_once_each() {
     let cluster = cluster(&["one", "two", "three"]).await;
     cluster.create(controller("web", 300)).await;
     let pods = cluster.until::<Pod>(|pods| pods.len() >= 300 && pods.iter().all(|pod| is_bound(pod))).await;
     assert_eq!(pods.len(), 300);
-    let full = |all: &[std::sync::Arc<ReplicationController>]| {
+    let full = |all: &[Arc<ReplicationController>]| {
         all[0].status.as_ref().is_some_and(|status| status.replicas == 300)
     };
     cluster.until(full).await;
@@ -103,9 +125,8 @@ async fn orphans_are_adopted_and_strangers_let_go() {
     // Placed, so that all have seen it: a controller that comes first would rightly make two pods of its own.
     cluster.until::<Pod>(|pods| pods.iter().any(|pod| is_bound(pod))).await;
     cluster.create(controller("web", 2)).await;
-    let owned = |pods: &[std::sync::Arc<Pod>]| {
-        pods.len() == 2 && pods.iter().all(|pod| pod.metadata.owner_references.is_some())
-    };
+    let owned =
+        |pods: &[Arc<Pod>]| pods.len() == 2 && pods.iter().all(|pod| pod.metadata.owner_references.is_some());
     let pods = cluster.until(owned).await;
     let adopted = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some("orphan")).unwrap();
 
@@ -128,8 +149,7 @@ async fn deleting_a_controller_takes_or_leaves_its_pods_as_asked() {
         cluster.until::<Pod>(|pods| pods.len() == 2).await;
         cluster.delete(&made, policy).await;
         cluster.until::<ReplicationController>(|all| all.is_empty()).await;
-        let settled =
-            |pods: &[std::sync::Arc<Pod>]| pods.len() == left && pods.iter().all(|pod| is_free(pod));
+        let settled = |pods: &[Arc<Pod>]| pods.len() == left && pods.iter().all(|pod| is_free(pod));
         let pods = cluster.until::<Pod>(settled).await;
         for pod in pods {
             cluster.delete(&*pod, "Background").await;
@@ -151,7 +171,7 @@ spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}",
     for (n, pod) in pods.iter().enumerate() {
         runs(&cluster, pod, &format!("10.0.0.{}", n + 1)).await;
     }
-    let of = |all: &[std::sync::Arc<Endpoints>]| {
+    let of = |all: &[Arc<Endpoints>]| {
         let web = all.iter().find(|e| e.metadata.name.as_deref() == Some("web")).cloned();
         let subset = web.and_then(|web| web.subsets.clone()?.first().cloned()).unwrap_or_default();
         subset.addresses.unwrap_or_default().iter().map(|address| address.ip.clone()).collect::<Vec<_>>()
@@ -185,7 +205,7 @@ async fn endpoints_written_by_hand_are_mirrored_for_a_service_without_selector()
         "{metadata: {name: db, namespace: default}, subsets: [{addresses: [{ip: 192.0.2.7}], ports: [{port: 5432}]}]}",
     );
     let endpoints = cluster.create(endpoints).await;
-    let addresses = |all: &[std::sync::Arc<EndpointSlice>]| {
+    let addresses = |all: &[Arc<EndpointSlice>]| {
         let endpoints = all.iter().flat_map(|slice| slice.endpoints.iter().flatten());
         endpoints.flat_map(|endpoint| endpoint.addresses.clone()).collect::<Vec<_>>()
     };
@@ -213,7 +233,7 @@ async fn a_namespace_takes_everything_in_it_along() {
     cluster.until::<Pod>(|pods| pods.len() == 3).await;
 
     cluster.delete(&namespace, "Background").await;
-    let held = |all: &[std::sync::Arc<Namespace>]| {
+    let held = |all: &[Arc<Namespace>]| {
         let blue = all.iter().find(|n| n.metadata.name.as_deref() == Some("blue"));
         let conditions = blue.and_then(|blue| blue.status.clone()?.conditions).unwrap_or_default();
         conditions.iter().any(|c| {

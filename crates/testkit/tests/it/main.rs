@@ -10,22 +10,27 @@ mod scheduling;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use skiff_client::Link;
 use skiff_testkit::{Cluster, given};
 
 /// A cluster with controllers, scheduler and these nodes.
 async fn cluster(nodes: &[&str]) -> Cluster {
     let cluster = Cluster::start().await;
-    skiff_controllers::build(skiff_controllers::Options::over(cluster.link())).run(cluster.tasks());
-    schedule(&cluster);
+    control(&cluster, cluster.link());
     for name in nodes {
         cluster.create(given::node(name)).await;
     }
     cluster
 }
 
-fn schedule(cluster: &Cluster) {
-    let options = skiff_scheduler::Options::new(cluster.link());
-    skiff_scheduler::Scheduler::build(options).run(cluster.tasks());
+/// Starts controllers and scheduler over this link.
+fn control(cluster: &Cluster, link: Link) {
+    skiff_controllers::build(skiff_controllers::Options::over(link.clone())).run(cluster.tasks());
+    schedule(cluster, link);
+}
+
+fn schedule(cluster: &Cluster, link: Link) {
+    skiff_scheduler::Scheduler::build(skiff_scheduler::Options::new(link)).run(cluster.tasks());
 }
 
 /// Plays the kubelet for one pod: it runs and is ready at an address.

@@ -20,7 +20,7 @@ async fn cluster() -> Cluster {
     options.node_grace = Duration::from_millis(800);
     options.cluster_cidr = Some("10.244.0.0/16".parse().unwrap());
     skiff_controllers::build(options).run(cluster.tasks());
-    schedule(&cluster);
+    schedule(&cluster, cluster.link());
     cluster
 }
 
