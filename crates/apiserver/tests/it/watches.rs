@@ -8,8 +8,10 @@ use http_body_util::BodyExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
 use serde_json::{Value, json};
 use skiff_apiserver::wire::Body;
+use skiff_apiserver::{Options, Storage, User};
 use skiff_client::{Delta, Topic};
 
+use crate::cluster::Cluster;
 use crate::given::{Client, Given, MAPS, map, pod};
 
 /// The lines of a watch.
@@ -105,15 +107,23 @@ async fn entering_and_leaving_a_selection_are_told_as_added_and_deleted() {
 
 #[tokio::test]
 async fn too_old_a_revision_is_told_as_expired() {
-    let given = Given::new().await;
-    // Nothing before revision 1 was ever kept.
-    for index in 0..3 {
-        given.client.post(MAPS, &map(&format!("a{index}"), "0")).await.code(201);
-    }
-    let mut lines = Lines::open(&given.client, &format!("{MAPS}?watch=1&resourceVersion=1")).await;
-    // Revision 1 is the store's first: it may still be kept, in which case the three creates are told.
-    let first = lines.next().await.unwrap();
-    assert!(first["type"] == "ADDED" || first["object"]["reason"] == "Expired", "{first}");
+    // A restarted server keeps no changes from before.
+    let folder = tempfile::tempdir().unwrap();
+    let options = || Options { storage: Storage::Disk(folder.path().join("store")), ..Options::in_memory() };
+    let admin = || User::new("admin", ["system:masters"]);
+    let cluster = Cluster::with(options()).await;
+    let old = Client::of(&cluster, admin()).post(MAPS, &map("a", "0")).await.revision();
+    Client::of(&cluster, admin()).post(MAPS, &map("b", "0")).await.code(201);
+    cluster.stop().await;
+    let cluster = Cluster::with(options()).await;
+    let client = Client::of(&cluster, admin());
+    let mut lines = Lines::open(&client, &format!("{MAPS}?watch=1&resourceVersion={old}")).await;
+    let error = lines.next().await.unwrap();
+    assert_eq!((&error["type"], &error["object"]["code"]), (&"ERROR".into(), &410.into()));
+    assert!(
+        error["object"]["message"].as_str().unwrap().starts_with(&format!("too old resource version: {old}"))
+    );
+    assert!(lines.next().await.is_none());
 }
 
 #[tokio::test]
