@@ -11,9 +11,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use skiff_api::Resource;
 use skiff_api::meta::Owner;
+use skiff_api::{Meta, Resource};
 use skiff_base::{Backoff, Latch, Tasks};
 use skiff_client::write::{self, Patch, Place};
 use skiff_client::{Delta, Link, Queue, Topic};
@@ -40,11 +41,30 @@ pub(crate) struct Collector {
     queue: Queue<Uid>,
     /// Resources by `apiVersion` and kind.
     kinds: Mutex<HashMap<(String, String), Resource>>,
+    /// Those that the graph is made of.
+    followed: Mutex<Vec<Resource>>,
+}
+
+/// A list of which only the metadata is read.
+#[derive(Deserialize)]
+struct List {
+    items: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    metadata: Meta,
 }
 
 impl Collector {
     pub(crate) fn new(link: Link) -> Self {
-        Self { link, graph: Mutex::default(), queue: Queue::new(), kinds: Mutex::default() }
+        Self {
+            link,
+            graph: Mutex::default(),
+            queue: Queue::new(),
+            kinds: Mutex::default(),
+            followed: Mutex::default(),
+        }
     }
 
     pub(crate) fn run(self, tasks: &Tasks) {
@@ -82,6 +102,7 @@ impl Collector {
             if !useful || &*resource.kind == "Event" {
                 continue;
             }
+            self.followed.lock().push(resource.clone());
             let latch = Latch::new();
             latches.push(latch.clone());
             tasks.spawn_until_stop(Arc::clone(self).follow(resource, latch));
@@ -137,9 +158,9 @@ impl Collector {
                 write::delete(&self.link, &place, &options).await
             }
             Step::Disown(owners) => self.disown(&item, &owners).await,
-            Step::Orphan(dependents) => {
-                for dependent in &dependents {
-                    settled(self.disown(dependent, std::slice::from_ref(uid)).await)?;
+            Step::Orphan => {
+                for dependent in self.dependents(&item).await? {
+                    settled(self.disown(&dependent, std::slice::from_ref(uid)).await)?;
                 }
                 self.release(&item, ORPHAN).await
             }
@@ -176,6 +197,22 @@ impl Collector {
             Err(error) if write::is_not_found(&error) => Ok(true),
             Err(error) => Err(error),
         }
+    }
+
+    /// Everything that an object owns, asked of the server itself: a dependent that the graph has not seen yet would be
+    /// deleted as garbage once its owner is gone, though it was to be spared.
+    async fn dependents(&self, owner: &Item) -> write::Result<Vec<Item>> {
+        let followed = self.followed.lock().clone();
+        let mut dependents = Vec::new();
+        for resource in followed {
+            let request = http::Request::get(resource.path(owner.namespace()))
+                .body(Vec::new())
+                .map_err(kube::Error::HttpError)?;
+            let list: List = self.link.client().request(request).await?;
+            let items = list.items.into_iter().map(|listed| Item::new(&resource, &listed.metadata));
+            dependents.extend(items.filter(|item| item.is_owned_by(owner)));
+        }
+        Ok(dependents)
     }
 
     /// Takes references to these owners from an object.

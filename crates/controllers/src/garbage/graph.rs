@@ -23,7 +23,7 @@ pub(super) struct Item {
 }
 
 impl Item {
-    fn new(resource: &Resource, meta: &Meta) -> Self {
+    pub(super) fn new(resource: &Resource, meta: &Meta) -> Self {
         let held_by = |finalizer: &str| meta.finalizers.iter().any(|held| &**held == finalizer);
         Self {
             uid: Arc::clone(&meta.uid),
@@ -41,6 +41,14 @@ impl Item {
         Place::new(&self.resource, self.namespace.as_deref(), &self.name)
     }
 
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    pub(super) fn is_owned_by(&self, owner: &Self) -> bool {
+        self.owners.iter().any(|reference| *reference.uid == *owner.uid)
+    }
+
     /// It is being deleted and waits for those it owns to go first.
     fn waits(&self) -> bool {
         self.leaving && self.foreground
@@ -54,8 +62,8 @@ pub(super) enum Step {
     Delete { policy: Option<&'static str> },
     /// Take references to these owners from it.
     Disown(Vec<Uid>),
-    /// Let these go, then take its `orphan` finalizer.
-    Orphan(Vec<Item>),
+    /// Let all that it owns go, then take its `orphan` finalizer.
+    Orphan,
     /// Nothing holds it any more: take its `foregroundDeletion` finalizer.
     Release,
     /// It waits for these: look at them.
@@ -160,7 +168,7 @@ impl Graph {
     /// An object that is being deleted and has a finalizer of ours.
     fn leave(&self, item: &Item) -> Option<Step> {
         if item.orphans {
-            return Some(Step::Orphan(self.dependents(item).cloned().collect()));
+            return Some(Step::Orphan);
         }
         if !item.foreground {
             return None;
