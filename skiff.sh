@@ -82,7 +82,7 @@ run_tests() {
   cargo_tool cargo-deny --debug --no-default-features cargo-deny
   say "format";  cargo fmt --all --check
   say "clippy";  cargo clippy --workspace --all-targets --quiet -- -D warnings
-  say "deny";    cargo deny --offline --log-level error check bans licenses sources
+  say "deny";    cargo deny --log-level error check bans licenses sources
   say "docs";    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
   say "images";  cargo xtask images --out target/images
   say "tests";   cargo build --workspace --all-targets --quiet

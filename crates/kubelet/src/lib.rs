@@ -7,9 +7,9 @@
 
 mod cgroup;
 mod cluster;
-mod gc;
 #[cfg(test)]
 mod fake;
+mod gc;
 pub mod handle;
 pub mod hooks;
 mod image;

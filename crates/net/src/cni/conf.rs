@@ -206,8 +206,7 @@ mod tests {
         assert_eq!(conf.gateway(), Ipv4Addr::new(10, 244, 0, 1));
         assert_eq!(conf.cluster_cidr, options.cluster_cidr);
         assert_eq!(conf.runtime_config.port_mappings[0].container_port, 8080);
-        plugin["runtimeConfig"] =
-            json!({"portMappings": [{"HostPort": 81, "ContainerPort": 8081, "Protocol": "tcp", "HostIP": ""}]});
+        plugin["runtimeConfig"] = json!({"portMappings": [{"HostPort": 81, "ContainerPort": 8081, "Protocol": "tcp", "HostIP": ""}]});
         let conf = parse(plugin.to_string().as_bytes()).unwrap();
         assert_eq!(conf.runtime_config.port_mappings[0].host_port, 81);
     }

@@ -161,6 +161,7 @@ fn options(
         services: cluster.service_cidr.into(),
         advertise: Some(SocketAddr::from((advertise, cluster.port))),
         garbage_collector: true,
+        default_unreachable_toleration_seconds: cluster.default_unreachable_toleration_seconds,
         ..Options::in_memory()
     })
 }

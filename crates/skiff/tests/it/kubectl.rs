@@ -40,13 +40,15 @@ fn a_day_with_kubectl() {
     assert!(wide.contains("1/1") && wide.contains("Running") && wide.contains("solo"), "{wide}");
     assert!(cluster.kubectl(&["get", "pod", &pod, "-o", "yaml"]).contains("qosClass: Burstable"));
     let described = cluster.kubectl(&["describe", "pod", &pod]);
-    for wanted in ["Successfully assigned", "Started container", "Controlled By:  ReplicationController/web"] {
+    for wanted in ["Successfully assigned", "Container started", "Controlled By:  ReplicationController/web"]
+    {
         assert!(described.contains(wanted), "no {wanted:?} in {described}");
     }
 
     // logs, followed to a line; exec, its exit code and its input; cp both ways.
     assert_eq!(cluster.kubectl(&["logs", &pod]), "started\n");
-    let mut follow = cluster.kubectl_command().args(["logs", "-f", &pod]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut follow =
+        cluster.kubectl_command().args(["logs", "-f", &pod]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(follow.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "started\n");
@@ -70,7 +72,14 @@ fn a_day_with_kubectl() {
     cluster.kubectl(&["label", "pod", &pod, "tier=front"]);
     assert!(cluster.kubectl(&["get", "pods", "-l", "tier=front", "-o", "name"]).contains(&pod));
     cluster.kubectl(&["annotate", "pod", &pod, "note=seen"]);
-    cluster.kubectl(&["patch", "rc", "web", "--type=json", "-p", r#"[{"op":"replace","path":"/spec/replicas","value":2}]"#]);
+    cluster.kubectl(&[
+        "patch",
+        "rc",
+        "web",
+        "--type=json",
+        "-p",
+        r#"[{"op":"replace","path":"/spec/replicas","value":2}]"#,
+    ]);
     cluster.kubectl(&["wait", "rc/web", "--for=jsonpath={.status.replicas}=2", "--timeout=60s"]);
     let mut edit = cluster.kubectl_command();
     edit.env("EDITOR", "sed -i 's/replicas: 2/replicas: 1/'").args(["edit", "rc", "web"]);
@@ -80,7 +89,10 @@ fn a_day_with_kubectl() {
 
     // What there is, and what it means.
     let resources = cluster.kubectl(&["api-resources"]);
-    assert!(resources.contains("replicationcontrollers") && resources.contains("endpointslices"), "{resources}");
+    assert!(
+        resources.contains("replicationcontrollers") && resources.contains("endpointslices"),
+        "{resources}"
+    );
     assert!(cluster.kubectl(&["explain", "pod.spec"]).contains("containers\t<[]Container> -required-"));
 
     cluster.kubectl(&["delete", "rc", "web", "--timeout=60s"]);
@@ -99,7 +111,8 @@ fn port_forward(cluster: &Cluster, pod: &str) {
     let mut line = String::new();
     BufReader::new(forward.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("Forwarding from 127.0.0.1:18080"), "{line}");
-    let answer = cluster.inside("timeout").args(["20", "busybox", "wget", "-qO-", "http://127.0.0.1:18080/"]).output();
+    let answer =
+        cluster.inside("timeout").args(["20", "busybox", "wget", "-qO-", "http://127.0.0.1:18080/"]).output();
     forward.kill().unwrap();
     forward.wait().unwrap();
     assert_eq!(String::from_utf8_lossy(&answer.unwrap().stdout), "hello\n");

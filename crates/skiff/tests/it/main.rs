@@ -2,7 +2,11 @@
 //!
 //! Needs root, containerd, runc, kubectl and the images of `cargo xtask images`; `./skiff.sh test` sees to all of them.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests start programs and fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests start programs and fail by panicking"
+)]
 
 mod bad_input;
 mod guestbook;

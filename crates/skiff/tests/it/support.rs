@@ -77,7 +77,13 @@ impl Cluster {
         for name in ["busybox", "redis", "redis-slave"] {
             let archive = images.join(format!("{name}.tar"));
             assert!(archive.exists(), "{} is missing: cargo xtask images", archive.display());
-            self.skiff(&["image", "import", "--data-dir", self.dir.to_str().unwrap(), archive.to_str().unwrap()]);
+            self.skiff(&[
+                "image",
+                "import",
+                "--data-dir",
+                self.dir.to_str().unwrap(),
+                archive.to_str().unwrap(),
+            ]);
         }
     }
 
