@@ -83,7 +83,7 @@ run_tests() {
   say "format";  cargo fmt --all --check
   say "clippy";  cargo clippy --workspace --all-targets --quiet -- -D warnings
   say "deny";    cargo deny --log-level error check bans licenses sources
-  say "docs";    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+  say "docs";    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
   say "images";  cargo xtask images --out target/images
   say "tests";   cargo build --workspace --all-targets --quiet
   trap sweep EXIT

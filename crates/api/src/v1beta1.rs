@@ -5,7 +5,7 @@
 //! had appears in an answer only where the v1 object says something that A has no word for.
 //!
 //! # Nothing is lost on the way there and back
-//! A client of 2014 sees part of a v1 object. When it PUTs what it saw, [`Object::update`] takes three things: the
+//! A client of 2014 sees part of a v1 object. When it PUTs what it saw, `Row::update` takes three things: the
 //! stored v1 object, what the client was shown of it (converted again, both versions are equal by the
 //! `resourceVersion` check) and what it sent. Only what differs between the last two is changed in the first:
 //! [`merge`]. Members younger than A that are absent from a PUT count as "not mentioned": a client of A cannot send

@@ -1,6 +1,6 @@
 //! Probes: asks containers whether they have started, live, and are ready, and tells the pod's worker when the answer changes.
 //!
-//! One task per probe of one run of a container; dropping [`Probing`] ends them. What is asked is a [`Check`] (one kind a
+//! One task per probe of one run of a container; dropping [`Probing`] ends them. What is asked is a `Check` (one kind a
 //! file under `probe/`); when and how often is `schedule`, which is pure. Liveness and readiness wait until the startup probe
 //! has succeeded once. Unlike upstream there is no random delay at first: it only guards against a whole
 //! kubelet's restart, and our tasks are spread by their containers' own starts.

@@ -1,3 +1,5 @@
+//! Tables of what is given out: addresses, ports, and what a change of type does to them.
+
 use std::collections::BTreeSet;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Bodies as clients send them, and what they are as JSON.
+
 use serde_json::json;
 
 use super::*;

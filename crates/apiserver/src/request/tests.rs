@@ -1,3 +1,5 @@
+//! Paths and queries, and what they ask for.
+
 use super::*;
 
 fn read(method: &str, uri: &str) -> Info {

@@ -5,6 +5,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "tests start programs and fail by panicking"
 )]
 
