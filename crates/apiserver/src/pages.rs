@@ -39,11 +39,14 @@ pub(crate) struct Token {
     pub(crate) rv: u64,
     /// The last key that was sent.
     pub(crate) start: String,
+    /// How many objects follow that key, where that is known: so that no page counts what is behind it anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) left: Option<usize>,
 }
 
 impl Token {
-    pub(crate) fn new(revision: u64, last: &str) -> Self {
-        Self { v: "meta.k8s.io/v1".to_owned(), rv: revision, start: last.to_owned() }
+    pub(crate) fn new(revision: u64, last: &str, left: Option<usize>) -> Self {
+        Self { v: "meta.k8s.io/v1".to_owned(), rv: revision, start: last.to_owned(), left }
     }
 
     /// The opaque form.

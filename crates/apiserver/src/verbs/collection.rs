@@ -1,5 +1,8 @@
 //! DELETE of a collection: of everything that a list with the same options would show.
 
+use std::future::ready;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
 use skiff_api::ApiError;
 
 use super::select::Select;
@@ -9,7 +12,10 @@ use crate::registry;
 use crate::request::options::ListOptions;
 use crate::wire::Response;
 
-/// Deletes every selected object, one after the other; answers with what they were.
+/// How many deletions are under way at once: writes that wait together share one commit.
+const AT_ONCE: usize = 64;
+
+/// Deletes every selected object; answers with what they were.
 pub(crate) async fn delete(context: &Context, call: Authorized) -> Result<Response, ApiError> {
     let form = media::negotiate(call.request.headers())?;
     let options = ListOptions::parse(&call.info.query, false)?;
@@ -22,15 +28,19 @@ pub(crate) async fn delete(context: &Context, call: Authorized) -> Result<Respon
     let snapshot = context.api.store.snapshot(&context.entry.table);
     let found = list::find(&context.entry, &select, &options, &snapshot)?;
     let scope = context.scope(&user);
-    for stored in &found.items {
-        let name = &stored.object().meta().name;
-        match registry::delete::delete(&scope.named(name), &delete).await {
-            Ok(_) => {}
-            // Somebody was faster.
-            Err(error) if error.code() == 404 => {}
-            Err(error) => return Err(error),
+    let deletions = found.items.iter().map(|stored| {
+        let (scope, delete) = (&scope, &delete);
+        async move {
+            match registry::delete::delete(&scope.named(&stored.object().meta().name), delete).await {
+                Ok(_) => Ok(()),
+                // Somebody was faster.
+                Err(error) if error.code() == 404 => Ok(()),
+                Err(error) => Err(error),
+            }
         }
-    }
+    });
+    let deletions: Vec<_> = deletions.collect();
+    stream::iter(deletions).buffer_unordered(AT_ONCE).try_for_each(|()| ready(Ok(()))).await?;
     let found = list::Found::of(context.api.store.revision(), found.items);
     list::answer(context, &info, &form, found)
 }

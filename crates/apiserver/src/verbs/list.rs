@@ -94,8 +94,9 @@ pub(crate) fn find(
 ) -> Result<Found, ApiError> {
     let revision = snapshot.revision;
     let prefix = select.prefix();
-    let start = match &options.token {
-        Some(text) => Bound::Excluded(Token::parse(text)?.start),
+    let before = options.token.as_deref().map(Token::parse).transpose()?;
+    let start = match &before {
+        Some(token) => Bound::Excluded(token.start.clone()),
         None => Bound::Included(prefix.clone()),
     };
     // One object by name needs no walk.
@@ -124,11 +125,16 @@ pub(crate) fn find(
         items.push(Arc::clone(stored));
         last = Some(key);
     }
-    let token = match (last, walk.next()) {
-        (Some(last), Some(_)) => Some(Token::new(revision, last)),
-        _ => None,
+    let (Some(last), Some(_)) = (last, walk.next()) else {
+        return Ok(Found { revision, items, token: None, remaining: None });
     };
-    let remaining = (token.is_some() && select.everything()).then(|| walk.count() + 1);
+    // Counted once, for the first page; later pages are told by their token.
+    let remaining = select.everything().then(|| match before {
+        Some(Token { left: Some(left), .. }) => left.saturating_sub(items.len()),
+        None if prefix.is_empty() => snapshot.objects.len() - items.len(),
+        _ => walk.count() + 1,
+    });
+    let token = Some(Token::new(revision, last, remaining));
     Ok(Found { revision, items, token, remaining })
 }
 

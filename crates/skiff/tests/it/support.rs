@@ -46,6 +46,8 @@ impl Cluster {
             .inside(SKIFF)
             .args(["up", "--detach", "--no-kubeconfig", "--data-dir"])
             .arg(&self.dir)
+            // Named network namespaces are seen by the whole machine, where a demo may be up as well.
+            .args(["--name", &format!("e{}", std::process::id())])
             .args(&self.args)
             .output()
             .unwrap();
