@@ -77,7 +77,7 @@ sweep() {
 run_tests() {
   needs_root test
   node_packages; build_packages; kubectl_package
-  packages busybox-static socat jq
+  packages busybox-static procps
   cargo_tool cargo-nextest cargo-nextest
   cargo_tool cargo-deny --debug --no-default-features cargo-deny
   say "format";  cargo fmt --all --check

@@ -17,9 +17,9 @@ mod server;
 mod status;
 mod up;
 
-/// Kubernetes in one small binary.
+/// Kubernetes in one small binary, and the API of 2014 beside it
 #[derive(Parser)]
-#[command(name = "skiff", version, about, propagate_version = true)]
+#[command(name = "skiff", version, propagate_version = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,

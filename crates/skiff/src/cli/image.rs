@@ -47,8 +47,9 @@ impl Image {
                 }
             }
             Self::List { data_dir } => {
+                let nodes = runtimes(&data_dir.layout(), &runtime)?;
                 say(&format!("{:<16} {:>9}  IMAGE", "NODE", "SIZE"));
-                for (node, cri) in runtimes(&data_dir.layout(), &runtime)? {
+                for (node, cri) in nodes {
                     for image in runtime
                         .block_on(cri.list_images())
                         .with_context(|| format!("list images of {node}"))?
