@@ -28,4 +28,4 @@ doc:
     cargo doc --workspace --no-deps --open
 # figures for BENCHMARKS.md
 bench:
-    cargo bench --workspace
+    cargo build --release -p skiff-skiff -p skiff-bench && target/release/skiff-bench all

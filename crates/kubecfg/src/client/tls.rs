@@ -1,13 +1,10 @@
 //! TLS: whom to believe and what to show, from flags, the credentials file or Skiff's kubeconfig, in this order.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore};
 use skiff_base::tls;
 
 use super::auth::Credentials;
@@ -41,8 +38,7 @@ pub(crate) async fn config(
     let insecure = flags.truth("insecure_skip_tls_verify") || credentials.insecure;
     let builder = ClientConfig::builder();
     let builder = if insecure {
-        let provider = builder.crypto_provider().clone();
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Believe(provider)))
+        builder.dangerous().with_custom_certificate_verifier(tls::any_server())
     } else {
         builder.with_root_certificates(roots(ca, target.is_https()).await?)
     };
@@ -81,43 +77,4 @@ async fn roots(ca: Option<String>, needed: bool) -> Result<RootCertStore, Ending
         }
     }
     Ok(roots)
-}
-
-/// Believes whoever answers (`-insecure_skip_tls_verify`); still checks that the handshake is signed.
-#[derive(Debug)]
-struct Believe(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Believe {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
