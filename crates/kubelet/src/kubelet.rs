@@ -25,6 +25,7 @@ use crate::handle::Handle;
 use crate::manager::Manager;
 use crate::node::admit::Allocatable;
 use crate::node::object::{Me, allocatable};
+use crate::node::pressure::Thresholds;
 use crate::node::{NodeAgent, facts};
 use crate::record::Record;
 use crate::runtime::cri::Cri;
@@ -102,6 +103,8 @@ pub struct Options {
     pub reserved_cpu_milli: u64,
     /// Memory held back from pods, in bytes.
     pub reserved_memory: u64,
+    /// When the node is short of memory, disk space or process ids.
+    pub eviction_hard: Thresholds,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -129,6 +132,7 @@ impl Options {
             port: 10250,
             reserved_cpu_milli: 0,
             reserved_memory: 0,
+            eviction_hard: Thresholds::default(),
             clock: Clock::system(),
         }
     }
@@ -261,6 +265,7 @@ impl Kubelet {
             data_dir: options.data_dir.clone(),
             reserved_cpu_milli: options.reserved_cpu_milli,
             reserved_memory: options.reserved_memory,
+            eviction_hard: options.eviction_hard,
         }
     }
 

@@ -30,3 +30,4 @@ mod worker;
 pub use cgroup::Cgroups;
 pub use cluster::{Cluster, ClusterError};
 pub use kubelet::{ClusterChoice, CustomCluster, Kubelet, KubeletError, Options, RuntimeChoice};
+pub use node::pressure::{ThresholdError, Thresholds};

@@ -7,7 +7,7 @@
 pub(crate) mod admit;
 pub(crate) mod facts;
 pub(crate) mod object;
-mod pressure;
+pub(crate) mod pressure;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +128,7 @@ impl NodeAgent {
         Seen {
             runtime: conditions.map_err(|error| error.to_string()),
             images: images.unwrap_or_default(),
-            pressure: pressure::read(&self.me.data_dir),
+            pressure: pressure::read(&self.me.data_dir, &self.me.eviction_hard),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Removing images that no container uses when the disk fills: the longest unused first.
 //!
-//! Upstream's thresholds: above 85 % of the images' file system it removes down to 80 %. The kernel does not say
-//! when a disk fills, so this looks every five minutes, as upstream does.
+//! Upstream's thresholds: above 85 % of the images' file system it removes down to 80 %; but nothing goes while
+//! [`PLENTY`] is free, since a share of a big disk says little. The kernel does not say when a disk fills, so this
+//! looks every five minutes, as upstream does.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::runtime::{Image, Result, Runtime};
 const EVERY: Duration = Duration::from_secs(300);
 const HIGH: u64 = 85;
 const LOW: u64 = 80;
+/// So many free bytes are enough, however big the disk.
+const PLENTY: u64 = 10 << 30;
 
 /// Collects images for ever.
 pub(crate) async fn run(runtime: Arc<dyn Runtime>, clock: Clock, changed: Arc<Notify>) {
@@ -49,7 +52,8 @@ async fn collect(
         }
     }
     let places = runtime.image_fs().await?;
-    let Some((total, free)) = places.first().and_then(|place| disk(&place.path)) else { return Ok(false) };
+    let Some(disk) = places.first().and_then(|place| disk(&place.path)) else { return Ok(false) };
+    let (total, free) = disk.bytes;
     let mut removed = false;
     for image in victims(&images, &used, used_at, now, total, free) {
         tracing::info!(image = image.id, size = image.size, "image removed for want of space");
@@ -69,7 +73,7 @@ fn victims<'a>(
     free: u64,
 ) -> Vec<&'a Image> {
     let taken = total.saturating_sub(free);
-    if total == 0 || taken * 100 / total < HIGH {
+    if total == 0 || free > PLENTY || taken * 100 / total < HIGH {
         return Vec::new();
     }
     let mut wanted = taken.saturating_sub(total / 100 * LOW);

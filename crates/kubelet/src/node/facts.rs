@@ -35,7 +35,7 @@ pub(crate) fn read(data_dir: &Path) -> Facts {
         architecture: architecture().to_owned(),
         cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
         memory: meminfo(&word("/proc/meminfo"), "MemTotal"),
-        disk: disk(data_dir).map_or(0, |(total, _)| total),
+        disk: disk(data_dir).map_or(0, |disk| disk.bytes.0),
     }
 }
 
@@ -55,10 +55,21 @@ pub(crate) fn meminfo(text: &str, key: &str) -> u64 {
     kilobytes.unwrap_or(0) * 1024
 }
 
-/// Size and free space of the file system that holds `path`, in bytes.
-pub(crate) fn disk(path: &Path) -> Option<(u64, u64)> {
+/// A file system: all there is, and what is free for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Disk {
+    pub(crate) bytes: (u64, u64),
+    /// Nothing where the file system makes them as needed.
+    pub(crate) inodes: Option<(u64, u64)>,
+}
+
+/// The file system that holds `path`.
+pub(crate) fn disk(path: &Path) -> Option<Disk> {
     let usage = rustix::fs::statvfs(path).ok()?;
-    Some((usage.f_blocks * usage.f_frsize, usage.f_bavail * usage.f_frsize))
+    Some(Disk {
+        bytes: (usage.f_blocks * usage.f_frsize, usage.f_bavail * usage.f_frsize),
+        inodes: (usage.f_files > 0).then_some((usage.f_files, usage.f_favail)),
+    })
 }
 
 /// The machine's own way to resolve names. systemd's stub does not exist in pods, what it asks does.

@@ -34,7 +34,7 @@ pub(crate) const DEFAULT_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Where a kubelet listens.
 const KUBELET_PORT: u16 = 10250;
 
-/// Pods that come from elsewhere than the API.
+/// What a node is told besides what the cluster says.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Sources {
     /// A directory of pods to run without the API: v1 pods or container manifests of 2014
@@ -43,6 +43,9 @@ pub(crate) struct Sources {
     /// A URL of pods to run without the API
     #[arg(long, value_name = "URL")]
     manifest_url: Option<String>,
+    /// What a node must keep free to take pods [default: memory.available<100Mi, and of the disk the smaller of 5% and 1Gi]
+    #[arg(long, value_name = "SIGNAL<VALUE,...")]
+    eviction_hard: Option<String>,
 }
 
 impl Sources {
@@ -51,7 +54,8 @@ impl Sources {
         let manifests =
             self.manifests.as_ref().map(|path| ["--manifests".to_owned(), path.display().to_string()]);
         let url = self.manifest_url.as_ref().map(|url| ["--manifest-url".to_owned(), url.clone()]);
-        manifests.into_iter().chain(url).flatten().collect()
+        let eviction = self.eviction_hard.as_ref().map(|list| ["--eviction-hard".to_owned(), list.clone()]);
+        manifests.into_iter().chain(url).chain(eviction).flatten().collect()
     }
 }
 
@@ -158,6 +162,9 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
     options.cgroup_root = cgroup_root(&spec.node_dir);
     options.manifest_dir = spec.sources.manifests.clone();
     options.manifest_url = spec.sources.manifest_url.clone();
+    if let Some(list) = &spec.sources.eviction_hard {
+        options.eviction_hard = list.parse().context("read --eviction-hard")?;
+    }
     options.port = KUBELET_PORT;
     let tls = skiff_base::tls::server(&identity.identity, &identity.ca_pem)
         .context("use the node's certificate")?;

@@ -48,6 +48,8 @@ impl Cluster {
             .arg(&self.dir)
             // Named network namespaces are seen by the whole machine, where a demo may be up as well.
             .args(["--name", &format!("e{}", std::process::id())])
+            // A build beside the test may fill the disk; that is not what the test is about.
+            .args(["--eviction-hard", "memory.available<10Mi"])
             .args(&self.args)
             .output()
             .unwrap();
@@ -187,6 +189,9 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            for args in [["describe", "nodes"].as_slice(), &["get", "pods,events", "-A", "-o", "wide"]] {
+                eprintln!("--- kubectl {}\n{}", args.join(" "), words(&self.try_kubectl(args)));
+            }
             let tell = |path: PathBuf| {
                 let log = std::fs::read_to_string(&path).unwrap_or_default();
                 let tail: Vec<&str> = log.lines().rev().take(60).collect();
