@@ -1,15 +1,16 @@
 //! From a request's JSON to a typed object, with what the client should be told about unknown or repeated fields.
 //!
-//! Unknown fields are found by `serde_ignored` during the one typed decode. Fields that are there twice are found by a
-//! second, untyped pass that keeps nothing ([`duplicate`]): typed decoding takes the last one without a word. YAML
-//! becomes JSON once, at the door ([`yaml_to_json`]).
+//! Unknown fields and fields that are there twice are noted during the one typed decode ([`reader`]), which every typed
+//! object goes through. YAML becomes JSON once, at the door ([`yaml_to_json`]).
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-mod duplicate;
+mod reader;
 mod wording;
 mod yaml;
 
+use reader::{Notes, Path, Reader};
 pub use yaml::yaml_to_json;
 
 /// What to do about fields that the kind does not have, or that are there twice (`fieldValidation`).
@@ -49,49 +50,49 @@ pub enum DecodeFault {
 /// # Errors
 /// [`DecodeFault`], whose text is fit for the client.
 pub fn decode<K: DeserializeOwned>(json: &[u8], strictness: Strictness) -> Result<Decoded<K>, DecodeFault> {
-    let mut unknown = Vec::new();
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
-    let object = if strictness == Strictness::Ignore {
-        K::deserialize(tracked)
-    } else {
-        serde_ignored::deserialize(tracked, |path| unknown.push(field_path(&path.to_string())))
-    };
-    let object = match object {
+    let mut notes = Notes { strict: strictness != Strictness::Ignore, ..Notes::default() };
+    let object = match read(json, &mut notes) {
         Ok(object) => object,
         Err(error) => {
-            let path = track.path().to_string();
-            return Err(DecodeFault::Malformed(wording::of::<K>(&path, &error)));
+            let path = notes.failed.unwrap_or_default();
+            return Err(DecodeFault::Malformed(wording::of(last_name::<K>(), &path, &error)));
         }
     };
-    reader.end().map_err(|error| DecodeFault::Malformed(error.to_string()))?;
-    let mut warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
-    if strictness != Strictness::Ignore {
-        warnings.extend(duplicate::fields(json).iter().map(|path| format!("duplicate field \"{path}\"")));
-    }
+    let unknown = notes.unknown.iter().map(|path| format!("unknown field \"{path}\""));
+    let repeated = notes.repeated.iter().map(|path| format!("duplicate field \"{path}\""));
+    let warnings: Vec<String> = unknown.chain(repeated).collect();
     if strictness == Strictness::Strict && !warnings.is_empty() {
         return Err(DecodeFault::Strict(warnings));
     }
     Ok(Decoded { object, warnings })
 }
 
-/// `spec.?.containers.0.imag` (serde_ignored's way, a `?` for each Option) as `spec.containers[0].imag`.
-fn field_path(ignored: &str) -> String {
-    let mut path = String::with_capacity(ignored.len());
-    for part in ignored.split('.').filter(|part| *part != "?") {
-        if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) {
-            path.push('[');
-            path.push_str(part);
-            path.push(']');
-        } else {
-            if !path.is_empty() {
-                path.push('.');
-            }
-            path.push_str(part);
-        }
-    }
-    path
+/// Decodes JSON that we trust to fit `K`: a stored object, a server's answer.
+///
+/// # Errors
+/// If it does not fit.
+pub fn from_slice<K: DeserializeOwned>(json: &[u8]) -> Result<K, serde_json::Error> {
+    read(json, &mut Notes::default())
+}
+
+/// The tree of a typed object, by way of its text: the code that writes text exists for every type anyway, and is big.
+///
+/// # Errors
+/// If the type cannot be encoded, which would be a fault of the type.
+pub fn tree<T: Serialize + ?Sized>(object: &T) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_slice(&serde_json::to_vec(object)?)
+}
+
+fn read<K: DeserializeOwned>(json: &[u8], notes: &mut Notes) -> Result<K, serde_json::Error> {
+    let mut inner = serde_json::Deserializer::from_slice(json);
+    let object = K::deserialize(Reader { inner: &mut inner, path: Path::Root, notes })?;
+    inner.end()?;
+    Ok(object)
+}
+
+/// `Pod` of `k8s_openapi::api::core::v1::pod::Pod`.
+fn last_name<K>() -> &'static str {
+    std::any::type_name::<K>().rsplit("::").next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -76,11 +76,12 @@ impl Object {
         if let Some(held) = held {
             return Ok(held);
         }
-        let fresh: Arc<K> = Arc::new(serde_json::from_slice(&self.bytes).map_err(|source| DecodeError {
-            kind: K::KIND,
-            key: self.meta.key(),
-            source,
-        })?);
+        let fresh: Arc<K> =
+            Arc::new(crate::decode::from_slice(&self.bytes).map_err(|source| DecodeError {
+                kind: K::KIND,
+                key: self.meta.key(),
+                source,
+            })?);
         *typed = Some(Arc::downgrade(&fresh) as Weak<dyn Any + Send + Sync>);
         Ok(fresh)
     }

@@ -42,14 +42,6 @@ impl Link {
         self.client.clone()
     }
 
-    /// Cluster-scoped objects of a kind, or namespaced ones over all namespaces.
-    pub fn all<K>(&self) -> kube::Api<K>
-    where
-        K: kube::Resource<DynamicType = ()>,
-    {
-        kube::Api::all(self.client())
-    }
-
     /// Objects of a namespaced kind in `namespace`.
     pub fn within<K>(&self, namespace: &str) -> kube::Api<K>
     where

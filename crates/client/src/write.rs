@@ -92,7 +92,8 @@ async fn send<T: DeserializeOwned>(
         .header(http::header::ACCEPT, "application/json")
         .body(body)
         .map_err(Error::HttpError)?;
-    link.client().request(request).await
+    let text = link.client().request_text(request).await?;
+    skiff_api::decode::from_slice(text.as_bytes()).map_err(Error::SerdeError)
 }
 
 fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>> {
@@ -105,6 +106,17 @@ fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>> {
 /// What the server refused, or a failure on the way.
 pub async fn get<T: DeserializeOwned>(link: &Link, place: &Place) -> Result<T> {
     send(link, http::Method::GET, &place.path, "application/json", Vec::new()).await
+}
+
+/// Reads all objects of a kind, of all namespaces, from the server itself.
+///
+/// # Errors
+/// What the server refused, or a failure on the way.
+pub async fn list<K: Readable + k8s_openapi::ListableResource>(link: &Link) -> Result<Vec<K>> {
+    let path = Resource::of::<K>().path(None);
+    let list: k8s_openapi::List<K> =
+        send(link, http::Method::GET, &path, "application/json", Vec::new()).await?;
+    Ok(list.items)
 }
 
 /// Creates an object in the namespace it names.
@@ -155,7 +167,7 @@ pub async fn patch<T: DeserializeOwned>(link: &Link, place: &Place, kind: Patch,
 /// What the server refused (a conflict where `basis` no longer holds), or a failure on the way.
 pub async fn patch_status<K: Readable>(link: &Link, old: &K, new: &K, basis: Basis) -> Result<Option<K>> {
     let status = |object: &K| -> Result<Value> {
-        let mut value = serde_json::to_value(object).map_err(Error::SerdeError)?;
+        let mut value = skiff_api::decode::tree(object).map_err(Error::SerdeError)?;
         Ok(value.get_mut("status").map(Value::take).unwrap_or_default())
     };
     let Some(difference) = merge_patch(&status(old)?, &status(new)?) else { return Ok(None) };

@@ -173,7 +173,7 @@ impl NodeAgent {
             return Ok(None);
         }
         let place = Place::new(&Resource::of::<Node>(), None, &self.me.name).part("status");
-        let mut body: Value = serde_json::to_value(&status).map_err(kube::Error::SerdeError)?;
+        let mut body: Value = skiff_api::decode::tree(&status).map_err(kube::Error::SerdeError)?;
         if let Some(addresses) = body.get_mut("addresses").and_then(Value::as_array_mut) {
             // The list merges by type, and a node may have several addresses of one type.
             addresses.insert(0, json!({ "$patch": "replace" }));

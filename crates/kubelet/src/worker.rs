@@ -326,7 +326,7 @@ fn same(known: &PodStatus, new: &PodStatus) -> bool {
                 condition.last_probe_time = None;
             }
         }
-        serde_json::to_value(&status).unwrap_or_default()
+        skiff_api::decode::tree(&status).unwrap_or_default()
     };
     ours(known) == ours(new)
 }

@@ -3,8 +3,8 @@
 //! Upstream's texts come from Go's JSON decoder; serde's say the same with other nouns. The numbers of list items are
 //! left out of the path, as there.
 
-/// The text for an error of decoding a `K` that struck at `path` (in serde_path_to_error's form).
-pub(super) fn of<K>(path: &str, error: &serde_json::Error) -> String {
+/// The text for an error of decoding a `kind` that struck at `path`, such as `spec.containers[0].name`.
+pub(super) fn of(kind: &str, path: &str, error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = text.rfind(" at line ").map_or("", |at| &text[at..]);
     let fault = text.strip_suffix(place).unwrap_or(&text);
@@ -13,7 +13,7 @@ pub(super) fn of<K>(path: &str, error: &serde_json::Error) -> String {
         .or_else(|| fault.strip_prefix("invalid value: "))
         .and_then(|f| f.split_once(", expected "))
     else {
-        return if error.is_data() && path != "." { format!("{path}: {fault}") } else { text };
+        return if error.is_data() && !path.is_empty() { format!("{path}: {fault}") } else { text };
     };
     let fields: String = path
         .split('.')
@@ -39,7 +39,6 @@ pub(super) fn of<K>(path: &str, error: &serde_json::Error) -> String {
         "f64" => "float64",
         other => other.strip_prefix("struct ").unwrap_or(other),
     };
-    let kind = std::any::type_name::<K>().rsplit("::").next().unwrap_or_default();
     if fields.is_empty() {
         return format!("json: cannot unmarshal {found} into Go value of type {kind}");
     }

@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::meta::TypeMeta;
 use super::value::Map;
 use super::{API_VERSION, body, list, merge};
+use crate::decode::{self, Strictness};
 use crate::errors::FieldError;
 
 /// What is particular to one kind. Everything else happens once, behind [`Object`].
@@ -111,7 +112,10 @@ pub(super) const fn row<K: Kind>() -> Row {
 }
 
 fn stored<K: Kind>(v1: Value) -> Result<K::V1, Fault> {
-    serde_path_to_error::deserialize(v1)
+    // By way of the text, so that the v1 types are decoded by the same code as everywhere.
+    let text = serde_json::to_vec(&v1).unwrap_or_default();
+    decode::decode(&text, Strictness::Ignore)
+        .map(|decoded| decoded.object)
         .map_err(|error| Fault::Stored { kind: K::ROW.kind, why: error.to_string() })
 }
 
@@ -136,7 +140,7 @@ fn update<K: Kind>(v1: Value, sent: &dyn Object) -> Result<Value, Fault> {
 }
 
 fn tree<T: Serialize>(v1: &T) -> Result<Value, Fault> {
-    serde_json::to_value(v1).map_err(|error| Fault::Member(error.to_string()))
+    decode::tree(v1).map_err(|error| Fault::Member(error.to_string()))
 }
 
 /// An object of any of the kinds.
@@ -181,7 +185,7 @@ impl<K: Kind> Object for K {
         serde_json::to_string(self).unwrap_or_default()
     }
     fn to_v1(&self) -> Value {
-        serde_json::to_value(Kind::to_v1(self)).unwrap_or_default()
+        decode::tree(&Kind::to_v1(self)).unwrap_or_default()
     }
     fn prepare(&mut self) {
         Kind::prepare(self);

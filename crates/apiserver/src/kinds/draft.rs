@@ -231,7 +231,7 @@ impl<K: Kind> Draft for Whole<K> {
     }
 
     fn value(&self) -> Result<serde_json::Value, serde_json::Error> {
-        serde_json::to_value(&self.0)
+        skiff_api::decode::tree(&self.0)
     }
 
     fn freeze(mut self: Box<Self>) -> Result<Box<dyn Frozen>, serde_json::Error> {

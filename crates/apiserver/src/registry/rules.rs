@@ -144,14 +144,14 @@ fn owners(owners: &[OwnerReference], errors: &mut Errors) {
                 }
             }
             if group.is_empty() && owner.kind == "Event" {
-                let shown = serde_json::to_value(owner).unwrap_or_default().to_string();
+                let shown = skiff_api::decode::tree(owner).unwrap_or_default().to_string();
                 let why = format!("/{version}, Kind=Event is disallowed from being an owner");
                 errors.push(Fault::Invalid, "", shown, why);
             }
         });
         if owner.controller == Some(true) {
             if let Some(first) = controller {
-                let shown = serde_json::to_value(owners).unwrap_or_default().to_string();
+                let shown = skiff_api::decode::tree(owners).unwrap_or_default().to_string();
                 let why = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
                     first.name, owner.name

@@ -87,7 +87,7 @@ fn check(name: &str, scale: &Scale, wanted: i32) -> Result<(), ApiError> {
 }
 
 fn patched(current: &Object, patch: &Patch) -> Result<Scale, ApiError> {
-    let scale: Value = serde_json::to_value(of(current)?).map_err(ApiError::internal)?;
+    let scale: Value = skiff_api::decode::tree(&of(current)?).map_err(ApiError::internal)?;
     let value = patch.apply(&skiff_api::patch::strategic::Schema::of::<Scale>(), scale)?;
     let json = serde_json::to_vec(&value).map_err(ApiError::internal)?;
     Ok(input::typed(VERSION, "Scale", &json, Strictness::Ignore)?.object)

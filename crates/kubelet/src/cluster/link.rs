@@ -54,7 +54,7 @@ fn fault(error: kube::Error) -> ClusterError {
 
 /// The status as a strategic merge patch: conditions merge by type, so other writers' stay.
 fn status_patch(pod: &Pod, status: &PodStatus) -> Value {
-    let mut body = serde_json::to_value(status).unwrap_or_default();
+    let mut body = skiff_api::decode::tree(status).unwrap_or_default();
     if let Some(body) = body.as_object_mut() {
         body.retain(|key, _| FIELDS.contains(&key.as_str()));
         for field in FIELDS {

@@ -35,7 +35,7 @@ impl Kind for UnsupportedKind {
 
 /// The source's name as the user wrote it.
 fn source(volume: &Volume) -> String {
-    let value = serde_json::to_value(volume).unwrap_or_default();
+    let value = skiff_api::decode::tree(volume).unwrap_or_default();
     let fields = value.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
     fields.filter(|name| *name != "name").collect::<Vec<_>>().join(", ")
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::ListParams;
+use skiff_client::write;
 
 use crate::kubeconfig::Access;
 use crate::layout::Layout;
@@ -28,25 +28,23 @@ pub(super) fn run(layout: &Layout) -> anyhow::Result<ExitCode> {
 
 async fn cluster(state: &State, access: &Access) -> anyhow::Result<ExitCode> {
     let link = crate::roles::remote(access)?;
-    let nodes =
-        link.all::<Node>().list(&ListParams::default()).await.context("ask the API server for its nodes")?;
-    let pods =
-        link.all::<Pod>().list(&ListParams::default()).await.context("ask the API server for its pods")?;
+    let nodes = write::list::<Node>(&link).await.context("ask the API server for its nodes")?;
+    let pods = write::list::<Pod>(&link).await.context("ask the API server for its pods")?;
     let mut all_ready = true;
-    for node in &nodes.items {
+    for node in &nodes {
         let name = node.metadata.name.as_deref().unwrap_or_default();
         let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let ready =
             conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
         all_ready &= ready;
-        let here = pods.items.iter().filter(|pod| node_of(pod) == Some(name)).count();
+        let here = pods.iter().filter(|pod| node_of(pod) == Some(name)).count();
         let local = state.nodes.iter().find(|node| node.name == name);
         let address = local.map_or_else(String::new, |node| node.address.to_string());
         let readiness = if ready { "Ready" } else { "NotReady" };
         say(&format!("node     {name:<16} {readiness:<9} {here:>4} pods   {address}"));
     }
-    let waiting = pods.items.iter().filter(|pod| node_of(pod).is_none()).count();
-    say(&format!("pods     {} in all, {waiting} without a node", pods.items.len()));
+    let waiting = pods.iter().filter(|pod| node_of(pod).is_none()).count();
+    say(&format!("pods     {} in all, {waiting} without a node", pods.len()));
     Ok(if all_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -172,7 +172,7 @@ fn toleration(toleration: &Toleration, errors: &mut Errors) {
             }
         }
         "Exists" if !value.is_empty() => {
-            let shown = serde_json::to_value(toleration).unwrap_or_default();
+            let shown = skiff_api::decode::tree(toleration).unwrap_or_default();
             errors.invalid("operator", &shown, "value must be empty when `operator` is 'Exists'");
         }
         "Exists" => {}

@@ -75,7 +75,7 @@ pub(super) fn container(context: &SecurityContext, errors: &mut Errors) {
     if context.allow_privilege_escalation != Some(false) {
         return;
     }
-    let shown = serde_json::to_value(context).unwrap_or_default();
+    let shown = skiff_api::decode::tree(context).unwrap_or_default();
     if context.privileged == Some(true) {
         let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
         errors.invalid("", &shown, why);

@@ -98,7 +98,7 @@ fn gates(new: &PodSpec, old: &PodSpec, errors: &mut Errors) {
 
 /// The top fields of the spec that differ, each with both values; empty if none does.
 fn differences(new: &PodSpec, old: &PodSpec) -> String {
-    let value = |spec: &PodSpec| serde_json::to_value(spec).unwrap_or_default();
+    let value = |spec: &PodSpec| skiff_api::decode::tree(spec).unwrap_or_default();
     let (new, old) = (value(new), value(old));
     let empty = serde_json::Map::new();
     let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
