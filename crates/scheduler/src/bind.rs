@@ -30,7 +30,7 @@ pub(crate) async fn bind(link: &Link, pod: &Pod, node: &str) -> write::Result<()
     write::post::<serde_json::Value>(link, &place, &binding).await.map(|_| ())
 }
 
-/// Writes into the pod's status why it has no node; nothing is sent if it says so already.
+/// Writes into the pod's status why it has no node, and which one others are leaving for it; nothing is sent if it says so already.
 ///
 /// # Errors
 /// What the server refused, or a failure on the way.
@@ -40,10 +40,17 @@ pub(crate) async fn report(
     pod: &Pod,
     reason: &str,
     message: &str,
+    nominated: Option<&str>,
 ) -> write::Result<()> {
     let mut wanted = pod.clone();
     let condition = Wanted { kind: SCHEDULED, status: "False", reason, message };
-    if conditions::set(&mut wanted, condition, clock.now_seconds()) {
+    let mut changed = conditions::set(&mut wanted, condition, clock.now_seconds());
+    let status = wanted.status.get_or_insert_default();
+    if nominated.is_some() && status.nominated_node_name.as_deref() != nominated {
+        status.nominated_node_name = nominated.map(str::to_owned);
+        changed = true;
+    }
+    if changed {
         write::patch_status(link, pod, &wanted, Basis::Uid).await?;
     }
     Ok(())

@@ -26,20 +26,15 @@ struct Seat<'a> {
 /// # Errors
 /// Why no node can hold it.
 pub(crate) fn choose(pod: &Pending, cluster: &Snapshot, start: &mut usize) -> Result<Arc<str>, Box<Unfit>> {
-    let begin = |row: &'static plugins::Row| {
-        let judge = row.plugin.begin(pod, cluster)?;
-        Some(Seat { name: row.plugin.name(), weight: row.weight, judge })
-    };
-    let mut seats: Vec<Seat<'_>> = plugins::ALL.iter().filter_map(begin).collect();
-    let never = pod.spec().preemption_policy.as_deref() == Some("Never");
-    let mut unfit = Box::new(Unfit::new(cluster.len(), never));
+    let mut seats = seats(pod, cluster);
+    let mut unfit = Box::new(Unfit::new(cluster.len()));
     let enough = enough(cluster.len());
     let mut feasible: Vec<&Node> = Vec::with_capacity(enough);
     for step in 0..cluster.len() {
         let Some(node) = cluster.at((*start + step) % cluster.len()) else { continue };
         match ask(&seats, node) {
             Ok(()) => feasible.push(node),
-            Err((plugin, refusal)) => unfit.count(plugin, refusal, node, pod.info.priority),
+            Err((plugin, refusal)) => unfit.count(plugin, refusal, node),
         }
         if feasible.len() >= enough {
             *start = (*start + step + 1) % cluster.len();
@@ -51,6 +46,24 @@ pub(crate) fn choose(pod: &Pending, cluster: &Snapshot, start: &mut usize) -> Re
         [only] => Ok(Arc::clone(&only.name)),
         many => Ok(Arc::clone(&best(&mut seats, many).name)),
     }
+}
+
+/// Every plugin that has something to say about the pod.
+fn seats<'a>(pod: &'a Pending, cluster: &'a Snapshot) -> Vec<Seat<'a>> {
+    let begin = |row: &'static plugins::Row| {
+        let judge = row.plugin.begin(pod, cluster)?;
+        Some(Seat { name: row.plugin.name(), weight: row.weight, judge })
+    };
+    plugins::ALL.iter().filter_map(begin).collect()
+}
+
+/// Whether one node can hold the pod.
+///
+/// # Errors
+/// Why it cannot.
+pub(crate) fn fits(pod: &Pending, cluster: &Snapshot, node: &str) -> Result<(), Refusal> {
+    let Some(node) = cluster.node(node) else { return Err(Refusal::unsuitable("node is gone")) };
+    ask(&seats(pod, cluster), node).map_err(|(_, refusal)| refusal)
 }
 
 fn ask(seats: &[Seat<'_>], node: &Node) -> Result<(), (&'static str, Refusal)> {

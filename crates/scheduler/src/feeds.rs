@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use parking_lot::Mutex;
 use skiff_api::{LabelSelector, Object, Readable, pod};
 use skiff_base::Tasks;
@@ -31,6 +32,7 @@ impl Feeds {
             follow::<Namespace>(link, tasks, &hands, Hands::namespace),
             follow::<Service>(link, tasks, &hands, Hands::service),
             follow::<ReplicationController>(link, tasks, &hands, Hands::controller),
+            follow::<PodDisruptionBudget>(link, tasks, &hands, Hands::budget),
         ];
         let pods = follow::<Pod>(link, tasks, &hands, Hands::pod);
         Self { pods, others }
@@ -93,6 +95,16 @@ impl Hands {
         self.snapshot.lock().selectors.owner(change.latest(), selector);
     }
 
+    fn budget(&self, change: &Change) {
+        let budgets = &mut self.snapshot.lock().budgets;
+        let Some(object) = &change.new else { return budgets.remove(change.latest()) };
+        let Some(budget) = decode::<PodDisruptionBudget>(object) else { return };
+        let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        let selector = selector.and_then(|selector| LabelSelector::of(selector).ok());
+        let allowed = budget.status.as_ref().and_then(|status| status.disruptions_allowed).unwrap_or(0);
+        budgets.put(object, selector, allowed);
+    }
+
     fn pod(&self, change: &Change) {
         let uid = &change.latest().meta().uid;
         // Another pod under the same name: the one before is gone.
@@ -107,6 +119,7 @@ impl Hands {
         match pod::node_name(&pod) {
             Some(node) => {
                 self.queue.remove(uid);
+                self.snapshot.lock().denominate(uid);
                 let info = Arc::new(PodInfo::new(Arc::clone(object), &pod));
                 let relabelled =
                     change.old.as_ref().is_some_and(|old| old.meta().labels != object.meta().labels);
@@ -128,13 +141,23 @@ impl Hands {
         }
         let spec = pod.spec.as_ref();
         let priority = spec.and_then(|spec| spec.priority).unwrap_or(0);
+        let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
+        if let Some(node) = nominated.filter(|node| !node.is_empty()) {
+            self.snapshot.lock().nominate(Arc::new(PodInfo::new(Arc::clone(object), pod)), node);
+        }
         let likeness = spec.map_or(0, |spec| likeness(object, spec));
         self.queue.put(&meta.uid, &meta.key(), priority, likeness);
     }
 
     fn leave(&self, uid: &str) {
         self.queue.remove(uid);
-        if self.snapshot.lock().displace(uid) {
+        let left = {
+            let mut snapshot = self.snapshot.lock();
+            // Room that was kept for it is free as well.
+            let waited = snapshot.denominate(uid);
+            snapshot.displace(uid) || waited
+        };
+        if left {
             self.queue.happened(Event::PodGone);
         }
     }

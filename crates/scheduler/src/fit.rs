@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::plugin::Refusal;
 use crate::snapshot::Node;
@@ -11,31 +12,50 @@ use crate::snapshot::Node;
 pub(crate) struct Unfit {
     nodes: usize,
     reasons: BTreeMap<String, usize>,
-    preemption: BTreeMap<&'static str, usize>,
-    never_preempts: bool,
+    preemption: BTreeMap<String, usize>,
+    /// Why the pod may not make others go, if it may not.
+    not_eligible: Option<&'static str>,
+    /// Other pods will go for it: nothing to explain.
+    preempts: bool,
+    /// Nodes where fewer pods might help.
+    pub(crate) candidates: Vec<Arc<str>>,
     /// Who refused: events that do not help these do not help the pod.
     pub(crate) plugins: BTreeSet<&'static str>,
 }
 
 impl Unfit {
-    pub(crate) fn new(nodes: usize, never_preempts: bool) -> Self {
-        Self { nodes, never_preempts, ..Self::default() }
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self { nodes, ..Self::default() }
     }
 
-    /// A node was refused; `priority` is the pod's.
-    pub(crate) fn count(&mut self, plugin: &'static str, refusal: Refusal, node: &Node, priority: i32) {
+    /// A node was refused.
+    pub(crate) fn count(&mut self, plugin: &'static str, refusal: Refusal, node: &Node) {
         for reason in refusal.reasons {
             *self.reasons.entry(reason).or_default() += 1;
         }
-        let lesser = || node.pods.values().any(|pod| pod.priority < priority);
-        let preemption = match (refusal.resolvable, refusal.resolvable && lesser()) {
-            (false, _) => "Preemption is not helpful for scheduling",
-            (true, false) => "No preemption victims found for incoming pod",
-            // Said plainly, since upstream would end those pods.
-            (true, true) => "Pods of lower priority are not preempted by this scheduler",
-        };
-        *self.preemption.entry(preemption).or_default() += 1;
+        if refusal.resolvable {
+            self.candidates.push(Arc::clone(&node.name));
+        } else {
+            self.preemption_fails(vec!["Preemption is not helpful for scheduling".to_owned()]);
+        }
         self.plugins.insert(plugin);
+    }
+
+    /// Taking pods away from a node does not help.
+    pub(crate) fn preemption_fails(&mut self, reasons: Vec<String>) {
+        for reason in reasons {
+            *self.preemption.entry(reason).or_default() += 1;
+        }
+    }
+
+    /// The pod may not make others go.
+    pub(crate) fn not_eligible(&mut self, why: &'static str) {
+        self.not_eligible = Some(why);
+    }
+
+    /// Others go for it.
+    pub(crate) fn preempts(&mut self) {
+        self.preempts = true;
     }
 }
 
@@ -46,8 +66,11 @@ impl fmt::Display for Unfit {
             return write!(f, "no nodes available to schedule pods");
         }
         write!(f, "0/{nodes} nodes are available: {}.", listed(self.reasons.iter()))?;
-        if self.never_preempts {
-            return write!(f, " preemption: not eligible due to preemptionPolicy=Never.");
+        if self.preempts {
+            return Ok(());
+        }
+        if let Some(why) = self.not_eligible {
+            return write!(f, " preemption: not eligible due to {why}.");
         }
         write!(f, " preemption: 0/{nodes} nodes are available: {}.", listed(self.preemption.iter()))
     }

@@ -4,7 +4,8 @@
 //! the most urgent pod from the queue, asks every plugin which nodes can hold it and which suit it best, marks the pod
 //! as assumed there, and leaves the binding to a task of its own, so that the next pod need not wait for the server.
 //!
-//! Invariant: the scheduler's only acts are bindings, the `PodScheduled` condition and events.
+//! Invariant: the scheduler's only acts are bindings, the `PodScheduled` condition, nominations, events, and the deletion of
+//! pods that must make room for more important ones.
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ mod fit;
 mod plugin;
 mod plugins;
 mod pod;
+mod preempt;
+mod preemption;
 mod queue;
 mod run;
 mod snapshot;
@@ -69,8 +72,9 @@ impl Scheduler {
 
 /// What the scheduler may do: verbs and resources.
 pub const MAY: &[(&str, &str)] = &[
-    ("get list watch", "pods nodes services replicationcontrollers namespaces"),
+    ("get list watch", "pods nodes services replicationcontrollers namespaces poddisruptionbudgets"),
     ("create", "pods/binding"),
+    ("delete", "pods"),
     ("patch", "pods/status"),
     ("create patch", "events"),
 ];

@@ -14,7 +14,7 @@ mod taint_toleration;
 mod topology_spread;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// A plugin and how much its score counts.
 pub(crate) struct Row {

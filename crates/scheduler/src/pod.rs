@@ -19,6 +19,8 @@ pub(crate) struct PodInfo {
     pub(crate) assumed: (i64, i64),
     pub(crate) ports: BTreeSet<HostPort>,
     pub(crate) terms: Terms,
+    /// When the kubelet took it, in seconds; the future for a pod that it has not.
+    pub(crate) started: i64,
 }
 
 /// What a pod demands of the pods near it.
@@ -68,6 +70,11 @@ impl PodInfo {
             assumed: (least.cpu, least.memory),
             ports: ports::of(&spec),
             terms: Terms::of(&spec, &object),
+            started: pod
+                .status
+                .as_ref()
+                .and_then(|status| status.start_time.as_ref())
+                .map_or(i64::MAX, |time| time.0.as_second()),
             object,
         }
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
+use skiff_api::Resource;
 use skiff_base::{Clock, Tasks};
-use skiff_client::events::{EventKind, Source, reference};
+use skiff_client::events::{EventKind, Source, reference, reference_to};
 use skiff_client::{Link, Recorder, write};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -15,12 +16,21 @@ use crate::figures::Figures;
 use crate::fit::Unfit;
 use crate::plugin::Event;
 use crate::pod::Pending;
+use crate::preemption::{self, Plan};
 use crate::queue::{Failure, Queue, Turn};
 use crate::snapshot::Snapshot;
-use crate::{NAME, bind, cycle, plugins};
+use crate::{NAME, bind, cycle, plugins, preempt};
 
 /// How many bindings may be on their way at once.
 const BINDINGS: usize = 64;
+
+/// What became of a pod's turn.
+enum Decision {
+    /// It goes to this node.
+    Bind(Arc<str>),
+    /// It fits nowhere; perhaps others can make room.
+    Refuse(Box<Unfit>, Option<Plan>),
+}
 
 pub(crate) struct Loop {
     link: Link,
@@ -63,8 +73,8 @@ impl Loop {
             self.tasks.spawn_until_stop(async move {
                 let _permit = permit;
                 match decision {
-                    Ok(node) => this.bind(&turn, &pending, &node).await,
-                    Err(unfit) => this.refuse(&turn, &pod, *unfit).await,
+                    Decision::Bind(node) => this.bind(&turn, &pending, &node).await,
+                    Decision::Refuse(unfit, plan) => this.refuse(&turn, &pod, *unfit, plan).await,
                 }
             });
             tokio::task::consume_budget().await;
@@ -79,11 +89,33 @@ impl Loop {
         wants.then(|| Pending::new(object, pod))
     }
 
-    fn decide(&self, pending: &Pending, start: &mut usize) -> Result<Arc<str>, Box<Unfit>> {
+    fn decide(&self, pending: &Pending, start: &mut usize) -> Decision {
         let mut snapshot = self.snapshot.lock();
-        let node = cycle::choose(pending, &snapshot, start)?;
-        snapshot.place(Arc::clone(&pending.info), &node, true);
-        Ok(node)
+        let ghosts = snapshot.conjure(pending);
+        let uid = pending.info.uid();
+        // The node that others left for this pod needs no comparing.
+        let own = snapshot.nominated_node(uid).filter(|node| cycle::fits(pending, &snapshot, node).is_ok());
+        let choice = match own.map(Arc::from) {
+            Some(node) => Ok(node),
+            None => cycle::choose(pending, &snapshot, start),
+        };
+        let decision = match choice {
+            Ok(node) => Decision::Bind(node),
+            Err(mut unfit) => {
+                let plan = preemption::plan(pending, &mut snapshot, &mut unfit);
+                Decision::Refuse(unfit, plan)
+            }
+        };
+        snapshot.banish(&ghosts);
+        match &decision {
+            Decision::Bind(node) => {
+                snapshot.denominate(uid);
+                snapshot.place(Arc::clone(&pending.info), node, true);
+            }
+            Decision::Refuse(_, Some(plan)) => snapshot.nominate(Arc::clone(&pending.info), &plan.node),
+            Decision::Refuse(_, None) => {}
+        }
+        decision
     }
 
     async fn bind(&self, turn: &Turn, pending: &Pending, node: &str) {
@@ -108,21 +140,53 @@ impl Loop {
                 tracing::warn!(pod = %turn.key, node, %error, "binding failed");
                 self.queue.give_back(&turn.uid, Failure::Error);
                 let message = format!("binding rejected: {}", write::words(&error));
-                self.tell(pod, "SchedulerError", message).await;
+                self.tell(pod, "SchedulerError", message, None).await;
             }
         }
     }
 
-    async fn refuse(&self, turn: &Turn, pod: &Pod, unfit: Unfit) {
+    async fn refuse(&self, turn: &Turn, pod: &Pod, mut unfit: Unfit, plan: Option<Plan>) {
         self.figures.attempt("unschedulable");
+        if plan.is_some() {
+            unfit.preempts();
+        }
         let message = unfit.to_string();
         tracing::debug!(pod = %turn.key, %message, "a pod fits nowhere");
         self.queue.give_back(&turn.uid, Failure::Unfit(unfit.plugins));
-        self.tell(pod, "Unschedulable", message).await;
+        let node = plan.as_ref().map(|plan| &*plan.node);
+        self.tell(pod, "Unschedulable", message, node).await;
+        if let Some(plan) = &plan {
+            self.make_room(pod, plan).await;
+        }
     }
 
-    async fn tell(&self, pod: &Pod, reason: &str, message: String) {
-        let report = bind::report(&self.link, &self.clock, pod, reason, &message).await;
+    /// Sends the plan's victims away, and whoever else was to go to the node but matters less.
+    async fn make_room(&self, pod: &Pod, plan: &Plan) {
+        let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+        let outranked = self.snapshot.lock().outranked(&plan.node, priority);
+        for other in outranked {
+            self.snapshot.lock().denominate(other.uid());
+            if let Err(error) = preempt::denominate(&self.link, &other).await {
+                tracing::debug!(%error, "a nomination could not be taken back");
+            }
+        }
+        for victim in &plan.victims {
+            match preempt::evict(&self.link, &self.clock, victim).await {
+                Ok(()) => {
+                    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+                    let message = format!("Preempted by pod {uid} on node {}", plan.node);
+                    let about = reference_to(&Resource::of::<Pod>(), &victim.object);
+                    self.recorder.record(about, EventKind::Normal, "Preempted", message);
+                }
+                Err(error) => {
+                    tracing::warn!(pod = %victim.object.meta().key(), %error, "preemption failed");
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, pod: &Pod, reason: &str, message: String, nominated: Option<&str>) {
+        let report = bind::report(&self.link, &self.clock, pod, reason, &message, nominated).await;
         if let Err(error) =
             report.or_else(|error| if write::is_not_found(&error) { Ok(()) } else { Err(error) })
         {

@@ -15,8 +15,12 @@ use skiff_api::pod::requests::Amounts;
 use crate::plugin::Event;
 use crate::pod::PodInfo;
 
+mod budgets;
+mod nominations;
 mod selectors;
 
+pub(crate) use budgets::Budgets;
+pub(crate) use nominations::Taken;
 pub(crate) use selectors::Selectors;
 
 /// A node and the sums of what its pods take up.
@@ -53,6 +57,10 @@ pub(crate) struct Snapshot {
     holders: HashMap<String, usize>,
     /// Labels of namespaces.
     pub(crate) namespaces: HashMap<Arc<str>, Arc<Object>>,
+    /// Pods that wait for room on a node, and which.
+    nominated: HashMap<Arc<str>, (Arc<PodInfo>, Arc<str>)>,
+    /// Who may not be disrupted.
+    pub(crate) budgets: Budgets,
     /// Who selects pods: services and controllers.
     pub(crate) selectors: Selectors,
 }
@@ -100,6 +108,11 @@ impl Snapshot {
     /// The node at a place of the steady order.
     pub(crate) fn at(&self, index: usize) -> Option<&Node> {
         self.nodes.get(self.order.get(index)?)
+    }
+
+    /// A known node.
+    pub(crate) fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(name).filter(|node| node.known)
     }
 
     /// How many nodes there are.

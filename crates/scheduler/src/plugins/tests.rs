@@ -6,9 +6,9 @@ use k8s_openapi::api::core::v1::{Node as ApiNode, Pod, ReplicationController};
 use serde_json::{Value, json};
 use skiff_api::{LabelSelector, Object};
 
-use crate::cycle;
 use crate::pod::{Pending, PodInfo};
 use crate::snapshot::Snapshot;
+use crate::{cycle, preemption};
 
 fn object(value: &Value) -> Arc<Object> {
     Arc::new(Object::parse(value.to_string().into()).unwrap())
@@ -19,7 +19,7 @@ fn yaml(text: &str) -> Vec<Value> {
 }
 
 /// Nodes get 4 CPUs, 8 GiB, room for ten pods and their host name unless they say otherwise.
-fn cluster(nodes: &str, pods: &str) -> Snapshot {
+pub(crate) fn cluster(nodes: &str, pods: &str) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for given in yaml(nodes) {
         let name = given["metadata"]["name"].clone();
@@ -45,19 +45,30 @@ fn named(given: Value, n: usize) -> Value {
     value
 }
 
-fn chosen(cluster: &Snapshot, pod: &str) -> String {
+/// A pod that wants a node.
+pub(crate) fn pending(pod: &str) -> Pending {
     let value: Value = serde_saphyr::from_str(pod).unwrap();
     let value = named(value, 1000);
     let pod: Pod = serde_json::from_value(value.clone()).unwrap();
-    match cycle::choose(&Pending::new(object(&value), Arc::new(pod)), cluster, &mut 0) {
+    Pending::new(object(&value), Arc::new(pod))
+}
+
+fn chosen(cluster: &mut Snapshot, pod: &str) -> String {
+    let pod = pending(pod);
+    match cycle::choose(&pod, cluster, &mut 0) {
         Ok(node) => node.to_string(),
-        Err(unfit) => unfit.to_string(),
+        Err(mut unfit) => {
+            if preemption::plan(&pod, cluster, &mut unfit).is_some() {
+                unfit.preempts();
+            }
+            unfit.to_string()
+        }
     }
 }
 
 #[track_caller]
 fn check(nodes: &str, pods: &str, pod: &str, expected: &str) {
-    assert_eq!(chosen(&cluster(nodes, pods), pod), expected);
+    assert_eq!(chosen(&mut cluster(nodes, pods), pod), expected);
 }
 
 const TWO: &str = "[{metadata: {name: a}}, {metadata: {name: b}}]";
@@ -147,7 +158,7 @@ fn pods_of_one_controller_are_spread_by_default() {
     cluster.place(Arc::new(PodInfo::new(object(&filler), &pod)), "b", false);
     let pod = "metadata: {labels: {app: web}, ownerReferences: [{apiVersion: v1,
         kind: ReplicationController, name: web, uid: rc, controller: true}]}";
-    assert_eq!(chosen(&cluster, pod), "b");
+    assert_eq!(chosen(&mut cluster, pod), "b");
 }
 
 #[test]
@@ -181,7 +192,7 @@ fn affinity_between_pods_draws_and_repels() {
         {{requiredDuringSchedulingIgnoredDuringExecution: {term}}}}}}}}}]"
     );
     check(TWO, &guard, "metadata: {labels: {app: web}}", "a");
-    let refused = chosen(&cluster("[{metadata: {name: b}}]", &guard), "metadata: {labels: {app: web}}");
+    let refused = chosen(&mut cluster("[{metadata: {name: b}}]", &guard), "metadata: {labels: {app: web}}");
     assert!(refused.contains("1 node(s) didn't satisfy existing pods anti-affinity rules."), "{refused}");
     // The first of a group that wants to be together may begin anywhere.
     let first = format!("{{metadata: {{labels: {{app: web}}}}, {near}}}");
@@ -206,10 +217,10 @@ fn a_node_with_the_image_is_preferred_among_equals() {
 fn sums_follow_pods_that_come_and_go() {
     let mut cluster = cluster(TWO, &format!("[{}, {}]", on("a", &asks("3")), on("b", &asks("3"))));
     let pod = format!("spec: {{{}}}", asks("2"));
-    assert!(chosen(&cluster, &pod).contains("2 Insufficient cpu"));
+    assert!(chosen(&mut cluster, &pod).contains("2 Insufficient cpu"));
     assert!(cluster.displace("uid1"));
-    assert_eq!(chosen(&cluster, &pod), "b");
+    assert_eq!(chosen(&mut cluster, &pod), "b");
     assert!(!cluster.forget("uid0"), "a bound pod is not forgotten with an assumption");
     cluster.remove_node("b");
-    assert!(chosen(&cluster, &pod).starts_with("0/1 nodes"));
+    assert!(chosen(&mut cluster, &pod).starts_with("0/1 nodes"));
 }

@@ -1,0 +1,108 @@
+//! Which pods of lower priority must go so that a pod fits: the plan alone; who carries it out is `run.rs`.
+//!
+//! Follows upstream's `pkg/scheduler/framework/preemption`: on each node where fewer pods could help, all pods of lower
+//! priority are taken away, and as many as possible are given back, the most important first, those whose disruption
+//! budget forbids it before all others. Among the nodes the one where it hurts least is taken. The snapshot is the
+//! scratch paper: whatever is moved on it is put back.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use crate::cycle;
+use crate::fit::Unfit;
+use crate::pod::{Pending, PodInfo};
+use crate::snapshot::{Snapshot, Taken};
+
+/// At least so many nodes are looked at, if there are so many...
+const CANDIDATES: usize = 100;
+/// ...and at least this share of the cluster, in percent.
+const SHARE: usize = 10;
+
+/// A node and the pods that must leave it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) node: Arc<str>,
+    pub(crate) victims: Vec<Arc<PodInfo>>,
+    /// How many of them a disruption budget would have kept.
+    violations: usize,
+}
+
+/// What to do so that the pod fits somewhere; nothing if nothing would help, which `unfit` then explains.
+pub(crate) fn plan(pod: &Pending, cluster: &mut Snapshot, unfit: &mut Unfit) -> Option<Plan> {
+    if pod.spec().preemption_policy.as_deref() == Some("Never") {
+        unfit.not_eligible("preemptionPolicy=Never");
+        return None;
+    }
+    if waits_for_victims(pod, cluster) {
+        unfit.not_eligible("a terminating pod on the nominated node");
+        return None;
+    }
+    let wanted = CANDIDATES.max(cluster.len() * SHARE / 100);
+    let mut plans: Vec<Plan> = Vec::new();
+    for node in std::mem::take(&mut unfit.candidates) {
+        match on_node(pod, cluster, &node) {
+            Ok(plan) => plans.push(plan),
+            Err(reasons) => unfit.preemption_fails(reasons),
+        }
+        if plans.len() >= wanted {
+            break;
+        }
+    }
+    // The first of equals, as upstream.
+    plans.into_iter().min_by_key(Plan::harm)
+}
+
+/// True if pods were already told to make room for this one and are on their way out.
+fn waits_for_victims(pod: &Pending, cluster: &Snapshot) -> bool {
+    let Some(node) = cluster.nominated_node(pod.info.uid()) else { return false };
+    let mut leaving = cluster.pods_of(node).filter(|other| other.is_leaving());
+    leaving.any(|other| other.priority < pod.info.priority)
+}
+
+fn on_node(pod: &Pending, cluster: &mut Snapshot, node: &str) -> Result<Plan, Vec<String>> {
+    let mut lesser: Vec<Arc<PodInfo>> =
+        cluster.pods_of(node).filter(|other| other.priority < pod.info.priority).cloned().collect();
+    if lesser.is_empty() {
+        return Err(vec!["No preemption victims found for incoming pod".to_owned()]);
+    }
+    lesser.sort_by_key(|other| (Reverse(other.priority), other.started, Arc::clone(other.uid())));
+    let mut taken: Vec<Taken> = lesser.iter().filter_map(|other| cluster.take(other.uid())).collect();
+    if let Err(refusal) = cycle::fits(pod, cluster, node) {
+        taken.into_iter().for_each(|each| cluster.put_back(each));
+        return Err(refusal.reasons);
+    }
+    let protected = cluster.budgets.violated_by(&lesser);
+    let mut victims = Vec::new();
+    let mut violations = 0;
+    // Those that a budget protects come first: they have the best chance to stay.
+    taken.sort_by_key(|each| !protected.contains(each.pod.uid()));
+    for each in taken {
+        let info = Arc::clone(&each.pod);
+        cluster.put_back(each);
+        if cycle::fits(pod, cluster, node).is_ok() {
+            continue;
+        }
+        violations += usize::from(protected.contains(info.uid()));
+        if let Some(again) = cluster.take(info.uid()) {
+            victims.push(again);
+        }
+    }
+    let infos = victims.iter().map(|each| Arc::clone(&each.pod)).collect();
+    victims.into_iter().for_each(|each| cluster.put_back(each));
+    Ok(Plan { node: node.into(), victims: infos, violations })
+}
+
+impl Plan {
+    /// What makes one plan worse than another, the weightiest first.
+    fn harm(&self) -> (usize, i32, i64, usize, Reverse<i64>) {
+        let highest = self.victims.iter().map(|pod| pod.priority).max().unwrap_or(i32::MIN);
+        // Shifted, so that fewer pods of negative priority are not worse than many.
+        let sum = self.victims.iter().map(|pod| i64::from(pod.priority) + i64::from(i32::MAX) + 1).sum();
+        let highest_pods = self.victims.iter().filter(|pod| pod.priority == highest);
+        let earliest = highest_pods.map(|pod| pod.started).min().unwrap_or(i64::MAX);
+        (self.violations, highest, sum, self.victims.len(), Reverse(earliest))
+    }
+}
+
+#[cfg(test)]
+mod tests;
