@@ -73,3 +73,38 @@ async fn pods_wait_for_the_first_node_and_gated_ones_for_their_gate() {
     cluster.until::<Pod>(|pods| pods.iter().all(|pod| is_bound(pod))).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_more_important_pod_makes_another_go() {
+    let cluster = cluster(&["one"]).await;
+    cluster.create(with_host_port("low")).await;
+    cluster.until::<Pod>(|pods| pods.iter().all(|pod| is_bound(pod))).await;
+    let mut high = with_host_port("high");
+    high.spec.as_mut().unwrap().priority_class_name = Some("system-node-critical".to_owned());
+    let high = cluster.create(high).await;
+    let leaving = |pod: &Pod| {
+        pod.metadata.deletion_timestamp.is_some() && conditions::is_true(pod, conditions::DISRUPTION_TARGET)
+    };
+    let nominated = |pod: &Pod| {
+        pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref()) == Some("one")
+    };
+    let pods = cluster
+        .until::<Pod>(|pods| pods.iter().any(|pod| leaving(pod)) && pods.iter().any(|pod| nominated(pod)))
+        .await;
+    let uid = high.metadata.uid.clone().unwrap();
+    let said = format!("Preempted by pod {uid} on node one");
+    cluster
+        .until::<Event>(|events| events.iter().any(|event| event.message.as_deref() == Some(said.as_str())))
+        .await;
+    // The node agent, which is not there, would end it now.
+    let options = k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions {
+        grace_period_seconds: Some(0),
+        ..Default::default()
+    };
+    let low = pods.iter().find(|pod| leaving(pod)).unwrap();
+    skiff_client::write::delete(&cluster.link(), &skiff_client::write::Place::of(&**low), &options)
+        .await
+        .unwrap();
+    cluster.until::<Pod>(|pods| pods.len() == 1 && is_bound(&pods[0])).await;
+    cluster.stop().await;
+}
