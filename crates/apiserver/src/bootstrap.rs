@@ -10,12 +10,14 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointPort as SlicePort, EndpointSlice,
 };
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::{ApiError, Object, Readable, names};
 use skiff_base::task::Tasks;
 
 use crate::api::Api;
+use crate::kinds::scheduling::priority_class::SYSTEM_CLASSES;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::registry::{Scope, create};
 use crate::stored::Stored;
@@ -38,6 +40,9 @@ pub(crate) async fn objects(api: &Api) -> Result<(), ApiError> {
             ..Namespace::default()
         };
         ensure(api, "", &namespace, false).await?;
+    }
+    for (name, value, description) in SYSTEM_CLASSES {
+        ensure(api, "", &priority_class(name, *value, description), false).await?;
     }
     ensure(api, "default", &service(api), false).await?;
     // Nobody else reaches a loopback address, and endpoints may not have one.
@@ -112,6 +117,15 @@ async fn ensure<K: Readable>(api: &Api, namespace: &str, object: &K, renew: bool
             let how = Update { part: Part::Whole, dry_run: false, change: &change, upsert: false };
             update(&scope, &how).await.map(|_| ())
         }
+    }
+}
+
+fn priority_class(name: &str, value: i32, description: &str) -> PriorityClass {
+    PriorityClass {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        value: Some(value),
+        description: Some(description.to_owned()),
+        ..PriorityClass::default()
     }
 }
 

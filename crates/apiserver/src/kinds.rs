@@ -8,11 +8,17 @@ use skiff_api::Errors;
 use skiff_api::names;
 use skiff_api::resource::{Readable, Scoped};
 
-mod check;
+pub mod apps;
+pub mod batch;
+pub(crate) mod check;
 pub mod coordination;
 pub mod core;
 pub mod discovery;
 mod draft;
+
+pub mod policy;
+pub mod scheduling;
+mod workload;
 
 pub use draft::{Draft, Frozen, Ops};
 
@@ -28,8 +34,16 @@ pub static ALL: &[&Row] = &[
     &core::secret::KIND,
     &core::service_account::KIND,
     &core::service::KIND,
+    &apps::controller_revision::KIND,
+    &apps::daemon_set::KIND,
+    &apps::deployment::KIND,
+    &apps::replica_set::KIND,
+    &apps::stateful_set::KIND,
+    &batch::job::KIND,
     &coordination::lease::KIND,
     &discovery::endpoint_slice::KIND,
+    &policy::pod_disruption_budget::KIND,
+    &scheduling::priority_class::KIND,
 ];
 
 /// What is particular to a kind. All methods do nothing by default.
@@ -139,6 +153,8 @@ pub struct Row {
     pub categories: &'static [&'static str],
     /// Whether there is a `status` subresource.
     pub status: bool,
+    /// Whether there is a `scale` subresource, for kinds whose `spec.replicas` says how many.
+    pub scale: bool,
     /// What is wrong with a name, if anything; upstream's rule for the kind.
     pub name_rule: fn(&str) -> Vec<String>,
     /// Whether a deletion may take time (`deletionGracePeriodSeconds`): pods only.
@@ -167,6 +183,7 @@ pub const fn row<K: Kind>() -> Row {
         short: &[],
         categories: &[],
         status: false,
+        scale: false,
         name_rule: names::dns1123_subdomain,
         graceful: false,
         upsert: false,

@@ -8,6 +8,7 @@ use skiff_api::ApiError;
 use crate::api::Api;
 use crate::authz::Authorized;
 use crate::catalog::Entry;
+use crate::kinds::Row;
 use crate::request::{Target, Verb};
 use crate::verbs::Context;
 use crate::wire::Response;
@@ -22,10 +23,19 @@ mod status;
 /// Carries out a call on a subresource.
 type Handler = fn(Context, Authorized) -> BoxFuture<'static, Result<Response, ApiError>>;
 
+/// Whose a subresource is.
+#[derive(Clone, Copy)]
+pub(crate) enum Of {
+    /// The kind's with this table, such as `pods`.
+    Table(&'static str),
+    /// That of every kind whose row says so.
+    Rows(fn(&Row) -> bool),
+}
+
 /// One subresource.
 pub(crate) struct Sub {
-    /// The table it belongs to, such as `pods`; `*`: every kind that has a status.
-    pub(crate) of: &'static str,
+    /// Whose it is.
+    pub(crate) of: Of,
     pub(crate) name: &'static str,
     /// Its verbs, as discovery lists them.
     pub(crate) verbs: &'static [&'static str],
@@ -59,7 +69,10 @@ pub(crate) fn of(entry: &Entry) -> impl Iterator<Item = &'static Sub> {
 }
 
 fn belongs(sub: &Sub, entry: &Entry) -> bool {
-    sub.of == &*entry.table || (sub.of == "*" && entry.row.status)
+    match sub.of {
+        Of::Table(table) => table == &*entry.table,
+        Of::Rows(has) => has(entry.row),
+    }
 }
 
 /// True if a subresource's kind is of this group, so that discovery must name the group.

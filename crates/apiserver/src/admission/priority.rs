@@ -1,10 +1,16 @@
-//! Priority: the number behind a pod's priority class. Until PriorityClass is a kind, only the two of the system exist.
+//! Priority: the number behind a pod's priority class, or behind the class that is everybody's default.
+
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use skiff_api::ApiError;
+use skiff_store::Key;
 
 use super::{Attempt, Plugin};
-use crate::kinds::Draft;
+use crate::kinds::{Draft, check};
+
+const TABLE: &str = "scheduling.k8s.io/priorityclasses";
 
 pub(super) const PLUGIN: Plugin = Plugin { mutate, ..Plugin::named("Priority") };
 
@@ -15,14 +21,20 @@ fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiErr
     let Some(pod) = draft.as_any_mut().downcast_mut::<Pod>() else { return Ok(()) };
     let name = pod.metadata.name.clone().unwrap_or_default();
     let Some(spec) = pod.spec.as_mut() else { return Ok(()) };
-    let priority = match spec.priority_class_name.as_deref().unwrap_or_default() {
-        "" => 0,
-        "system-cluster-critical" => 2_000_000_000,
-        "system-node-critical" => 2_000_001_000,
-        class => {
-            return Err(attempt.forbidden(&name, format!("no PriorityClass with name {class} was found")));
-        }
+    let class = match check::given(spec.priority_class_name.as_ref()) {
+        Some(class) => match named(attempt, class) {
+            Some(class) => Some(class),
+            None => {
+                let why = format!("no PriorityClass with name {class} was found");
+                return Err(attempt.forbidden(&name, why));
+            }
+        },
+        None => default(attempt),
     };
+    if spec.priority_class_name.as_deref().is_none_or(str::is_empty) {
+        spec.priority_class_name = class.as_ref().and_then(|class| class.metadata.name.clone());
+    }
+    let priority = class.as_ref().and_then(|class| class.value).unwrap_or(0);
     if spec.priority.is_some_and(|own| own != priority) {
         let own = spec.priority.unwrap_or_default();
         let why = format!(
@@ -32,7 +44,20 @@ fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiErr
     }
     spec.priority = Some(priority);
     if spec.preemption_policy.is_none() {
-        spec.preemption_policy = Some("PreemptLowerPriority".to_owned());
+        let policy = class.and_then(|class| class.preemption_policy.clone());
+        spec.preemption_policy = Some(policy.unwrap_or_else(|| "PreemptLowerPriority".to_owned()));
     }
     Ok(())
+}
+
+fn named(attempt: &Attempt<'_>, class: &str) -> Option<Arc<PriorityClass>> {
+    let key = Key { table: TABLE.into(), name: class.into() };
+    attempt.scope.api.store.get(&key)?.object().decode().ok()
+}
+
+/// The class for pods that name none; of several the one worth least, as upstream.
+fn default(attempt: &Attempt<'_>) -> Option<Arc<PriorityClass>> {
+    let classes = attempt.scope.api.store.snapshot(TABLE).objects;
+    let classes = classes.iter().filter_map(|(_, stored)| stored.object().decode::<PriorityClass>().ok());
+    classes.filter(|class| class.global_default == Some(true)).min_by_key(|class| class.value)
 }

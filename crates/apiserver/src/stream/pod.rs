@@ -7,7 +7,7 @@ use skiff_api::{ApiError, Errors};
 use super::{kubelet, relay};
 use crate::authz::Authorized;
 use crate::request::{Query, Verb};
-use crate::subresource::Sub;
+use crate::subresource::{Of, Sub};
 use crate::verbs::Context;
 use crate::wire::{self, Body, Response};
 
@@ -18,7 +18,7 @@ const fn stream(
     kind: &'static str,
     handle: fn(Context, Authorized) -> BoxFuture<'static, Result<Response, ApiError>>,
 ) -> Sub {
-    Sub { of: "pods", name, verbs: STREAM_VERBS, kind: Some(kind), group_version: None, handle }
+    Sub { of: Of::Table("pods"), name, verbs: STREAM_VERBS, kind: Some(kind), group_version: None, handle }
 }
 
 pub(crate) static EXEC: Sub =
@@ -28,7 +28,7 @@ pub(crate) static ATTACH: Sub =
 pub(crate) static PORT_FORWARD: Sub =
     stream("portforward", "PodPortForwardOptions", |context, call| Box::pin(port_forward(context, call)));
 pub(crate) static LOG: Sub = Sub {
-    of: "pods",
+    of: Of::Table("pods"),
     name: "log",
     verbs: &["get"],
     kind: None,

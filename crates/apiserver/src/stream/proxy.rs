@@ -9,7 +9,7 @@ use skiff_store::Key;
 use super::kubelet::{self, Place};
 use super::relay;
 use crate::authz::Authorized;
-use crate::subresource::Sub;
+use crate::subresource::{Of, Sub};
 use crate::verbs::Context;
 use crate::wire::{self, Body, Response};
 
@@ -18,7 +18,7 @@ const VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 type Handler = fn(Context, Authorized) -> BoxFuture<'static, Result<Response, ApiError>>;
 
 const fn proxy(of: &'static str, kind: &'static str, handle: Handler) -> Sub {
-    Sub { of, name: "proxy", verbs: VERBS, kind: Some(kind), group_version: None, handle }
+    Sub { of: Of::Table(of), name: "proxy", verbs: VERBS, kind: Some(kind), group_version: None, handle }
 }
 
 pub(crate) static PODS: Sub = proxy("pods", "PodProxyOptions", |context, call| {

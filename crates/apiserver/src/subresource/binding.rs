@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use skiff_api::{ApiError, Errors, Object, Resource};
 
-use super::Sub;
+use super::{Of, Sub};
 use crate::api::Api;
 use crate::authz::Authorized;
 use crate::registry::update::{Part, Proposal, Update, update};
@@ -17,7 +17,7 @@ use crate::verbs::{Context, input, success};
 use crate::wire::Response;
 
 pub(super) static SUB: Sub = Sub {
-    of: "pods",
+    of: Of::Table("pods"),
     name: "binding",
     verbs: &["create"],
     kind: Some("Binding"),

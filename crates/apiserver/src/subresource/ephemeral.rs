@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use serde_json::Value;
 use skiff_api::{ApiError, Errors, Object};
 
-use super::Sub;
+use super::{Of, Sub};
 use crate::authz::Authorized;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::request::Verb;
@@ -15,7 +15,7 @@ use crate::verbs::{Context, get, input, media, write};
 use crate::wire::Response;
 
 pub(super) static SUB: Sub = Sub {
-    of: "pods",
+    of: Of::Table("pods"),
     name: "ephemeralcontainers",
     verbs: &["get", "patch", "update"],
     kind: None,

@@ -5,7 +5,7 @@ use k8s_openapi::api::policy::v1::Eviction;
 use serde_json::json;
 use skiff_api::ApiError;
 
-use super::Sub;
+use super::{Of, Sub};
 use crate::authz::Authorized;
 use crate::registry;
 use crate::request::options::WriteOptions;
@@ -13,7 +13,7 @@ use crate::verbs::{Context, input, success};
 use crate::wire::Response;
 
 pub(super) static SUB: Sub = Sub {
-    of: "pods",
+    of: Of::Table("pods"),
     name: "eviction",
     verbs: &["create"],
     kind: Some("Eviction"),

@@ -4,15 +4,21 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Namespace;
 use skiff_api::{ApiError, Object};
 
-use super::Sub;
+use super::{Of, Sub};
 use crate::authz::Authorized;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::request::options::WriteOptions;
 use crate::verbs::{Context, input, media, write};
 use crate::wire::Response;
 
-pub(super) static SUB: Sub =
-    Sub { of: "namespaces", name: "finalize", verbs: &["update"], kind: None, group_version: None, handle };
+pub(super) static SUB: Sub = Sub {
+    of: Of::Table("namespaces"),
+    name: "finalize",
+    verbs: &["update"],
+    kind: None,
+    group_version: None,
+    handle,
+};
 
 fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Response, ApiError>> {
     Box::pin(async move {

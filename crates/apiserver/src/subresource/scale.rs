@@ -1,14 +1,17 @@
-//! `scale`: how many, without knowing what. Of replication controllers, the first kind that has it.
+//! `scale`: how many, without knowing what. Works on the JSON of any kind whose row has a scale: `spec.replicas`,
+//! `status.replicas` and a selector, which is a map of labels in the oldest kind.
+
+use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
-use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
 use serde_json::Value;
 use skiff_api::selector::LabelSelector;
 use skiff_api::{ApiError, Errors, Object, Strictness};
 
-use super::Sub;
+use super::{Of, Sub};
 use crate::authz::Authorized;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::request::Verb;
@@ -18,7 +21,7 @@ use crate::verbs::{Context, input};
 use crate::wire::{self, Response};
 
 pub(super) static SUB: Sub = Sub {
-    of: "replicationcontrollers",
+    of: Of::Rows(|row| row.scale),
     name: "scale",
     verbs: &["get", "patch", "update"],
     kind: Some("Scale"),
@@ -57,11 +60,12 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             };
             let wanted = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
             check(&context.target.name, &scale, wanted)?;
-            let mut draft = context.entry.row.ops.thaw(current).map_err(ApiError::internal)?;
+            let mut object = current.value().map_err(ApiError::internal)?;
+            object["spec"]["replicas"] = wanted.into();
+            let json = serde_json::to_vec(&object).map_err(ApiError::internal)?;
+            let ops = context.entry.row.ops;
+            let mut draft = ops.decode(&json, Strictness::Ignore).map_err(ApiError::internal)?.object;
             draft.meta_mut().resource_version = scale.metadata.resource_version;
-            if let Some(controller) = draft.as_any_mut().downcast_mut::<ReplicationController>() {
-                controller.spec.get_or_insert_default().replicas = Some(wanted);
-            }
             Ok(Proposal::quiet(draft))
         };
         let how = Update { part: Part::Whole, dry_run: options.dry_run, change: &change, upsert: false };
@@ -95,24 +99,51 @@ fn patched(current: &Object, patch: &Patch) -> Result<Scale, ApiError> {
 
 /// The scale of a stored object.
 fn of(object: &Object) -> Result<Scale, ApiError> {
-    let controller = object.decode::<ReplicationController>().map_err(ApiError::internal)?;
-    let meta = &controller.metadata;
-    let spec = controller.spec.as_ref();
-    let selector =
-        spec.and_then(|spec| spec.selector.as_ref()).map(|map| LabelSelector::of_map(map).to_string());
+    /// What a kind with a scale has in common with all others.
+    #[derive(Deserialize)]
+    struct Scaled {
+        metadata: ObjectMeta,
+        #[serde(default)]
+        spec: Wanted,
+        #[serde(default)]
+        status: Found,
+    }
+    #[derive(Default, Deserialize)]
+    struct Wanted {
+        replicas: Option<i32>,
+        selector: Option<Value>,
+    }
+    #[derive(Default, Deserialize)]
+    struct Found {
+        replicas: Option<i32>,
+    }
+    let scaled: Scaled = serde_json::from_slice(object.bytes()).map_err(ApiError::internal)?;
+    let meta = scaled.metadata;
     Ok(Scale {
         metadata: ObjectMeta {
-            name: meta.name.clone(),
-            namespace: meta.namespace.clone(),
-            uid: meta.uid.clone(),
-            resource_version: meta.resource_version.clone(),
-            creation_timestamp: meta.creation_timestamp.clone(),
+            name: meta.name,
+            namespace: meta.namespace,
+            uid: meta.uid,
+            resource_version: meta.resource_version,
+            creation_timestamp: meta.creation_timestamp,
             ..ObjectMeta::default()
         },
-        spec: Some(ScaleSpec { replicas: spec.and_then(|spec| spec.replicas) }),
+        spec: Some(ScaleSpec { replicas: scaled.spec.replicas }),
         status: Some(ScaleStatus {
-            replicas: controller.status.as_ref().map_or(0, |status| status.replicas),
-            selector,
+            replicas: scaled.status.replicas.unwrap_or(0),
+            selector: scaled.spec.selector.and_then(selector),
         }),
     })
+}
+
+/// A selector as text, of whichever form.
+fn selector(value: Value) -> Option<String> {
+    let new_form = value.get("matchLabels").is_some_and(Value::is_object)
+        || value.get("matchExpressions").is_some_and(Value::is_array);
+    let selector = if new_form {
+        LabelSelector::of(&serde_json::from_value(value).ok()?).ok()?
+    } else {
+        LabelSelector::of_map(&serde_json::from_value::<BTreeMap<String, String>>(value).ok()?)
+    };
+    Some(selector.to_string())
 }

@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 use skiff_api::ApiError;
 
-use super::Sub;
+use super::{Of, Sub};
 use crate::authz::Authorized;
 use crate::registry::update::Part;
 use crate::request::Verb;
@@ -11,7 +11,7 @@ use crate::verbs::{Context, get, patch, write};
 use crate::wire::Response;
 
 pub(super) static SUB: Sub = Sub {
-    of: "*",
+    of: Of::Rows(|row| row.status),
     name: "status",
     verbs: &["get", "patch", "update"],
     kind: None,

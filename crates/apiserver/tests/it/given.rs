@@ -142,6 +142,13 @@ pub(crate) fn pod(name: &str) -> Value {
     })
 }
 
+fn template(restart: &str) -> Value {
+    json!({
+        "metadata": { "labels": { "app": "x" } },
+        "spec": { "containers": [{ "name": "c", "image": "busybox" }], "restartPolicy": restart },
+    })
+}
+
 /// The path of a kind's collection.
 pub(crate) fn path(row: &Row) -> String {
     row.resource().path(row.namespaced.then_some("default"))
@@ -167,6 +174,15 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
             "involvedObject": { "kind": "Pod", "namespace": "default", "name": "a" }, "reason": "Tested", "type": "Normal",
             "message": "a test", "source": { "component": "test" },
         }),
+        "ControllerRevision" => json!({ "data": { "spec": {} }, "revision": 1 }),
+        "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" => {
+            json!({ "spec": { "selector": { "matchLabels": { "app": "x" } }, "template": template("Always") } })
+        }
+        "Job" => json!({ "spec": { "template": template("Never") } }),
+        "PodDisruptionBudget" => {
+            json!({ "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "x" } } } })
+        }
+        "PriorityClass" => json!({ "value": 1000, "description": "a test" }),
         "Lease" => json!({ "spec": { "holderIdentity": "one", "leaseDurationSeconds": 40 } }),
         _ => json!({}),
     };

@@ -11,7 +11,7 @@ use crate::kinds::{Column, Kind, Row, check, row};
 
 /// The row of ReplicationController.
 pub(crate) const KIND: Row =
-    Row { short: &["rc"], categories: &["all"], status: true, ..row::<ReplicationController>() };
+    Row { short: &["rc"], categories: &["all"], status: true, scale: true, ..row::<ReplicationController>() };
 
 fn status(rc: &ReplicationController) -> ReplicationControllerStatus {
     rc.status.clone().unwrap_or_default()
