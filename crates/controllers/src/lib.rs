@@ -12,6 +12,7 @@ use skiff_base::{Clock, Tasks};
 use skiff_client::Link;
 use skiff_client::controller::{self, Runner};
 
+mod deployment;
 mod endpoint_slices;
 mod endpoints;
 mod garbage;
@@ -19,6 +20,8 @@ mod namespaces;
 mod node_ipam;
 mod node_lifecycle;
 mod pod_gc;
+mod replica_set;
+mod replicas;
 mod replication;
 mod root_ca;
 mod service_accounts;

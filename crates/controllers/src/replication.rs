@@ -1,25 +1,16 @@
-//! The replication controller: keeps as many pods as are asked for.
+//! The replication controller of 2014: pods by equal labels.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1::{Pod, ReplicationController};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use skiff_api::{LabelSelector, pod};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{
+    ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
+};
+use skiff_api::LabelSelector;
 use skiff_client::cache::BY_CONTROLLER;
-use skiff_client::controller::{Caches, Fault, How, Itself, Key, ManagedBy, Next, Outcome};
-use skiff_client::events::{EventKind, reference};
-use skiff_client::{Change, write};
+use skiff_client::controller::{Itself, ManagedBy};
 
-use crate::Settings;
-use crate::shared::adopt::{self, ORPHANS};
-use crate::shared::burst::{self, Report};
-use crate::shared::pods::from_template;
-use crate::table::{Ctx, Row, on};
-
-mod plan;
-
-use plan::{Failure, Plan};
+use crate::replicas::{Condition, OrphanOf, Replicated, Tally, reconcile};
+use crate::shared::adopt::ORPHANS;
+use crate::table::{Row, on};
 
 pub(crate) const CONTROLLER: Row = Row {
     name: "replication-controller",
@@ -27,7 +18,7 @@ pub(crate) const CONTROLLER: Row = Row {
     wakes: &[
         on::<ReplicationController, Itself>(),
         on::<Pod, ManagedBy<ReplicationController>>().indexed(&[BY_CONTROLLER, ORPHANS]),
-        on::<Pod, OrphanOf>(),
+        on::<Pod, OrphanOf<ReplicationController>>(),
     ],
     may: &[
         ("get", "replicationcontrollers"),
@@ -36,124 +27,56 @@ pub(crate) const CONTROLLER: Row = Row {
         ("create patch", "events"),
     ],
     workers: 5,
-    run: |ctx, key| Box::pin(reconcile(ctx, key)),
+    run: |ctx, key| Box::pin(reconcile::<ReplicationController>(ctx, key)),
 };
 
-/// A pod that nobody manages wakes the controllers that would take it in.
-struct OrphanOf;
+impl Replicated for ReplicationController {
+    fn selector(&self) -> Option<LabelSelector> {
+        let labels = self.spec.as_ref()?.selector.as_ref().filter(|labels| !labels.is_empty())?;
+        Some(LabelSelector::of_map(labels))
+    }
 
-impl How<Settings> for OrphanOf {
-    fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
-        let Some(pod) = change.new.as_ref().filter(|pod| pod.meta().controller().is_none()) else {
-            return Vec::new();
+    fn replicas(&self) -> i32 {
+        self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    }
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref()?.template.as_ref()
+    }
+
+    fn min_ready_seconds(&self) -> i32 {
+        self.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
+    }
+
+    fn conditions(&self) -> Vec<Condition> {
+        let conditions = self.status.as_ref().and_then(|status| status.conditions.clone());
+        let neutral = |held: ReplicationControllerCondition| Condition {
+            type_: held.type_,
+            status: held.status,
+            reason: held.reason,
+            message: held.message,
+            last_transition_time: held.last_transition_time,
         };
-        let namespace = pod.meta().namespace.as_deref().unwrap_or_default();
-        let takes_in = |controller: &&Arc<skiff_api::Object>| {
-            let selector = settings.selectors.of::<ReplicationController>(controller, selector);
-            selector.is_some_and(|selector| selector.matches(&pod.meta().labels))
+        conditions.unwrap_or_default().into_iter().map(neutral).collect()
+    }
+
+    fn report(&mut self, tally: Tally, conditions: Option<Vec<Condition>>) {
+        let own = |condition: Condition| ReplicationControllerCondition {
+            type_: condition.type_,
+            status: condition.status,
+            reason: condition.reason,
+            message: condition.message,
+            last_transition_time: condition.last_transition_time,
         };
-        let controllers = caches.of::<ReplicationController>().within(namespace);
-        controllers.iter().filter(takes_in).map(|controller| controller.meta().key().into()).collect()
+        // Zeros are left out, as upstream's encoding does.
+        let some = |number: i32| (number != 0).then_some(number);
+        self.status = Some(ReplicationControllerStatus {
+            replicas: tally.replicas,
+            fully_labeled_replicas: some(tally.fully_labeled),
+            ready_replicas: some(tally.ready),
+            available_replicas: some(tally.available),
+            observed_generation: tally.generation,
+            conditions: conditions.map(|all| all.into_iter().map(own).collect()),
+        });
     }
 }
-
-/// The selector; a controller without one takes in nothing.
-fn selector(controller: &ReplicationController) -> Option<LabelSelector> {
-    let labels = controller.spec.as_ref()?.selector.as_ref().filter(|labels| !labels.is_empty())?;
-    Some(LabelSelector::of_map(labels))
-}
-
-async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
-    let Some(controller) = ctx.get::<ReplicationController>(&key) else { return Ok(Next::Rest) };
-    let Some(selector) = selector(&controller) else { return Ok(Next::Rest) };
-    let leaving = controller.metadata.deletion_timestamp.is_some();
-    let owned = ctx.managed_by::<Pod>(controller.metadata.uid.as_deref().unwrap_or_default());
-    let orphans = ctx.cache::<Pod>().by(&ORPHANS, key.namespace().unwrap_or_default());
-    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
-    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
-    let claims = adopt::claims(owned, orphans, &selector, leaving);
-    let pods = adopt::carry_out(&ctx, &*controller, claims).await?;
-
-    let now = ctx.now();
-    let plan = plan::plan(&controller, &pods);
-    let failure = carry_out(&ctx, &controller, plan).await;
-    let status = plan::status(&controller, &pods, failure.as_ref().map(|(failure, _)| failure), now);
-    let mut wanted = (*controller).clone();
-    wanted.status = Some(status);
-    ctx.patch_status(&*controller, &wanted).await?;
-    if let Some((_, fault)) = failure {
-        return Err(fault);
-    }
-    let min_ready = controller.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
-    let wait = pods.iter().filter_map(|pod| pod::is_available(pod, min_ready, now).err());
-    let wait = wait.filter(|wait| wait.is_positive()).min();
-    let wait = wait.map(|wait| Duration::try_from(wait).unwrap_or(Duration::from_secs(1)));
-    // A little later than the deadline, so that whole seconds have passed for everyone.
-    Ok(wait.map_or(Next::Rest, |wait| Next::After(wait + Duration::from_millis(50))))
-}
-
-/// Creates or deletes what the plan says; what failed, for the status and for the next try.
-async fn carry_out(ctx: &Ctx, controller: &ReplicationController, plan: Plan) -> Option<(Failure, Fault)> {
-    let (reason, report) = match plan {
-        Plan::Rest => return None,
-        Plan::Create(count) => {
-            let act = |_| create(ctx, controller);
-            ("FailedCreate", burst::run(0..count, burst::SLOWLY, act).await)
-        }
-        Plan::Delete(pods) => {
-            let act = |pod| delete(ctx, controller, pod);
-            ("FailedDelete", burst::run(pods, burst::AT_ONCE, act).await)
-        }
-    };
-    let Report { tried, mut failures, .. } = report;
-    let failed = failures.len();
-    if failed == 0 {
-        return None;
-    }
-    let first = failures.swap_remove(0);
-    let failure = Failure { reason, message: write::words(&first) };
-    // Nothing can be created in a namespace that goes: the controller goes with it.
-    let terminating = write::is_terminating(&first);
-    (!terminating).then_some((failure, Fault::Some { tried, failed, first }))
-}
-
-async fn create(ctx: &Ctx, controller: &ReplicationController) -> write::Result<()> {
-    let template = controller.spec.as_ref().and_then(|spec| spec.template.as_ref());
-    let pod = from_template(&template.cloned().unwrap_or_default(), controller);
-    match ctx.create(&pod).await {
-        Ok(pod) => {
-            let name = pod.metadata.name.unwrap_or_default();
-            say(ctx, controller, EventKind::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
-            Ok(())
-        }
-        Err(error) => {
-            if !write::is_terminating(&error) {
-                let why = format!("Error creating: {}", write::words(&error));
-                say(ctx, controller, EventKind::Warning, "FailedCreate", why);
-            }
-            Err(error)
-        }
-    }
-}
-
-async fn delete(ctx: &Ctx, controller: &ReplicationController, pod: Arc<Pod>) -> write::Result<()> {
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let result = ctx.delete(&*pod, DeleteOptions::default()).await;
-    match &result {
-        Ok(()) => {
-            say(ctx, controller, EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
-        }
-        Err(error) => {
-            let why = format!("Error deleting: {}", write::words(error));
-            say(ctx, controller, EventKind::Warning, "FailedDelete", why);
-        }
-    }
-    result
-}
-
-fn say(ctx: &Ctx, about: &ReplicationController, kind: EventKind, reason: &str, message: String) {
-    ctx.event(reference(about), kind, reason, message);
-}
-
-#[cfg(test)]
-mod tests;

@@ -4,8 +4,8 @@ use skiff_api::Readable;
 use skiff_client::controller::{self, How};
 
 use crate::{
-    Settings, endpoint_slices, endpoints, namespaces, node_ipam, node_lifecycle, pod_gc, replication,
-    root_ca, service_accounts, slice_mirroring, taint_eviction,
+    Settings, deployment, endpoint_slices, endpoints, namespaces, node_ipam, node_lifecycle, pod_gc,
+    replica_set, replication, root_ca, service_accounts, slice_mirroring, taint_eviction,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -14,12 +14,14 @@ pub(crate) type Wake = controller::Wake<Settings>;
 
 /// Every controller.
 pub(crate) static ALL: &[&Row] = &[
+    &deployment::CONTROLLER,
     &endpoint_slices::CONTROLLER,
     &endpoints::CONTROLLER,
     &namespaces::CONTROLLER,
     &node_ipam::CONTROLLER,
     &node_lifecycle::CONTROLLER,
     &pod_gc::CONTROLLER,
+    &replica_set::CONTROLLER,
     &replication::CONTROLLER,
     &root_ca::CONTROLLER,
     &service_accounts::CONTROLLER,

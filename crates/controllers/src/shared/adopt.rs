@@ -21,12 +21,12 @@ pub(crate) const ORPHANS: Index = Index {
     },
 };
 
-/// What is to be done about pods an owner might have.
-#[derive(Debug, Default)]
-pub(crate) struct Claims {
-    pub(crate) keep: Vec<Arc<Pod>>,
-    pub(crate) adopt: Vec<Arc<Pod>>,
-    pub(crate) release: Vec<Arc<Pod>>,
+/// What is to be done about objects an owner might have.
+#[derive(Debug)]
+pub(crate) struct Claims<T = Pod> {
+    pub(crate) keep: Vec<Arc<T>>,
+    pub(crate) adopt: Vec<Arc<T>>,
+    pub(crate) release: Vec<Arc<T>>,
 }
 
 /// Sorts pods into kept, adopted and released; finished ones and those being deleted are nobody's concern. An owner
@@ -37,42 +37,52 @@ pub(crate) fn claims(
     selector: &LabelSelector,
     leaving: bool,
 ) -> Claims {
-    let selected = |pod: &Arc<Pod>| match &pod.metadata.labels {
+    let active = |pods: Vec<Arc<Pod>>| pods.into_iter().filter(|pod| pod::is_active(pod)).collect();
+    claims_of(active(owned), active(orphans), selector, leaving)
+}
+
+/// As [`claims`], for objects of any kind and in any state.
+pub(crate) fn claims_of<T: Readable>(
+    owned: Vec<Arc<T>>,
+    orphans: Vec<Arc<T>>,
+    selector: &LabelSelector,
+    leaving: bool,
+) -> Claims<T> {
+    let selected = |object: &Arc<T>| match &object.metadata().labels {
         Some(labels) => selector.matches(labels),
         None => selector.is_everything(),
     };
-    let active = |pods: Vec<Arc<Pod>>| pods.into_iter().filter(|pod| pod::is_active(pod));
-    let (keep, release) = active(owned).partition(selected);
-    let adopt = if leaving { Vec::new() } else { active(orphans).filter(selected).collect() };
+    let (keep, release) = owned.into_iter().partition(selected);
+    let adopt = if leaving { Vec::new() } else { orphans.into_iter().filter(selected).collect() };
     Claims { keep, adopt, release: if leaving { Vec::new() } else { release } }
 }
 
-/// Carries the claims out; the pods that are the owner's afterwards.
+/// Carries the claims out; the objects that are the owner's afterwards.
 ///
 /// # Errors
 /// The first write that failed.
-pub(crate) async fn carry_out<K: Readable>(
+pub(crate) async fn carry_out<K: Readable, T: Readable>(
     ctx: &Ctx,
     owner: &K,
-    claims: Claims,
-) -> write::Result<Vec<Arc<Pod>>> {
-    let mut pods = claims.keep;
+    claims: Claims<T>,
+) -> write::Result<Vec<Arc<T>>> {
+    let mut kept = claims.keep;
     let uid = owner.metadata().uid.as_deref().unwrap_or_default();
-    for pod in claims.release {
-        let body = json!({ "metadata": { "uid": pod.metadata.uid,
+    for object in claims.release {
+        let body = json!({ "metadata": { "uid": object.metadata().uid,
             "ownerReferences": [{ "$patch": "delete", "uid": uid }] } });
-        ignore_gone(ctx.patch(&*pod, Patch::Strategic, &body).await)?;
+        ignore_gone(ctx.patch(&*object, Patch::Strategic, &body).await)?;
     }
     if !claims.adopt.is_empty() && still_there(ctx, owner).await? {
-        for pod in claims.adopt {
+        for object in claims.adopt {
             let body =
-                json!({ "metadata": { "uid": pod.metadata.uid, "ownerReferences": [manager(owner)] } });
-            if let Some(adopted) = ignore_gone(ctx.patch(&*pod, Patch::Strategic, &body).await)? {
-                pods.push(Arc::new(adopted));
+                json!({ "metadata": { "uid": object.metadata().uid, "ownerReferences": [manager(owner)] } });
+            if let Some(adopted) = ignore_gone(ctx.patch(&*object, Patch::Strategic, &body).await)? {
+                kept.push(Arc::new(adopted));
             }
         }
     }
-    Ok(pods)
+    Ok(kept)
 }
 
 /// Asks the server itself: the cache may not know yet that the owner is being deleted, and an adopted pod would be

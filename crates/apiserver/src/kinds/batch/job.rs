@@ -196,7 +196,7 @@ impl Kind for Job {
             }
             errors.immutable("selector", &new.selector, &before.selector);
             // The scheduling of a Job that waits may still be decided by others.
-            if !(before.suspend == Some(true) && !began) {
+            if before.suspend != Some(true) || began {
                 errors.immutable("template", &new.template, &before.template);
             }
             errors.immutable("completionMode", &new.completion_mode, &before.completion_mode);

@@ -1,5 +1,6 @@
 //! Plans for pods given as JSON.
 
+use k8s_openapi::api::core::v1::ReplicationController;
 use serde_json::{Value, json};
 
 use super::plan::{self, Failure, Plan};
@@ -76,17 +77,17 @@ fn the_status_counts_labels_readiness_and_failures() {
         pod("a", json!({"metadata": {"labels": {"tier": "front"}}})),
         pod("b", json!({"status": {"conditions": []}})),
     ];
-    let status = plan::status(&controller(3), &pods, None, now);
+    let mut web = controller(3);
+    web.report(plan::tally(&web, &pods, now), None);
     assert_eq!(
-        serde_json::to_value(&status).unwrap(),
+        serde_json::to_value(&web.status).unwrap(),
         json!({"replicas": 2, "fullyLabeledReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
             "observedGeneration": 4})
     );
     let failure = Failure { reason: "FailedCreate", message: "no".into() };
-    let status = plan::status(&controller(3), &pods, Some(&failure), now);
-    let condition = &status.conditions.unwrap()[0];
+    let conditions = plan::conditions(web.conditions(), Some(&failure), now).unwrap();
     assert_eq!(
-        (condition.type_.as_str(), condition.reason.as_deref()),
+        (conditions[0].type_.as_str(), conditions[0].reason.as_deref()),
         ("ReplicaFailure", Some("FailedCreate"))
     );
 }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    Pod, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
-};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use skiff_api::pod;
+
+use super::Replicated;
 
 /// At most so many pods are made or deleted at once.
 const BURST: usize = 500;
@@ -33,21 +33,16 @@ pub(super) struct Failure {
 }
 
 /// From the pods there are to the pods there should be.
-pub(super) fn plan(controller: &ReplicationController, pods: &[Arc<Pod>]) -> Plan {
-    if controller.metadata.deletion_timestamp.is_some() {
+pub(super) fn plan<K: Replicated>(controller: &K, pods: &[Arc<Pod>]) -> Plan {
+    if controller.metadata().deletion_timestamp.is_some() {
         return Plan::Rest;
     }
-    let wanted = wanted(controller);
+    let wanted = usize::try_from(controller.replicas()).unwrap_or(0);
     match pods.len() {
         have if have < wanted => Plan::Create((wanted - have).min(BURST)),
         have if have > wanted => Plan::Delete(surplus(pods, (have - wanted).min(BURST))),
         _ => Plan::Rest,
     }
-}
-
-fn wanted(controller: &ReplicationController) -> usize {
-    let replicas = controller.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    usize::try_from(replicas).unwrap_or(0)
 }
 
 /// The pods that will be missed least, as upstream ranks them: not yet placed, not yet running, not ready, cheap to
@@ -89,17 +84,31 @@ fn restarts(pod: &Pod) -> i32 {
     statuses.into_iter().flatten().map(|status| status.restart_count).max().unwrap_or(0)
 }
 
-/// The status that the pods there are amount to.
-pub(super) fn status(
-    controller: &ReplicationController,
-    pods: &[Arc<Pod>],
-    failure: Option<&Failure>,
-    now: Timestamp,
-) -> ReplicationControllerStatus {
-    let spec = controller.spec.clone().unwrap_or_default();
-    let template = spec.template.and_then(|template| template.metadata).and_then(|meta| meta.labels);
-    let template = template.unwrap_or_default();
-    let min_ready = spec.min_ready_seconds.unwrap_or(0);
+/// What the pods there are amount to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) replicas: i32,
+    pub(crate) fully_labeled: i32,
+    pub(crate) ready: i32,
+    pub(crate) available: i32,
+    pub(crate) generation: Option<i64>,
+}
+
+/// A condition of a kind that keeps pods, whatever its type there.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Condition {
+    pub(crate) type_: String,
+    pub(crate) status: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+    pub(crate) last_transition_time: Option<Time>,
+}
+
+/// Counts the pods.
+pub(super) fn tally<K: Replicated>(controller: &K, pods: &[Arc<Pod>], now: Timestamp) -> Tally {
+    let template = controller.template().and_then(|template| template.metadata.clone());
+    let template = template.and_then(|meta| meta.labels).unwrap_or_default();
+    let min_ready = controller.min_ready_seconds();
     let labelled = |pod: &Pod| {
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         template.iter().all(|(key, value)| labels.get(key) == Some(value))
@@ -107,30 +116,27 @@ pub(super) fn status(
     let count = |holds: &dyn Fn(&Pod) -> bool| {
         i32::try_from(pods.iter().filter(|pod| holds(pod)).count()).unwrap_or(i32::MAX)
     };
-    // Zeros are left out, as upstream's encoding does.
-    let some = |number: i32| (number != 0).then_some(number);
-    let before = controller.status.as_ref().and_then(|status| status.conditions.clone());
-    ReplicationControllerStatus {
+    Tally {
         replicas: count(&|_| true),
-        fully_labeled_replicas: some(count(&labelled)),
-        ready_replicas: some(count(&pod::is_ready)),
-        available_replicas: some(count(&|pod| pod::is_available(pod, min_ready, now).is_ok())),
-        observed_generation: controller.metadata.generation,
-        conditions: conditions(before.unwrap_or_default(), failure, now),
+        fully_labeled: count(&labelled),
+        ready: count(&pod::is_ready),
+        available: count(&|pod| pod::is_available(pod, min_ready, now).is_ok()),
+        generation: controller.metadata().generation,
     }
 }
 
-fn conditions(
-    mut conditions: Vec<ReplicationControllerCondition>,
+/// The conditions with what failed, or without.
+pub(super) fn conditions(
+    mut conditions: Vec<Condition>,
     failure: Option<&Failure>,
     now: Timestamp,
-) -> Option<Vec<ReplicationControllerCondition>> {
+) -> Option<Vec<Condition>> {
     let since = conditions.iter().find(|condition| condition.type_ == REPLICA_FAILURE);
     let since = since.and_then(|condition| condition.last_transition_time.clone());
     conditions.retain(|condition| condition.type_ != REPLICA_FAILURE);
     if let Some(Failure { reason, message }) = failure {
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        conditions.push(ReplicationControllerCondition {
+        conditions.push(Condition {
             type_: REPLICA_FAILURE.to_owned(),
             status: "True".to_owned(),
             reason: Some((*reason).to_owned()),

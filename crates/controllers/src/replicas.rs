@@ -1,0 +1,153 @@
+//! Keeps as many pods as are asked for: what replication controllers and replica sets have in common.
+//!
+//! A kind that does so says how in its [`Replicated`]; its own file holds its row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use skiff_api::{LabelSelector, Readable, pod};
+use skiff_client::controller::{Caches, Fault, How, Key, Next, Outcome};
+use skiff_client::events::{EventKind, reference};
+use skiff_client::{Change, write};
+
+use crate::Settings;
+use crate::shared::adopt::{self, ORPHANS};
+use crate::shared::burst::{self, Report};
+use crate::shared::pods::from_template;
+use crate::table::Ctx;
+
+mod plan;
+
+pub(crate) use plan::{Condition, Tally};
+use plan::{Failure, Plan};
+
+/// A kind that keeps a number of equal pods: what its controller needs to know of it.
+pub(crate) trait Replicated: Readable + Clone + Send + Sync {
+    /// Which pods it takes in; one without takes in nothing.
+    fn selector(&self) -> Option<LabelSelector>;
+    /// How many pods are wanted.
+    fn replicas(&self) -> i32;
+    /// What the pods look like.
+    fn template(&self) -> Option<&PodTemplateSpec>;
+    /// How long a pod must be ready to count as available, in seconds.
+    fn min_ready_seconds(&self) -> i32;
+    /// Its conditions as reported so far.
+    fn conditions(&self) -> Vec<Condition>;
+    /// Puts what was found into its status.
+    fn report(&mut self, tally: Tally, conditions: Option<Vec<Condition>>);
+}
+
+/// A pod that nobody manages wakes the controllers that would take it in.
+pub(crate) struct OrphanOf<K>(std::marker::PhantomData<K>);
+
+impl<K: Replicated> How<Settings> for OrphanOf<K> {
+    fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
+        let Some(pod) = change.new.as_ref().filter(|pod| pod.meta().controller().is_none()) else {
+            return Vec::new();
+        };
+        let namespace = pod.meta().namespace.as_deref().unwrap_or_default();
+        let takes_in = |controller: &&Arc<skiff_api::Object>| {
+            let selector = settings.selectors.of::<K>(controller, K::selector);
+            selector.is_some_and(|selector| selector.matches(&pod.meta().labels))
+        };
+        let controllers = caches.of::<K>().within(namespace);
+        controllers.iter().filter(takes_in).map(|controller| controller.meta().key().into()).collect()
+    }
+}
+
+/// Brings one object's pods to what it asks for.
+pub(crate) async fn reconcile<K: Replicated>(ctx: Ctx, key: Key) -> Outcome {
+    let Some(controller) = ctx.get::<K>(&key) else { return Ok(Next::Rest) };
+    let Some(selector) = controller.selector() else { return Ok(Next::Rest) };
+    let leaving = controller.metadata().deletion_timestamp.is_some();
+    let owned = ctx.managed_by::<Pod>(controller.metadata().uid.as_deref().unwrap_or_default());
+    let orphans = ctx.cache::<Pod>().by(&ORPHANS, key.namespace().unwrap_or_default());
+    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
+    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
+    let claims = adopt::claims(owned, orphans, &selector, leaving);
+    let pods = adopt::carry_out(&ctx, &*controller, claims).await?;
+
+    let now = ctx.now();
+    let plan = plan::plan(&*controller, &pods);
+    let failure = carry_out(&ctx, &*controller, plan).await;
+    let mut wanted = (*controller).clone();
+    let conditions = plan::conditions(wanted.conditions(), failure.as_ref().map(|(failure, _)| failure), now);
+    wanted.report(plan::tally(&*controller, &pods, now), conditions);
+    ctx.patch_status(&*controller, &wanted).await?;
+    if let Some((_, fault)) = failure {
+        return Err(fault);
+    }
+    let min_ready = controller.min_ready_seconds();
+    let wait = pods.iter().filter_map(|pod| pod::is_available(pod, min_ready, now).err());
+    let wait = wait.filter(|wait| wait.is_positive()).min();
+    let wait = wait.map(|wait| Duration::try_from(wait).unwrap_or(Duration::from_secs(1)));
+    // A little later than the deadline, so that whole seconds have passed for everyone.
+    Ok(wait.map_or(Next::Rest, |wait| Next::After(wait + Duration::from_millis(50))))
+}
+
+/// Creates or deletes what the plan says; what failed, for the status and for the next try.
+async fn carry_out<K: Replicated>(ctx: &Ctx, controller: &K, plan: Plan) -> Option<(Failure, Fault)> {
+    let (reason, report) = match plan {
+        Plan::Rest => return None,
+        Plan::Create(count) => {
+            let act = |_| create(ctx, controller);
+            ("FailedCreate", burst::run(0..count, burst::SLOWLY, act).await)
+        }
+        Plan::Delete(pods) => {
+            let act = |pod| delete(ctx, controller, pod);
+            ("FailedDelete", burst::run(pods, burst::AT_ONCE, act).await)
+        }
+    };
+    let Report { tried, mut failures, .. } = report;
+    let failed = failures.len();
+    if failed == 0 {
+        return None;
+    }
+    let first = failures.swap_remove(0);
+    let failure = Failure { reason, message: write::words(&first) };
+    // Nothing can be created in a namespace that goes: the controller goes with it.
+    let terminating = write::is_terminating(&first);
+    (!terminating).then_some((failure, Fault::Some { tried, failed, first }))
+}
+
+async fn create<K: Replicated>(ctx: &Ctx, controller: &K) -> write::Result<()> {
+    let pod = from_template(&controller.template().cloned().unwrap_or_default(), controller);
+    match ctx.create(&pod).await {
+        Ok(pod) => {
+            let name = pod.metadata.name.unwrap_or_default();
+            say(ctx, controller, EventKind::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+            Ok(())
+        }
+        Err(error) => {
+            if !write::is_terminating(&error) {
+                let why = format!("Error creating: {}", write::words(&error));
+                say(ctx, controller, EventKind::Warning, "FailedCreate", why);
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn delete<K: Replicated>(ctx: &Ctx, controller: &K, pod: Arc<Pod>) -> write::Result<()> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let result = ctx.delete(&*pod, DeleteOptions::default()).await;
+    match &result {
+        Ok(()) => {
+            say(ctx, controller, EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
+        }
+        Err(error) => {
+            let why = format!("Error deleting: {}", write::words(error));
+            say(ctx, controller, EventKind::Warning, "FailedDelete", why);
+        }
+    }
+    result
+}
+
+fn say<K: Readable>(ctx: &Ctx, about: &K, kind: EventKind, reason: &str, message: String) {
+    ctx.event(reference(about), kind, reason, message);
+}
+
+#[cfg(test)]
+mod tests;
