@@ -14,3 +14,4 @@ mod guestbook;
 mod kubectl;
 mod restart;
 mod support;
+mod workloads;
