@@ -13,6 +13,7 @@ use skiff_client::Link;
 use skiff_client::controller::{self, Runner};
 
 mod deployment;
+mod disruption;
 mod endpoint_slices;
 mod endpoints;
 mod garbage;

@@ -4,8 +4,8 @@ use skiff_api::Readable;
 use skiff_client::controller::{self, How};
 
 use crate::{
-    Settings, deployment, endpoint_slices, endpoints, namespaces, node_ipam, node_lifecycle, pod_gc,
-    replica_set, replication, root_ca, service_accounts, slice_mirroring, taint_eviction,
+    Settings, deployment, disruption, endpoint_slices, endpoints, namespaces, node_ipam, node_lifecycle,
+    pod_gc, replica_set, replication, root_ca, service_accounts, slice_mirroring, taint_eviction,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -15,6 +15,7 @@ pub(crate) type Wake = controller::Wake<Settings>;
 /// Every controller.
 pub(crate) static ALL: &[&Row] = &[
     &deployment::CONTROLLER,
+    &disruption::CONTROLLER,
     &endpoint_slices::CONTROLLER,
     &endpoints::CONTROLLER,
     &namespaces::CONTROLLER,

@@ -54,3 +54,34 @@ fn deployments_roll_forward_and_back() {
     cluster.kubectl(&["delete", "deployment", "web", "other", "--cascade=foreground", "--timeout=60s"]);
     assert_eq!(cluster.kubectl(&["get", "replicasets,pods", "-o", "name"]).trim(), "");
 }
+
+const BUDGET: &str = "
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {minAvailable: 3, selector: {matchLabels: {app: web}}}
+";
+
+#[test]
+fn a_drain_stops_at_the_disruption_budget() {
+    let cluster = Cluster::up(&["--node-name", "solo"]);
+    cluster.import_images();
+    cluster.kubectl_with(&["apply", "-f", "-"], WEB);
+    cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.kubectl_with(&["apply", "-f", "-"], BUDGET);
+    cluster.watch_until(&["poddisruptionbudget", "web", "--no-headers"], |line| {
+        line.split_whitespace().collect::<Vec<_>>()[..4] == ["web", "3", "N/A", "0"]
+    });
+    let refused = cluster.try_kubectl(&["drain", "solo", "--timeout=2s"]);
+    assert!(!refused.status.success());
+    let said = crate::support::words(&refused);
+    assert!(said.contains("Cannot evict pod as it would violate the pod's disruption budget."), "{said}");
+
+    // Without a promise all pods go; their successors wait for the node to be of use again.
+    cluster.kubectl(&["patch", "pdb", "web", "--type=merge", "--patch={\"spec\":{\"minAvailable\":0}}"]);
+    cluster.kubectl(&["drain", "solo", "--timeout=60s"]);
+    let waiting = cluster.kubectl(&["get", "pods", "--no-headers"]);
+    assert_eq!(waiting.lines().filter(|line| line.contains("Pending")).count(), 3, "{waiting}");
+    cluster.kubectl(&["uncordon", "solo"]);
+    cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+}
