@@ -17,6 +17,7 @@ mod disruption;
 mod endpoint_slices;
 mod endpoints;
 mod garbage;
+mod job;
 mod namespaces;
 mod node_ipam;
 mod node_lifecycle;
@@ -30,6 +31,7 @@ mod shared;
 mod slice_mirroring;
 mod table;
 mod taint_eviction;
+mod ttl_after_finished;
 
 /// What the controllers need.
 pub struct Options {

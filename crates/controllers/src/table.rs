@@ -4,8 +4,9 @@ use skiff_api::Readable;
 use skiff_client::controller::{self, How};
 
 use crate::{
-    Settings, deployment, disruption, endpoint_slices, endpoints, namespaces, node_ipam, node_lifecycle,
+    Settings, deployment, disruption, endpoint_slices, endpoints, job, namespaces, node_ipam, node_lifecycle,
     pod_gc, replica_set, replication, root_ca, service_accounts, slice_mirroring, taint_eviction,
+    ttl_after_finished,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -18,6 +19,7 @@ pub(crate) static ALL: &[&Row] = &[
     &disruption::CONTROLLER,
     &endpoint_slices::CONTROLLER,
     &endpoints::CONTROLLER,
+    &job::CONTROLLER,
     &namespaces::CONTROLLER,
     &node_ipam::CONTROLLER,
     &node_lifecycle::CONTROLLER,
@@ -28,6 +30,7 @@ pub(crate) static ALL: &[&Row] = &[
     &service_accounts::CONTROLLER,
     &slice_mirroring::CONTROLLER,
     &taint_eviction::CONTROLLER,
+    &ttl_after_finished::CONTROLLER,
 ];
 
 /// Changes of `K` wake the keys that `H` names.

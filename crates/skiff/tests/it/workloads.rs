@@ -85,3 +85,52 @@ fn a_drain_stops_at_the_disruption_budget() {
     cluster.kubectl(&["uncordon", "solo"]);
     cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
 }
+
+const JOBS: &str = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: squares}
+spec:
+  completions: 3
+  parallelism: 2
+  completionMode: Indexed
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - {name: c, image: busybox, imagePullPolicy: Never,
+           command: [sh, -c, 'echo $((JOB_COMPLETION_INDEX * JOB_COMPLETION_INDEX)) on $(hostname)']}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: hopeless}
+spec:
+  backoffLimit: 0
+  ttlSecondsAfterFinished: 3
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: c, image: busybox, imagePullPolicy: Never, command: ['false']}]
+";
+
+#[test]
+fn jobs_end_well_or_badly_and_leave_nothing() {
+    let cluster = Cluster::up(&["--node-name", "solo"]);
+    cluster.import_images();
+    cluster.kubectl_with(&["apply", "-f", "-"], JOBS);
+    cluster.kubectl(&["wait", "--for=condition=Failed", "job/hopeless", "--timeout=60s"]);
+    cluster.kubectl(&["wait", "--for=condition=Complete", "job/squares", "--timeout=60s"]);
+    let row = cluster.kubectl(&["get", "job", "squares", "--no-headers"]);
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[..3], ["squares", "Complete", "3/3"], "{row}");
+    let selector = "batch.kubernetes.io/job-completion-index=2";
+    let log = cluster.kubectl(&["logs", "--selector", selector]);
+    assert_eq!(log.trim(), "4 on squares-2");
+    let events = cluster.kubectl(&["describe", "job", "squares"]);
+    assert!(events.contains("Job completed") && events.contains("Created pod: squares-0-"), "{events}");
+
+    cluster.kubectl(&["wait", "--for=delete", "job/hopeless", "--timeout=60s"]);
+    cluster.kubectl(&["delete", "job", "squares", "--timeout=60s"]);
+    cluster.kubectl(&["wait", "--for=delete", "pods", "--all", "--timeout=60s"]);
+    assert_eq!(cluster.kubectl(&["get", "jobs,pods", "-o", "name"]).trim(), "");
+}

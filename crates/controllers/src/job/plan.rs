@@ -1,0 +1,363 @@
+//! What a Job's pods amount to, and what to do next; pure.
+//!
+//! A finished pod holds a finalizer until it is counted: first its uid is written into `uncountedTerminatedPods`, then
+//! the finalizer is taken off, then the uid becomes a number. So no pod is counted twice or never, wherever we stop.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use skiff_api::pod;
+
+use super::indexes;
+
+/// Finalizer: the pod is not counted yet.
+pub(super) const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+/// Label and annotation: which completion a pod works on.
+pub(super) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+/// At most so many uids are noted at once.
+const MOST_UNCOUNTED: usize = 500;
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(600);
+
+/// What is to be done after the status is written.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) status: JobStatus,
+    /// Pods whose finalizer may go, since they are noted.
+    pub(super) counted: Vec<Arc<Pod>>,
+    pub(super) delete: Vec<Arc<Pod>>,
+    /// The completion index of each pod to make; nothing for Jobs without.
+    pub(super) create: Vec<Option<i32>>,
+    /// When to look again though nothing happens.
+    pub(super) wait: Option<SignedDuration>,
+    /// Said once, when it becomes true: warning or not, reason, message.
+    pub(super) news: Vec<(bool, &'static str, String)>,
+}
+
+pub(super) fn is_true(status: &JobStatus, kind: &str) -> bool {
+    status.conditions.iter().flatten().any(|it| it.type_ == kind && it.status == "True")
+}
+
+pub(super) fn is_finished(job: &Job) -> bool {
+    job.status.as_ref().is_some_and(|status| is_true(status, "Complete") || is_true(status, "Failed"))
+}
+
+/// True if the pod still waits to be counted.
+pub(super) fn is_tracked(pod: &Pod) -> bool {
+    pod.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == TRACKING)
+}
+
+fn index_of(pod: &Pod) -> Option<i32> {
+    pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A pod that will not succeed any more: it failed, or it was deleted before it could end.
+fn has_failed(pod: &Pod) -> bool {
+    pod::phase(pod) == "Failed"
+}
+
+struct Census {
+    active: Vec<Arc<Pod>>,
+    terminating: usize,
+    done: BTreeSet<i32>,
+}
+
+/// From a Job and its pods to what is next.
+pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
+    let spec = job.spec.clone().unwrap_or_default();
+    let mut status = job.status.clone().unwrap_or_default();
+    let mut plan = Plan::default();
+    if is_finished(job) {
+        plan.counted = pods.iter().filter(|pod| is_tracked(pod)).cloned().collect();
+        plan.status = status;
+        return plan;
+    }
+    let suspended = spec.suspend == Some(true);
+    if status.start_time.is_none() && !suspended {
+        status.start_time = Some(Time(now));
+    }
+    let census = tally(&spec, &mut status, pods, &mut plan);
+    let succeeded = status.succeeded.unwrap_or(0) + noted(&status, |it| it.succeeded.as_ref());
+    let failed = status.failed.unwrap_or(0) + noted(&status, |it| it.failed.as_ref());
+    let verdict = verdict(&spec, &status, &census, (succeeded, failed), now);
+    if let Some((target, reason, message)) = verdict {
+        set(&mut status, target, reason, message, now);
+    }
+    let ends = is_true(&status, "FailureTarget") || is_true(&status, "SuccessCriteriaMet");
+    if ends {
+        plan.delete.clone_from(&census.active);
+    } else if suspended {
+        plan.delete.clone_from(&census.active);
+        if !is_true(&status, "Suspended") {
+            set(&mut status, "Suspended", "JobSuspended", "Job suspended", now);
+            plan.news.push((false, "Suspended", "Job suspended".to_owned()));
+        }
+        status.start_time = None;
+    } else {
+        if is_true(&status, "Suspended") {
+            unset(&mut status, "Suspended", "JobResumed", "Job resumed", now);
+            status.start_time = Some(Time(now));
+            plan.news.push((false, "Resumed", "Job resumed".to_owned()));
+        }
+        staff(&spec, &census, succeeded, pods, now, &mut plan);
+        plan.wait = soonest(plan.wait, deadline(&spec, &status).map(|at| now.duration_until(at)));
+    }
+    let uncounted = noted(&status, |it| it.succeeded.as_ref()) + noted(&status, |it| it.failed.as_ref());
+    if ends && census.active.is_empty() && census.terminating == 0 && uncounted == 0 {
+        finish(&mut status, now, &mut plan);
+    }
+    status.active = Some(count(census.active.len())).filter(|n| *n > 0);
+    status.ready = Some(count(census.active.iter().filter(|pod| pod::is_ready(pod)).count()));
+    status.terminating = Some(count(census.terminating));
+    status.uncounted_terminated_pods.get_or_insert_default();
+    plan.status = status;
+    plan
+}
+
+fn noted(
+    status: &JobStatus,
+    pick: fn(&k8s_openapi::api::batch::v1::UncountedTerminatedPods) -> Option<&Vec<String>>,
+) -> i32 {
+    status.uncounted_terminated_pods.as_ref().and_then(pick).map_or(0, |uids| count(uids.len()))
+}
+
+/// Sorts the pods, turns noted ones that are let go into numbers, and notes newly finished ones.
+fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Arc<Pod>], plan: &mut Plan) -> Census {
+    let indexed = spec.completion_mode.as_deref() == Some("Indexed");
+    let mut done = indexes::parse(status.completed_indexes.as_deref().unwrap_or_default());
+    let held: BTreeSet<&str> =
+        pods.iter().filter(|pod| is_tracked(pod)).filter_map(|pod| pod.metadata.uid.as_deref()).collect();
+    let mut uncounted = status.uncounted_terminated_pods.clone().unwrap_or_default();
+    let settle = |list: &mut Option<Vec<String>>, number: &mut Option<i32>| {
+        let before = list.as_ref().map_or(0, Vec::len);
+        if let Some(uids) = list {
+            uids.retain(|uid| held.contains(uid.as_str()));
+        }
+        let settled = before - list.as_ref().map_or(0, Vec::len);
+        if settled > 0 {
+            *number = Some(number.unwrap_or(0) + count(settled));
+        }
+        list.take_if(|uids| uids.is_empty());
+    };
+    settle(&mut uncounted.failed, &mut status.failed);
+    if !indexed {
+        settle(&mut uncounted.succeeded, &mut status.succeeded);
+    }
+    let mut census = Census { active: Vec::new(), terminating: 0, done: BTreeSet::new() };
+    for pod in pods {
+        let leaving = pod.metadata.deletion_timestamp.is_some();
+        let succeeded = pod::phase(pod) == "Succeeded";
+        // A pod that is deleted before it ends has failed, once it has ended.
+        let failed = has_failed(pod);
+        if !succeeded && !failed {
+            if leaving {
+                census.terminating += 1;
+            } else {
+                census.active.push(Arc::clone(pod));
+            }
+            continue;
+        }
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        if !is_tracked(pod) {
+            continue;
+        }
+        if plan.counted.len() >= MOST_UNCOUNTED {
+            continue;
+        }
+        if succeeded && indexed {
+            if let Some(index) = index_of(pod).filter(|index| *index < spec.completions.unwrap_or(0)) {
+                done.insert(index);
+            }
+        } else {
+            let list = if succeeded { &mut uncounted.succeeded } else { &mut uncounted.failed };
+            let list = list.get_or_insert_default();
+            if !list.contains(&uid) {
+                list.push(uid);
+            }
+        }
+        plan.counted.push(Arc::clone(pod));
+    }
+    if indexed {
+        status.completed_indexes = Some(indexes::text(&done)).filter(|text| !text.is_empty());
+        status.succeeded = Some(count(done.len())).filter(|number| *number > 0);
+    }
+    status.uncounted_terminated_pods = Some(uncounted);
+    census.done = done;
+    census
+}
+
+/// Whether the Job is to end, and how.
+fn verdict(
+    spec: &JobSpec,
+    status: &JobStatus,
+    census: &Census,
+    (succeeded, failed): (i32, i32),
+    now: Timestamp,
+) -> Option<(&'static str, &'static str, &'static str)> {
+    if is_true(status, "FailureTarget") || is_true(status, "SuccessCriteriaMet") {
+        return None;
+    }
+    let limit = spec.backoff_limit.unwrap_or(6);
+    let on_failure =
+        spec.template.spec.as_ref().and_then(|pod| pod.restart_policy.as_deref()) == Some("OnFailure");
+    let restarts: i32 = census.active.iter().map(|pod| restarts(pod)).sum();
+    let restless = on_failure && restarts > 0 && restarts >= limit;
+    if failed > limit || restless {
+        let why = "Job has reached the specified backoff limit";
+        return Some(("FailureTarget", "BackoffLimitExceeded", why));
+    }
+    if deadline(spec, status).is_some_and(|at| at <= now) && spec.suspend != Some(true) {
+        let why = "Job was active longer than specified deadline";
+        return Some(("FailureTarget", "DeadlineExceeded", why));
+    }
+    let reached = match spec.completions {
+        Some(wanted) => succeeded >= wanted,
+        // Work queues end when one pod says so and the others have followed.
+        None => succeeded > 0 && census.active.is_empty(),
+    };
+    let why = "Reached expected number of succeeded pods";
+    reached.then_some(("SuccessCriteriaMet", "CompletionsReached", why))
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    let status = pod.status.clone().unwrap_or_default();
+    let all = status.init_container_statuses.into_iter().chain(status.container_statuses).flatten();
+    all.map(|container| container.restart_count).sum()
+}
+
+fn deadline(spec: &JobSpec, status: &JobStatus) -> Option<Timestamp> {
+    let start = status.start_time.as_ref()?;
+    Some(start.0 + SignedDuration::from_secs(spec.active_deadline_seconds?))
+}
+
+fn soonest(one: Option<SignedDuration>, other: Option<SignedDuration>) -> Option<SignedDuration> {
+    one.into_iter().chain(other).min()
+}
+
+/// How many pods there should be, made or taken away.
+fn staff(
+    spec: &JobSpec,
+    census: &Census,
+    succeeded: i32,
+    pods: &[Arc<Pod>],
+    now: Timestamp,
+    plan: &mut Plan,
+) {
+    let parallelism = spec.parallelism.unwrap_or(1);
+    let active = count(census.active.len());
+    let wanted = match spec.completions {
+        Some(completions) => (completions - succeeded).min(parallelism),
+        None if succeeded > 0 => active,
+        None => parallelism,
+    }
+    .max(0);
+    if active > wanted {
+        let mut ranked = census.active.clone();
+        ranked.sort_by_key(|pod| {
+            let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            (pod::node_name(pod).is_some(), pod::is_ready(pod), std::cmp::Reverse(created))
+        });
+        plan.delete = ranked.into_iter().take(usize::try_from(active - wanted).unwrap_or(0)).collect();
+        return;
+    }
+    let waits = spec.pod_replacement_policy.as_deref() == Some("Failed");
+    let busy = active + if waits { count(census.terminating) } else { 0 };
+    let missing = usize::try_from(wanted - busy).unwrap_or(0);
+    if missing == 0 {
+        return;
+    }
+    if let Some(pause) = pause(pods, now) {
+        plan.wait = Some(pause);
+        return;
+    }
+    plan.create = if spec.completion_mode.as_deref() == Some("Indexed") {
+        let busy: BTreeSet<i32> = pods
+            .iter()
+            .filter(|pod| !pod::is_finished(pod))
+            .filter(|pod| waits || pod.metadata.deletion_timestamp.is_none())
+            .filter_map(|pod| index_of(pod))
+            .collect();
+        let open = (0..spec.completions.unwrap_or(0))
+            .filter(|index| !busy.contains(index) && !census.done.contains(index));
+        open.take(missing).map(Some).collect()
+    } else {
+        vec![None; missing]
+    };
+}
+
+/// How long to wait before the next try: ten seconds after the first failure in a row, then twice as long each time.
+fn pause(pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDuration> {
+    let success = pods.iter().filter(|pod| pod::phase(pod) == "Succeeded").filter_map(|pod| ended(pod)).max();
+    let failures: Vec<Timestamp> = pods
+        .iter()
+        .filter(|pod| has_failed(pod))
+        .filter_map(|pod| ended(pod))
+        .filter(|at| success.is_none_or(|success| *at > success))
+        .collect();
+    let last = failures.iter().max()?;
+    let doubled = u32::try_from(failures.len() - 1).unwrap_or(u32::MAX).min(10);
+    let pause = (FIRST_PAUSE * 2_i32.pow(doubled)).min(LONGEST_PAUSE);
+    let left = now.duration_until(*last + pause);
+    left.is_positive().then_some(left)
+}
+
+/// When a pod's last container ended.
+fn ended(pod: &Pod) -> Option<Timestamp> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref();
+    let ends = containers
+        .into_iter()
+        .flatten()
+        .filter_map(|container| Some(container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0));
+    let transition = || {
+        let condition = pod::conditions::find(pod, pod::conditions::READY)?;
+        Some(condition.last_transition_time.as_ref()?.0)
+    };
+    ends.max().or_else(transition)
+}
+
+fn finish(status: &mut JobStatus, now: Timestamp, plan: &mut Plan) {
+    let of = |kind: &str| {
+        let conditions = status.conditions.iter().flatten();
+        conditions.into_iter().find(|it| it.type_ == kind && it.status == "True").cloned()
+    };
+    if let Some(target) = of("SuccessCriteriaMet") {
+        let (reason, message) = (target.reason.unwrap_or_default(), target.message.unwrap_or_default());
+        set(status, "Complete", &reason, &message, now);
+        status.completion_time = Some(Time(now));
+        plan.news.push((false, "Completed", "Job completed".to_owned()));
+    } else if let Some(target) = of("FailureTarget") {
+        let (reason, message) = (target.reason.unwrap_or_default(), target.message.unwrap_or_default());
+        set(status, "Failed", &reason, &message, now);
+        let reason = if reason == "DeadlineExceeded" { "DeadlineExceeded" } else { "BackoffLimitExceeded" };
+        plan.news.push((true, reason, message));
+    }
+}
+
+fn set(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Timestamp) {
+    put(status, kind, "True", reason, message, now);
+}
+
+fn unset(status: &mut JobStatus, kind: &str, reason: &str, message: &str, now: Timestamp) {
+    put(status, kind, "False", reason, message, now);
+}
+
+fn put(status: &mut JobStatus, kind: &str, value: &str, reason: &str, message: &str, now: Timestamp) {
+    let conditions = status.conditions.get_or_insert_default();
+    conditions.retain(|condition| condition.type_ != kind);
+    conditions.push(JobCondition {
+        type_: kind.to_owned(),
+        status: value.to_owned(),
+        reason: Some(reason.to_owned()),
+        message: Some(message.to_owned()),
+        last_probe_time: Some(Time(now)),
+        last_transition_time: Some(Time(now)),
+    });
+}

@@ -1,0 +1,164 @@
+//! Jobs and pods as JSON, and a small simulation: pods run, end and are let go as the plan says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::plan::{self, Plan};
+
+const START: i64 = 1_800_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(START + second).unwrap()
+}
+
+fn job(spec: &Value) -> Job {
+    let mut value = json!({"metadata": {"name": "once", "namespace": "blue", "uid": "j"}, "spec": {
+        "completions": 1, "parallelism": 1, "backoffLimit": 6, "completionMode": "NonIndexed", "suspend": false,
+        "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c"}]}}}});
+    json_patch::merge(&mut value["spec"], spec);
+    serde_json::from_value(value).unwrap()
+}
+
+#[derive(Default)]
+struct World {
+    pods: BTreeMap<String, Pod>,
+    made: usize,
+    said: Vec<&'static str>,
+}
+
+impl World {
+    /// One look at the Job, and what follows from it.
+    fn look(&mut self, job: &mut Job, now: Timestamp) -> Plan {
+        let pods: Vec<Arc<Pod>> = self.pods.values().cloned().map(Arc::new).collect();
+        let plan = plan::plan(job, &pods, now);
+        job.status = Some(plan.status.clone());
+        for pod in plan.counted.iter().chain(&plan.delete) {
+            let held = self.pods.get_mut(pod.metadata.name.as_ref().unwrap()).unwrap();
+            held.metadata.finalizers = None;
+        }
+        for pod in &plan.delete {
+            self.pods.remove(pod.metadata.name.as_ref().unwrap());
+        }
+        for index in &plan.create {
+            self.made += 1;
+            let name = format!("p{:03}", self.made);
+            let mut pod = json!({"metadata": {"name": name, "uid": name, "finalizers": [plan::TRACKING]},
+                "spec": {"containers": []}, "status": {"phase": "Running"}});
+            if let Some(index) = index {
+                pod["metadata"]["annotations"][plan::INDEX] = index.to_string().into();
+            }
+            self.pods.insert(name, serde_json::from_value(pod).unwrap());
+        }
+        self.said.extend(plan.news.iter().map(|(_, reason, _)| *reason));
+        plan
+    }
+
+    /// The running pods end, each as told.
+    fn end(&mut self, now: Timestamp, phase: impl Fn(usize) -> &'static str) {
+        let running = self.pods.values_mut().filter(|pod| skiff_api::pod::phase(pod) == "Running");
+        for (n, pod) in running.enumerate() {
+            let ended = json!({"phase": phase(n), "containerStatuses": [{"name": "c", "ready": false,
+                "restartCount": 0, "image": "", "imageID": "", "state": {"terminated": {"exitCode": 0,
+                "finishedAt": now.to_string()}}}]});
+            pod.status = Some(serde_json::from_value(ended).unwrap());
+        }
+    }
+
+    fn running(&self) -> usize {
+        self.pods.values().filter(|pod| skiff_api::pod::phase(pod) == "Running").count()
+    }
+}
+
+fn numbers(job: &Job) -> (Option<i32>, Option<i32>) {
+    let status = job.status.clone().unwrap();
+    (status.succeeded, status.failed)
+}
+
+#[test]
+fn so_many_at_once_until_so_many_are_done() {
+    let mut job = job(&json!({"completions": 5, "parallelism": 2}));
+    let mut world = World::default();
+    let mut rounds = 0;
+    while !plan::is_finished(&job) {
+        world.look(&mut job, at(rounds));
+        assert!(world.running() <= 2);
+        world.end(at(rounds), |_| "Succeeded");
+        rounds += 1;
+        assert!(rounds < 50, "never done");
+    }
+    assert_eq!((world.made, numbers(&job)), (5, (Some(5), None)));
+    assert_eq!(world.said, ["Completed"]);
+    let status = job.status.unwrap();
+    assert!(status.completion_time.is_some());
+    let kinds: Vec<&str> = status.conditions.as_ref().unwrap().iter().map(|it| it.type_.as_str()).collect();
+    assert_eq!(kinds, ["SuccessCriteriaMet", "Complete"]);
+}
+
+#[test]
+fn failures_are_tried_again_with_growing_pauses_until_the_limit() {
+    let mut job = job(&json!({"backoffLimit": 2}));
+    let mut world = World::default();
+    world.look(&mut job, at(0));
+    world.end(at(0), |_| "Failed");
+    world.look(&mut job, at(0));
+    let plan = world.look(&mut job, at(1));
+    assert_eq!(plan.wait.map(|wait| wait.as_secs()), Some(9));
+    assert_eq!((world.running(), numbers(&job)), (0, (None, Some(1))));
+    world.look(&mut job, at(11));
+    assert_eq!(world.running(), 1);
+    world.end(at(11), |_| "Failed");
+    world.look(&mut job, at(12));
+    assert_eq!(world.look(&mut job, at(12)).wait.map(|wait| wait.as_secs()), Some(19));
+    world.look(&mut job, at(40));
+    world.end(at(40), |_| "Failed");
+    for second in 41..44 {
+        world.look(&mut job, at(second));
+    }
+    assert!(plan::is_finished(&job));
+    assert_eq!((world.made, numbers(&job), world.said), (3, (None, Some(3)), vec!["BackoffLimitExceeded"]));
+}
+
+#[test]
+fn every_index_is_done_once() {
+    let mut job = job(&json!({"completions": 4, "parallelism": 4, "completionMode": "Indexed"}));
+    let mut world = World::default();
+    world.look(&mut job, at(0));
+    world.end(at(0), |n| if n == 1 { "Failed" } else { "Succeeded" });
+    world.look(&mut job, at(1));
+    assert_eq!(job.status.as_ref().unwrap().completed_indexes.as_deref(), Some("0,2,3"));
+    world.look(&mut job, at(20));
+    world.look(&mut job, at(21));
+    world.end(at(22), |_| "Succeeded");
+    for second in 23..27 {
+        world.look(&mut job, at(second));
+    }
+    assert!(plan::is_finished(&job));
+    assert_eq!((world.made, numbers(&job)), (5, (Some(4), Some(1))));
+    assert_eq!(job.status.unwrap().completed_indexes.as_deref(), Some("0-3"));
+}
+
+#[test]
+fn a_suspended_job_has_no_pods_and_its_clock_stands() {
+    let mut job = job(&json!({"activeDeadlineSeconds": 100}));
+    let mut world = World::default();
+    world.look(&mut job, at(0));
+    assert_eq!(world.running(), 1);
+    job.spec.as_mut().unwrap().suspend = Some(true);
+    world.look(&mut job, at(50));
+    assert_eq!((world.running(), job.status.as_ref().unwrap().start_time.is_none()), (0, true));
+    world.look(&mut job, at(300));
+    job.spec.as_mut().unwrap().suspend = Some(false);
+    world.look(&mut job, at(301));
+    assert_eq!(world.running(), 1);
+    assert_eq!(world.said, ["Suspended", "Resumed"]);
+    for second in 402..406 {
+        world.look(&mut job, at(second));
+    }
+    assert!(plan::is_finished(&job));
+    assert_eq!((world.running(), world.said.last()), (0, Some(&"DeadlineExceeded")));
+}
