@@ -12,6 +12,7 @@ use skiff_base::{Clock, Tasks};
 use skiff_client::Link;
 use skiff_client::controller::{self, Runner};
 
+mod daemon;
 mod deployment;
 mod disruption;
 mod endpoint_slices;

@@ -5,5 +5,6 @@ pub(crate) mod burst;
 pub(crate) mod discovery;
 pub(crate) mod placed;
 pub(crate) mod pods;
+pub(crate) mod revisions;
 pub(crate) mod selectors;
 pub(crate) mod service;

@@ -4,9 +4,9 @@ use skiff_api::Readable;
 use skiff_client::controller::{self, How};
 
 use crate::{
-    Settings, deployment, disruption, endpoint_slices, endpoints, job, namespaces, node_ipam, node_lifecycle,
-    pod_gc, replica_set, replication, root_ca, service_accounts, slice_mirroring, taint_eviction,
-    ttl_after_finished,
+    Settings, daemon, deployment, disruption, endpoint_slices, endpoints, job, namespaces, node_ipam,
+    node_lifecycle, pod_gc, replica_set, replication, root_ca, service_accounts, slice_mirroring,
+    taint_eviction, ttl_after_finished,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -15,6 +15,7 @@ pub(crate) type Wake = controller::Wake<Settings>;
 
 /// Every controller.
 pub(crate) static ALL: &[&Row] = &[
+    &daemon::CONTROLLER,
     &deployment::CONTROLLER,
     &disruption::CONTROLLER,
     &endpoint_slices::CONTROLLER,

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::revision;
 use crate::shared::pods::manager;
+use crate::shared::revisions;
 
 /// One write.
 #[derive(Clone, Debug)]
@@ -263,7 +264,7 @@ impl<'a> Scene<'a> {
     fn create(&self, size: i32) -> Step {
         let deployment = self.deployment;
         let collisions = deployment.status.as_ref().and_then(|status| status.collision_count);
-        let hash = revision::hash(&deployment.spec.template, collisions);
+        let hash = revisions::hash(&deployment.spec.template, collisions);
         let mut template = deployment.spec.template.clone();
         let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
         labels.insert(revision::HASH.to_owned(), hash.clone());

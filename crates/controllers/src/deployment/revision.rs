@@ -94,18 +94,3 @@ pub(super) fn annotations(
 pub(super) fn counts(desired: i32, max: i32) -> [(String, String); 2] {
     [(DESIRED.to_owned(), desired.to_string()), (MAX.to_owned(), max.to_string())]
 }
-
-/// A short text made from the template; another one after each collision.
-pub(super) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
-    /// Letters that make no words, and digits that are no letters.
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut text = serde_json::to_vec(template).unwrap_or_default();
-    if let Some(collisions) = collisions {
-        text.extend(collisions.to_le_bytes());
-    }
-    // FNV-1a with 32 bits.
-    let sum =
-        text.iter().fold(0x811c_9dc5_u32, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    let digits = sum.to_string();
-    digits.bytes().map(|digit| char::from(LETTERS[usize::from(digit) % LETTERS.len()])).collect()
-}

@@ -134,3 +134,45 @@ fn jobs_end_well_or_badly_and_leave_nothing() {
     cluster.kubectl(&["wait", "--for=delete", "pods", "--all", "--timeout=60s"]);
     assert_eq!(cluster.kubectl(&["get", "jobs,pods", "-o", "name"]).trim(), "");
 }
+
+const AGENT: &str = "
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: c, image: busybox, imagePullPolicy: Never, command: [sleep, '1000']}]
+";
+
+#[test]
+fn a_daemon_runs_on_every_minion_and_is_renewed_one_by_one() {
+    let cluster = Cluster::up(&["--nodes", "2"]);
+    cluster.import_images();
+    let status = || cluster.kubectl(&["rollout", "status", "daemonset/agent", "--timeout=60s"]);
+    cluster.kubectl_with(&["apply", "-f", "-"], AGENT);
+    status();
+    let where_ = "--output=jsonpath={.items[*].spec.nodeName}";
+    let nodes = cluster.kubectl(&["get", "pods", "--selector=app=agent", where_]);
+    let mut nodes: Vec<&str> = nodes.split(' ').collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes.len(), 2);
+    assert_ne!(nodes[0], nodes[1]);
+
+    cluster.kubectl(&["set", "env", "daemonset/agent", "ROUND=2"]);
+    status();
+    let history = cluster.kubectl(&["rollout", "history", "daemonset/agent"]);
+    assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
+    cluster.kubectl(&["rollout", "undo", "daemonset/agent"]);
+    status();
+    let env = cluster.kubectl(&["set", "env", "daemonset/agent", "--list"]);
+    assert!(!env.contains("ROUND"), "{env}");
+    let row = cluster.kubectl(&["get", "daemonset", "agent", "--no-headers"]);
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[..6], ["agent", "2", "2", "2", "2", "2"], "{row}");
+    cluster.kubectl(&["delete", "daemonset", "agent", "--cascade=foreground", "--timeout=60s"]);
+    assert_eq!(cluster.kubectl(&["get", "pods,controllerrevisions", "-o", "name"]).trim(), "");
+}

@@ -1,0 +1,191 @@
+//! Daemon sets: one pod on every node that suits, renewed node by node.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use skiff_api::{LabelSelector, Object};
+use skiff_client::Change;
+use skiff_client::cache::BY_CONTROLLER;
+use skiff_client::controller::{Caches, Fault, How, Itself, Key, ManagedBy, Next, Outcome};
+use skiff_client::events::{EventKind, reference};
+use skiff_client::write;
+
+use crate::Settings;
+use crate::shared::adopt::{self, ORPHANS};
+use crate::shared::burst;
+use crate::shared::pods::{from_template, manager};
+use crate::shared::revisions::{self, REVISION_HASH};
+use crate::table::{Ctx, Row, on};
+
+mod plan;
+
+use plan::Plan;
+
+pub(crate) const CONTROLLER: Row = Row {
+    name: "daemon-set-controller",
+    component: "daemonset-controller",
+    wakes: &[
+        on::<DaemonSet, Itself>(),
+        on::<Pod, ManagedBy<DaemonSet>>().indexed(&[BY_CONTROLLER, ORPHANS]),
+        on::<ControllerRevision, ManagedBy<DaemonSet>>().indexed(&[BY_CONTROLLER]),
+        on::<Node, EverySet>(),
+    ],
+    may: &[
+        ("get", "daemonsets"),
+        ("create delete patch", "pods"),
+        ("create update delete", "controllerrevisions"),
+        ("update patch", "daemonsets/status"),
+        ("create patch", "events"),
+    ],
+    workers: 2,
+    run: |ctx, key| Box::pin(reconcile(ctx, key)),
+};
+
+/// A node that came, went, or changed in labels or taints wakes every set.
+struct EverySet;
+
+impl How<Settings> for EverySet {
+    fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
+        let matters = |object: &Arc<Object>| {
+            let node = skiff_client::cache::decode::<Node>(object)?;
+            Some((node.metadata.labels.clone(), node.spec.clone().unwrap_or_default().taints))
+        };
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && matters(old) == matters(new)
+        {
+            return Vec::new();
+        }
+        caches.of::<DaemonSet>().list().iter().map(|set| set.meta().key().into()).collect()
+    }
+}
+
+async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
+    let Some(set) = ctx.get::<DaemonSet>(&key) else { return Ok(Next::Rest) };
+    let Ok(selector) = LabelSelector::of(&set.spec.selector) else { return Ok(Next::Rest) };
+    if selector.is_everything() {
+        return Ok(Next::Rest);
+    }
+    let leaving = set.metadata.deletion_timestamp.is_some();
+    let owned = ctx.managed_by::<Pod>(set.metadata.uid.as_deref().unwrap_or_default());
+    let orphans = ctx.cache::<Pod>().by(&ORPHANS, key.namespace().unwrap_or_default());
+    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
+    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
+    let claims = adopt::claims_of(owned, orphans, &selector, leaving);
+    let pods = adopt::carry_out(&ctx, &*set, claims).await?;
+    if leaving {
+        return Ok(Next::Rest);
+    }
+    let hash = current(&ctx, &set).await?;
+    let nodes = ctx.all::<Node>();
+    let now = ctx.now();
+    let plan = plan::plan(&set, &pods, &nodes, &hash, now);
+    let failure = carry_out(&ctx, &set, &plan, &hash).await;
+    let mut wanted = DaemonSet::clone(&set);
+    wanted.status = Some(plan.status);
+    ctx.patch_status(&*set, &wanted).await?;
+    clean_up(&ctx, &set, &pods, &hash).await?;
+    failure?;
+    let wait = plan.wait.and_then(|wait| Duration::try_from(wait).ok());
+    Ok(wait.map_or(Next::Rest, |wait| Next::After(wait + Duration::from_millis(50))))
+}
+
+/// The hash of the present template; makes the revision that remembers it, or numbers it as the latest again.
+async fn current(ctx: &Ctx, set: &DaemonSet) -> write::Result<String> {
+    let collisions = set.status.as_ref().and_then(|status| status.collision_count);
+    let hash = revisions::hash(&set.spec.template, collisions);
+    let held = ctx.managed_by::<ControllerRevision>(set.metadata.uid.as_deref().unwrap_or_default());
+    let latest = held.iter().filter_map(|revision| revision.revision).max().unwrap_or(0);
+    let name = format!("{}-{hash}", set.metadata.name.as_deref().unwrap_or_default());
+    match held.iter().find(|revision| revision.metadata.name.as_deref() == Some(name.as_str())) {
+        Some(own) if own.revision == Some(latest) => {}
+        Some(own) => {
+            let mut renewed = ControllerRevision::clone(own);
+            renewed.revision = Some(latest + 1);
+            ctx.replace(&renewed).await?;
+        }
+        None => {
+            let mut labels =
+                set.spec.template.metadata.clone().unwrap_or_default().labels.unwrap_or_default();
+            labels.insert(REVISION_HASH.to_owned(), hash.clone());
+            let revision = ControllerRevision {
+                metadata: ObjectMeta {
+                    name: Some(name),
+                    namespace: set.metadata.namespace.clone(),
+                    labels: Some(labels),
+                    annotations: set.metadata.annotations.clone(),
+                    owner_references: Some(vec![manager(set)]),
+                    ..ObjectMeta::default()
+                },
+                data: RawExtension(revisions::patch(&set.spec.template)),
+                revision: Some(latest + 1),
+            };
+            match ctx.create(&revision).await {
+                Err(error) if !write::already_exists(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(hash)
+}
+
+/// Removes old revisions that no pod is of, beyond the history that is to be kept.
+async fn clean_up(ctx: &Ctx, set: &DaemonSet, pods: &[Arc<Pod>], hash: &str) -> write::Result<()> {
+    let used: HashSet<&str> = pods.iter().filter_map(|pod| plan::hash_of(pod)).chain([hash]).collect();
+    let held = ctx.managed_by::<ControllerRevision>(set.metadata.uid.as_deref().unwrap_or_default());
+    let idle = |revision: &&Arc<ControllerRevision>| {
+        let own = revision.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_HASH));
+        own.is_none_or(|own| !used.contains(own.as_str()))
+    };
+    let mut idle: Vec<_> = held.iter().filter(idle).collect();
+    idle.sort_by_key(|revision| revision.revision);
+    let limit = usize::try_from(set.spec.revision_history_limit.unwrap_or(10)).unwrap_or(0);
+    let surplus = idle.len().saturating_sub(limit);
+    for revision in idle.into_iter().take(surplus) {
+        ctx.delete(&**revision, DeleteOptions::default()).await?;
+    }
+    Ok(())
+}
+
+async fn carry_out(ctx: &Ctx, set: &DaemonSet, plan: &Plan, hash: &str) -> Result<(), Fault> {
+    let delete = |pod: Arc<Pod>| async move {
+        ctx.delete(&*pod, DeleteOptions::default()).await?;
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        ctx.event(reference(set), EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
+        Ok(())
+    };
+    let deleted = burst::run(plan.delete.iter().cloned(), burst::AT_ONCE, delete).await;
+    let create = |node: String| create(ctx, set, node, hash);
+    let created = burst::run(plan.create.iter().cloned(), burst::SLOWLY, create).await;
+    let tried = deleted.tried + created.tried;
+    let mut failures: Vec<kube::Error> = deleted.failures.into_iter().chain(created.failures).collect();
+    let failed = failures.len();
+    if failed == 0 || failures.iter().all(write::is_terminating) {
+        return Ok(());
+    }
+    Err(Fault::Some { tried, failed, first: failures.swap_remove(0) })
+}
+
+async fn create(ctx: &Ctx, set: &DaemonSet, node: String, hash: &str) -> write::Result<()> {
+    let mut pod = from_template(&set.spec.template, set);
+    pod.metadata.labels.get_or_insert_default().insert(REVISION_HASH.to_owned(), hash.to_owned());
+    plan::bind_to(&mut pod, &node);
+    match ctx.create(&pod).await {
+        Ok(pod) => {
+            let name = pod.metadata.name.unwrap_or_default();
+            ctx.event(reference(set), EventKind::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+            Ok(())
+        }
+        Err(error) => {
+            if !write::is_terminating(&error) {
+                let why = format!("Error creating: {}", write::words(&error));
+                ctx.event(reference(set), EventKind::Warning, "FailedCreate", why);
+            }
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! On which nodes a pod is missing or too much, and which may be renewed now; pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
+use k8s_openapi::api::core::v1::{
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use skiff_api::pod::affinity::Target;
+use skiff_api::pod::{self, affinity, tolerations};
+
+use crate::shared::revisions::REVISION_HASH;
+
+/// What to do.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) status: DaemonSetStatus,
+    /// Names of nodes that lack a pod.
+    pub(super) create: Vec<String>,
+    pub(super) delete: Vec<Arc<Pod>>,
+    /// When a pod that is ready will count as available.
+    pub(super) wait: Option<SignedDuration>,
+}
+
+/// Taints that pods of daemons bear with: they are to run where others may not.
+const BORNE: [(&str, &str); 6] = [
+    ("node.kubernetes.io/not-ready", "NoExecute"),
+    ("node.kubernetes.io/unreachable", "NoExecute"),
+    ("node.kubernetes.io/disk-pressure", "NoSchedule"),
+    ("node.kubernetes.io/memory-pressure", "NoSchedule"),
+    ("node.kubernetes.io/pid-pressure", "NoSchedule"),
+    ("node.kubernetes.io/unschedulable", "NoSchedule"),
+];
+
+pub(super) fn hash_of(pod: &Pod) -> Option<&str> {
+    pod.metadata.labels.as_ref()?.get(REVISION_HASH).map(String::as_str)
+}
+
+/// The node a pod is on, or is bound to go to.
+fn node_of(pod: &Pod) -> Option<&str> {
+    pod::node_name(pod).or_else(|| affinity::pinned(pod.spec.as_ref()?)?.first().copied())
+}
+
+/// Has the scheduler put the pod on this node and no other, and lets it bear the node's troubles.
+pub(super) fn bind_to(pod: &mut Pod, node: &str) {
+    let spec = pod.spec.get_or_insert_default();
+    let pin = || NodeSelectorRequirement {
+        key: "metadata.name".to_owned(),
+        operator: "In".to_owned(),
+        values: Some(vec![node.to_owned()]),
+    };
+    let wanted = spec.affinity.get_or_insert_default().node_affinity.get_or_insert_default();
+    let required = &mut wanted.required_during_scheduling_ignored_during_execution;
+    let terms = &mut required.get_or_insert_with(NodeSelector::default).node_selector_terms;
+    if terms.is_empty() {
+        terms.push(NodeSelectorTerm::default());
+    }
+    for term in terms {
+        term.match_fields = Some(vec![pin()]);
+    }
+    bear(spec);
+}
+
+fn bear(spec: &mut PodSpec) {
+    let network =
+        pod::uses_host_network(spec).then_some(("node.kubernetes.io/network-unavailable", "NoSchedule"));
+    let list = spec.tolerations.get_or_insert_default();
+    for (key, effect) in BORNE.into_iter().chain(network) {
+        let toleration = Toleration {
+            key: Some(key.to_owned()),
+            operator: Some("Exists".to_owned()),
+            effect: Some(effect.to_owned()),
+            ..Toleration::default()
+        };
+        if !list.contains(&toleration) {
+            list.push(toleration);
+        }
+    }
+}
+
+/// Whether a pod should be put on the node, and whether one that is there may stay.
+fn suits(set: &DaemonSet, node: &Node) -> (bool, bool) {
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let mut spec = set.spec.template.spec.clone().unwrap_or_default();
+    if spec.node_name.as_deref().is_some_and(|wanted| !wanted.is_empty() && wanted != name) {
+        return (false, false);
+    }
+    let labels = node.metadata.labels.clone().unwrap_or_default();
+    let label = |key: &str| labels.get(key).map(String::as_str);
+    if !affinity::allows(&spec, Target { name, label: &label }) {
+        return (false, false);
+    }
+    bear(&mut spec);
+    let tolerations = spec.tolerations.unwrap_or_default();
+    let taints: Vec<Taint> = node.spec.clone().unwrap_or_default().taints.unwrap_or_default();
+    let borne =
+        |taint: &Taint| tolerations.iter().any(|toleration| tolerations::tolerates(toleration, taint));
+    let with = |effect: &str| taints.iter().filter(|taint| taint.effect == effect).all(borne);
+    let stays = with(tolerations::NO_EXECUTE);
+    (stays && with(tolerations::NO_SCHEDULE), stays)
+}
+
+/// A count, or a share of all rounded up.
+fn amount(value: Option<&IntOrString>, of: usize) -> usize {
+    match value {
+        Some(IntOrString::Int(count)) => usize::try_from(*count).unwrap_or(0),
+        Some(IntOrString::String(text)) => {
+            let share: usize = text.strip_suffix('%').and_then(|text| text.parse().ok()).unwrap_or(0);
+            (share * of).div_ceil(100)
+        }
+        None => 0,
+    }
+}
+
+struct Tally<'a> {
+    set: &'a DaemonSet,
+    hash: &'a str,
+    now: Timestamp,
+}
+
+impl Tally<'_> {
+    fn is_available(&self, pod: &Pod) -> Result<(), SignedDuration> {
+        pod::is_available(pod, self.set.spec.min_ready_seconds.unwrap_or(0), self.now)
+    }
+
+    fn is_current(&self, pod: &Pod) -> bool {
+        hash_of(pod) == Some(self.hash)
+    }
+}
+
+/// From a set, its pods and the nodes to what is next.
+pub(super) fn plan(
+    set: &DaemonSet,
+    pods: &[Arc<Pod>],
+    nodes: &[Arc<Node>],
+    hash: &str,
+    now: Timestamp,
+) -> Plan {
+    let tally = Tally { set, hash, now };
+    let mut plan = Plan::default();
+    let mut per_node: BTreeMap<&str, Vec<&Arc<Pod>>> = BTreeMap::new();
+    for pod in pods {
+        if let Some(node) = node_of(pod) {
+            per_node.entry(node).or_default().push(pod);
+        }
+    }
+    let (mut old, mut unavailable) = (Vec::new(), 0_usize);
+    let mut desired = 0_usize;
+    let status = &mut plan.status;
+    for node in nodes {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        let (should, may) = suits(set, node);
+        let here = per_node.remove(name).unwrap_or_default();
+        let (failed, live): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
+            here.into_iter().partition(|pod| pod::phase(pod) == "Failed" && may);
+        // Failed pods are made anew.
+        plan.delete
+            .extend(failed.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).cloned());
+        desired += usize::from(should);
+        if !should {
+            status.number_misscheduled += i32::from(!live.is_empty());
+            if !may {
+                plan.delete
+                    .extend(live.into_iter().filter(|it| it.metadata.deletion_timestamp.is_none()).cloned());
+            }
+            continue;
+        }
+        let mut staying: Vec<&Arc<Pod>> =
+            live.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).copied().collect();
+        if live.is_empty() {
+            plan.create.push(name.to_owned());
+        }
+        // The oldest stays if there are several.
+        staying.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+        if staying.len() > 1 {
+            plan.delete.extend(staying.drain(1..).cloned());
+        }
+        let Some(pod) = staying.first() else {
+            unavailable += 1;
+            continue;
+        };
+        status.current_number_scheduled += 1;
+        status.number_ready += i32::from(pod::is_ready(pod));
+        match tally.is_available(pod) {
+            Ok(()) => *status.number_available.get_or_insert(0) += 1,
+            Err(wait) => {
+                unavailable += 1;
+                if wait.is_positive() {
+                    plan.wait = Some(plan.wait.map_or(wait, |held| held.min(wait)));
+                }
+            }
+        }
+        if tally.is_current(pod) {
+            *status.updated_number_scheduled.get_or_insert(0) += 1;
+        } else {
+            old.push(Arc::clone(pod));
+        }
+    }
+    // What is left is on nodes that are gone: the pod collector clears it away.
+    status.desired_number_scheduled = i32::try_from(desired).unwrap_or(i32::MAX);
+    let missing = status.desired_number_scheduled - status.number_available.unwrap_or(0);
+    status.number_unavailable = Some(missing).filter(|missing| *missing > 0);
+    status.observed_generation = set.metadata.generation;
+    status.collision_count = set.status.as_ref().and_then(|status| status.collision_count);
+    renew(&tally, old, desired, unavailable, &mut plan);
+    plan
+}
+
+/// Ends old pods, as many as may be unavailable; those that are no loss go at once.
+fn renew(tally: &Tally<'_>, old: Vec<Arc<Pod>>, desired: usize, unavailable: usize, plan: &mut Plan) {
+    let strategy = tally.set.spec.update_strategy.as_ref();
+    if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
+        return;
+    }
+    let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+    // With surge only, old pods would wait for new ones beside them; one at a time keeps the promise more simply.
+    let most = amount(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), desired).max(1);
+    let (idle, useful): (Vec<_>, Vec<_>) = old.into_iter().partition(|pod| tally.is_available(pod).is_err());
+    let room = most.saturating_sub(unavailable);
+    plan.delete.extend(idle.into_iter().chain(useful.into_iter().take(room)));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn set(more: &Value) -> DaemonSet {
+        let mut value = json!({"metadata": {"name": "agent", "namespace": "blue", "uid": "d", "generation": 2},
+            "spec": {"selector": {"matchLabels": {"app": "agent"}},
+                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}},
+                "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "c"}]}}}});
+        json_patch::merge(&mut value["spec"], more);
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn node(name: &str, taint: Option<(&str, &str)>) -> Arc<Node> {
+        let taints: Vec<Value> =
+            taint.iter().map(|(key, effect)| json!({"key": key, "effect": effect})).collect();
+        let value = json!({"metadata": {"name": name, "labels": {"disk": name}}, "spec": {"taints": taints}});
+        Arc::new(serde_json::from_value(value).unwrap())
+    }
+
+    fn pod(name: &str, node: &str, hash: &str, ready: bool) -> Arc<Pod> {
+        let ready = if ready { "True" } else { "False" };
+        let value = json!({"metadata": {"name": name, "labels": {"controller-revision-hash": hash}},
+            "spec": {"nodeName": node, "containers": []}, "status": {"phase": "Running", "conditions":
+            [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-11-22T10:00:00Z"}]}});
+        Arc::new(serde_json::from_value(value).unwrap())
+    }
+
+    fn planned(set: &DaemonSet, pods: &[Arc<Pod>], nodes: &[Arc<Node>]) -> (String, String, Plan) {
+        let plan = plan(set, pods, nodes, "new", "2026-11-22T10:05:00Z".parse().unwrap());
+        let gone: Vec<String> = plan.delete.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect();
+        (plan.create.join(" "), gone.join(" "), plan)
+    }
+
+    #[test]
+    fn every_node_that_suits_gets_one() {
+        let nodes = [
+            node("a", None),
+            node("cordoned", Some(("node.kubernetes.io/unschedulable", "NoSchedule"))),
+            node("gpu", Some(("gpu", "NoSchedule"))),
+            node("evil", Some(("evil", "NoExecute"))),
+        ];
+        let pods = [pod("p1", "gpu", "new", true), pod("p2", "evil", "new", true)];
+        let (create, delete, plan) = planned(&set(&json!({})), &pods, &nodes);
+        assert_eq!((create.as_str(), delete.as_str()), ("a cordoned", "p2"));
+        assert_eq!((plan.status.desired_number_scheduled, plan.status.number_misscheduled), (2, 2));
+        let picky = set(&json!({"template": {"spec": {"nodeSelector": {"disk": "a"}}}}));
+        assert_eq!(planned(&picky, &[], &nodes).0, "a");
+    }
+
+    #[test]
+    fn old_pods_go_one_by_one_and_idle_ones_at_once() {
+        let nodes = [node("a", None), node("b", None), node("c", None)];
+        let all = [pod("p1", "a", "old", true), pod("p2", "b", "old", true), pod("p3", "c", "new", true)];
+        assert_eq!(planned(&set(&json!({})), &all, &nodes).1, "p1");
+        let idle = [pod("p1", "a", "old", true), pod("p2", "b", "old", false), pod("p3", "c", "new", true)];
+        assert_eq!(planned(&set(&json!({})), &idle, &nodes).1, "p2");
+        let manual = set(&json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}));
+        assert_eq!(planned(&manual, &all, &nodes).1, "");
+    }
+
+    #[test]
+    fn a_pod_is_pinned_to_its_node_and_bears_its_troubles() {
+        let mut given: Pod =
+            serde_json::from_value(json!({"metadata": {}, "spec": {"containers": []}})).unwrap();
+        bind_to(&mut given, "a");
+        assert_eq!(node_of(&given), Some("a"));
+        assert_eq!(given.spec.unwrap().tolerations.unwrap().len(), 6);
+    }
+}
