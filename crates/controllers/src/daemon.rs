@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta};
-use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use skiff_api::{LabelSelector, Object};
 use skiff_client::Change;
 use skiff_client::cache::BY_CONTROLLER;
@@ -18,7 +17,7 @@ use skiff_client::write;
 use crate::Settings;
 use crate::shared::adopt::{self, ORPHANS};
 use crate::shared::burst;
-use crate::shared::pods::{from_template, manager};
+use crate::shared::pods::from_template;
 use crate::shared::revisions::{self, REVISION_HASH};
 use crate::table::{Ctx, Row, on};
 
@@ -80,7 +79,8 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     if leaving {
         return Ok(Next::Rest);
     }
-    let hash = current(&ctx, &set).await?;
+    let collisions = set.status.as_ref().and_then(|status| status.collision_count);
+    let hash = revisions::ensure(&ctx, &*set, &set.spec.template, collisions).await?;
     let nodes = ctx.all::<Node>();
     let now = ctx.now();
     let plan = plan::plan(&set, &pods, &nodes, &hash, now);
@@ -88,67 +88,11 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let mut wanted = DaemonSet::clone(&set);
     wanted.status = Some(plan.status);
     ctx.patch_status(&*set, &wanted).await?;
-    clean_up(&ctx, &set, &pods, &hash).await?;
+    let used: HashSet<&str> = pods.iter().filter_map(|pod| plan::hash_of(pod)).chain([&*hash]).collect();
+    revisions::clean_up(&ctx, &*set, &used, set.spec.revision_history_limit).await?;
     failure?;
     let wait = plan.wait.and_then(|wait| Duration::try_from(wait).ok());
     Ok(wait.map_or(Next::Rest, |wait| Next::After(wait + Duration::from_millis(50))))
-}
-
-/// The hash of the present template; makes the revision that remembers it, or numbers it as the latest again.
-async fn current(ctx: &Ctx, set: &DaemonSet) -> write::Result<String> {
-    let collisions = set.status.as_ref().and_then(|status| status.collision_count);
-    let hash = revisions::hash(&set.spec.template, collisions);
-    let held = ctx.managed_by::<ControllerRevision>(set.metadata.uid.as_deref().unwrap_or_default());
-    let latest = held.iter().filter_map(|revision| revision.revision).max().unwrap_or(0);
-    let name = format!("{}-{hash}", set.metadata.name.as_deref().unwrap_or_default());
-    match held.iter().find(|revision| revision.metadata.name.as_deref() == Some(name.as_str())) {
-        Some(own) if own.revision == Some(latest) => {}
-        Some(own) => {
-            let mut renewed = ControllerRevision::clone(own);
-            renewed.revision = Some(latest + 1);
-            ctx.replace(&renewed).await?;
-        }
-        None => {
-            let mut labels =
-                set.spec.template.metadata.clone().unwrap_or_default().labels.unwrap_or_default();
-            labels.insert(REVISION_HASH.to_owned(), hash.clone());
-            let revision = ControllerRevision {
-                metadata: ObjectMeta {
-                    name: Some(name),
-                    namespace: set.metadata.namespace.clone(),
-                    labels: Some(labels),
-                    annotations: set.metadata.annotations.clone(),
-                    owner_references: Some(vec![manager(set)]),
-                    ..ObjectMeta::default()
-                },
-                data: RawExtension(revisions::patch(&set.spec.template)),
-                revision: Some(latest + 1),
-            };
-            match ctx.create(&revision).await {
-                Err(error) if !write::already_exists(&error) => return Err(error),
-                _ => {}
-            }
-        }
-    }
-    Ok(hash)
-}
-
-/// Removes old revisions that no pod is of, beyond the history that is to be kept.
-async fn clean_up(ctx: &Ctx, set: &DaemonSet, pods: &[Arc<Pod>], hash: &str) -> write::Result<()> {
-    let used: HashSet<&str> = pods.iter().filter_map(|pod| plan::hash_of(pod)).chain([hash]).collect();
-    let held = ctx.managed_by::<ControllerRevision>(set.metadata.uid.as_deref().unwrap_or_default());
-    let idle = |revision: &&Arc<ControllerRevision>| {
-        let own = revision.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_HASH));
-        own.is_none_or(|own| !used.contains(own.as_str()))
-    };
-    let mut idle: Vec<_> = held.iter().filter(idle).collect();
-    idle.sort_by_key(|revision| revision.revision);
-    let limit = usize::try_from(set.spec.revision_history_limit.unwrap_or(10)).unwrap_or(0);
-    let surplus = idle.len().saturating_sub(limit);
-    for revision in idle.into_iter().take(surplus) {
-        ctx.delete(&**revision, DeleteOptions::default()).await?;
-    }
-    Ok(())
 }
 
 async fn carry_out(ctx: &Ctx, set: &DaemonSet, plan: &Plan, hash: &str) -> Result<(), Fault> {

@@ -30,6 +30,7 @@ mod root_ca;
 mod service_accounts;
 mod shared;
 mod slice_mirroring;
+mod stateful;
 mod table;
 mod taint_eviction;
 mod ttl_after_finished;

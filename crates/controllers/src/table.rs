@@ -5,7 +5,7 @@ use skiff_client::controller::{self, How};
 
 use crate::{
     Settings, daemon, deployment, disruption, endpoint_slices, endpoints, job, namespaces, node_ipam,
-    node_lifecycle, pod_gc, replica_set, replication, root_ca, service_accounts, slice_mirroring,
+    node_lifecycle, pod_gc, replica_set, replication, root_ca, service_accounts, slice_mirroring, stateful,
     taint_eviction, ttl_after_finished,
 };
 
@@ -30,6 +30,7 @@ pub(crate) static ALL: &[&Row] = &[
     &root_ca::CONTROLLER,
     &service_accounts::CONTROLLER,
     &slice_mirroring::CONTROLLER,
+    &stateful::CONTROLLER,
     &taint_eviction::CONTROLLER,
     &ttl_after_finished::CONTROLLER,
 ];

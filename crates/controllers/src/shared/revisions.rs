@@ -1,7 +1,18 @@
 //! Remembered templates: short hashes of them, and the patches that ControllerRevisions hold.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde_json::{Value, json};
+use skiff_api::Readable;
+use skiff_client::write;
+
+use crate::shared::pods::manager;
+use crate::table::Ctx;
 
 /// Label: of which revision a pod is.
 pub(crate) const REVISION_HASH: &str = "controller-revision-hash";
@@ -28,4 +39,89 @@ pub(crate) fn patch(template: &PodTemplateSpec) -> Value {
         members.insert("$patch".to_owned(), "replace".into());
     }
     json!({ "spec": { "template": template } })
+}
+
+/// The template that a revision holds.
+pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
+    let mut template = revision.data.0.get("spec")?.get("template")?.clone();
+    template.as_object_mut()?.remove("$patch");
+    serde_json::from_value(template).ok()
+}
+
+/// The hash that a revision's pods bear.
+fn hash_of(revision: &ControllerRevision) -> Option<&str> {
+    revision.metadata.labels.as_ref()?.get(REVISION_HASH).map(String::as_str)
+}
+
+/// The name of the revision of an owner's template.
+pub(crate) fn name<K: Readable>(owner: &K, hash: &str) -> String {
+    format!("{}-{hash}", owner.metadata().name.as_deref().unwrap_or_default())
+}
+
+/// The hash of the present template; makes the revision that remembers it, or numbers it as the latest again.
+///
+/// # Errors
+/// What the server refused, or a failure on the way.
+pub(crate) async fn ensure<K: Readable>(
+    ctx: &Ctx,
+    owner: &K,
+    template: &PodTemplateSpec,
+    collisions: Option<i32>,
+) -> write::Result<String> {
+    let hash = hash(template, collisions);
+    let meta = owner.metadata();
+    let held = ctx.managed_by::<ControllerRevision>(meta.uid.as_deref().unwrap_or_default());
+    let latest = held.iter().filter_map(|revision| revision.revision).max().unwrap_or(0);
+    let name = name(owner, &hash);
+    match held.iter().find(|revision| revision.metadata.name.as_deref() == Some(name.as_str())) {
+        Some(own) if own.revision == Some(latest) => {}
+        Some(own) => {
+            let mut renewed = ControllerRevision::clone(own);
+            renewed.revision = Some(latest + 1);
+            ctx.replace(&renewed).await?;
+        }
+        None => {
+            let mut labels = template.metadata.clone().unwrap_or_default().labels.unwrap_or_default();
+            labels.insert(REVISION_HASH.to_owned(), hash.clone());
+            let revision = ControllerRevision {
+                metadata: ObjectMeta {
+                    name: Some(name),
+                    namespace: meta.namespace.clone(),
+                    labels: Some(labels),
+                    annotations: meta.annotations.clone(),
+                    owner_references: Some(vec![manager(owner)]),
+                    ..ObjectMeta::default()
+                },
+                data: RawExtension(patch(template)),
+                revision: Some(latest + 1),
+            };
+            match ctx.create(&revision).await {
+                Err(error) if !write::already_exists(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(hash)
+}
+
+/// Removes old revisions whose hash is not in use, beyond the history that is to be kept.
+///
+/// # Errors
+/// What the server refused, or a failure on the way.
+pub(crate) async fn clean_up<K: Readable>(
+    ctx: &Ctx,
+    owner: &K,
+    used: &HashSet<&str>,
+    limit: Option<i32>,
+) -> write::Result<()> {
+    let held = ctx.managed_by::<ControllerRevision>(owner.metadata().uid.as_deref().unwrap_or_default());
+    let idle = |revision: &&Arc<ControllerRevision>| hash_of(revision).is_none_or(|own| !used.contains(own));
+    let mut idle: Vec<_> = held.iter().filter(idle).collect();
+    idle.sort_by_key(|revision| revision.revision);
+    let limit = usize::try_from(limit.unwrap_or(10)).unwrap_or(0);
+    let surplus = idle.len().saturating_sub(limit);
+    for revision in idle.into_iter().take(surplus) {
+        ctx.delete(&**revision, DeleteOptions::default()).await?;
+    }
+    Ok(())
 }

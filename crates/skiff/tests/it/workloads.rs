@@ -176,3 +176,53 @@ fn a_daemon_runs_on_every_minion_and_is_renewed_one_by_one() {
     cluster.kubectl(&["delete", "daemonset", "agent", "--cascade=foreground", "--timeout=60s"]);
     assert_eq!(cluster.kubectl(&["get", "pods,controllerrevisions", "-o", "name"]).trim(), "");
 }
+
+const DB: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: c, image: busybox, imagePullPolicy: Never, command: [sleep, '1000']}]
+";
+
+#[test]
+fn members_of_a_stateful_set_keep_their_names() {
+    let cluster = Cluster::up(&["--node-name", "solo"]);
+    cluster.import_images();
+    let status = || cluster.kubectl(&["rollout", "status", "statefulset/db", "--timeout=60s"]);
+    let names = || cluster.kubectl(&["get", "pods", "-o", "name"]).replace('\n', " ");
+    cluster.kubectl_with(&["apply", "-f", "-"], DB);
+    status();
+    assert_eq!(names(), "pod/db-0 pod/db-1 ");
+    let found = cluster.kubectl(&["exec", "db-0", "--", "nslookup", "db-1.db.default.svc.cluster.local"]);
+    let ip = cluster.kubectl(&["get", "pod", "db-1", "--output=jsonpath={.status.podIP}"]);
+    assert!(found.contains(ip.trim()), "{ip} is not in:\n{found}");
+
+    let uid = cluster.kubectl(&["get", "pod", "db-1", "--output=jsonpath={.metadata.uid}"]);
+    cluster.kubectl(&["delete", "pod", "db-1"]);
+    cluster.watch_until(&["statefulset", "db", "--no-headers"], |line| line.contains("2/2"));
+    let again = cluster.kubectl(&["get", "pod", "db-1", "--output=jsonpath={.metadata.uid}"]);
+    assert_ne!(uid, again, "another pod under the same name");
+
+    cluster.kubectl(&["set", "env", "statefulset/db", "ROUND=2"]);
+    status();
+    cluster.kubectl(&["rollout", "undo", "statefulset/db"]);
+    status();
+    cluster.kubectl(&["scale", "statefulset/db", "--replicas=1"]);
+    cluster.kubectl(&["wait", "--for=delete", "pod/db-1", "--timeout=60s"]);
+    assert_eq!(names(), "pod/db-0 ");
+    let events = cluster.kubectl(&["describe", "statefulset", "db"]);
+    assert!(events.contains("create Pod db-0 in StatefulSet db successful"), "{events}");
+}

@@ -1,0 +1,179 @@
+//! Which pod of a stateful set is next to be made, ended or renewed; pure.
+//!
+//! In order, a pod is only touched while all before it are well; in parallel nobody waits. Renewal goes from the last
+//! ordinal down to the partition, one pod (or as many as may be unavailable) at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use skiff_api::pod;
+
+use crate::shared::revisions::REVISION_HASH;
+
+/// What to do.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) status: StatefulSetStatus,
+    /// Ordinals to make, and whether of the current revision instead of the newest.
+    pub(super) create: Vec<(i32, bool)>,
+    pub(super) delete: Vec<Arc<Pod>>,
+    /// When a pod that is ready will count as available.
+    pub(super) wait: Option<SignedDuration>,
+}
+
+/// The number at the end of a pod's name, if the name is the set's with a number.
+pub(super) fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
+    let name = pod.metadata.name.as_deref()?;
+    let number = name.strip_prefix(set.metadata.name.as_deref()?)?.strip_prefix('-')?;
+    number.parse().ok().filter(|ordinal: &i32| *ordinal >= 0 && ordinal.to_string() == number)
+}
+
+fn revision_of(pod: &Pod) -> Option<&str> {
+    pod.metadata.labels.as_ref()?.get(REVISION_HASH).map(String::as_str)
+}
+
+fn is_leaving(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// The sets of ordinals and revisions a plan works with.
+struct Scene<'a> {
+    set: &'a StatefulSet,
+    current: &'a str,
+    update: &'a str,
+    now: Timestamp,
+}
+
+impl Scene<'_> {
+    fn is_available(&self, pod: &Pod) -> Result<(), SignedDuration> {
+        pod::is_available(pod, self.set.spec.min_ready_seconds.unwrap_or(0), self.now)
+    }
+
+    fn is_well(&self, pod: &Pod) -> bool {
+        !is_leaving(pod) && pod::phase(pod) == "Running" && self.is_available(pod).is_ok()
+    }
+
+    fn is_rolling(&self) -> bool {
+        let strategy = self.set.spec.update_strategy.as_ref();
+        strategy.and_then(|strategy| strategy.type_.as_deref()) != Some("OnDelete")
+    }
+
+    /// Ordinals below this stay at the current revision.
+    fn partition(&self) -> i32 {
+        let strategy = self.set.spec.update_strategy.as_ref();
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        rolling.and_then(|rolling| rolling.partition).unwrap_or(0)
+    }
+
+    fn most_unavailable(&self, replicas: i32) -> usize {
+        let strategy = self.set.spec.update_strategy.as_ref();
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        let most = match rolling.and_then(|rolling| rolling.max_unavailable.as_ref()) {
+            Some(IntOrString::Int(count)) => usize::try_from(*count).unwrap_or(1),
+            Some(IntOrString::String(text)) => {
+                let share: usize = text.strip_suffix('%').and_then(|text| text.parse().ok()).unwrap_or(0);
+                (share * usize::try_from(replicas).unwrap_or(0)).div_ceil(100)
+            }
+            None => 1,
+        };
+        most.max(1)
+    }
+}
+
+/// From a set and its pods to what is next; `current` and `update` are names of revisions.
+pub(super) fn plan(
+    set: &StatefulSet,
+    pods: &[Arc<Pod>],
+    current: &str,
+    update: &str,
+    now: Timestamp,
+) -> Plan {
+    let scene = Scene { set, current, update, now };
+    let start = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    let replicas = set.spec.replicas.unwrap_or(1);
+    let wanted = start..start.saturating_add(replicas);
+    let all: BTreeMap<i32, &Arc<Pod>> =
+        pods.iter().filter_map(|pod| Some((ordinal(set, pod)?, pod))).collect();
+    let mut plan = Plan { status: status(&scene, &all, wanted.len()), ..Plan::default() };
+    plan.wait =
+        all.values().filter_map(|pod| scene.is_available(pod).err()).filter(|it| it.is_positive()).min();
+    let ordered = set.spec.pod_management_policy.as_deref() != Some("Parallel");
+
+    for n in wanted.clone() {
+        match all.get(&n) {
+            // A partition keeps old ordinals old, also when they are made again.
+            None => plan.create.push((n, scene.is_rolling() && n < scene.partition())),
+            Some(pod) if pod::is_finished(pod) && !is_leaving(pod) => plan.delete.push(Arc::clone(pod)),
+            Some(pod) if scene.is_well(pod) => continue,
+            Some(_) => {}
+        }
+        if ordered {
+            return plan;
+        }
+    }
+    let condemned: Vec<_> =
+        all.iter().rev().filter(|(n, _)| !wanted.contains(n)).map(|(_, pod)| *pod).collect();
+    if ordered && condemned.iter().any(|pod| is_leaving(pod)) {
+        return plan;
+    }
+    let most = if ordered { 1 } else { condemned.len() };
+    plan.delete.extend(condemned.iter().filter(|pod| !is_leaving(pod)).take(most).map(|pod| Arc::clone(pod)));
+    let busy = !plan.create.is_empty() || !plan.delete.is_empty();
+    if !(ordered && busy) && scene.is_rolling() {
+        renew(&scene, &all, wanted, &mut plan);
+    }
+    plan
+}
+
+/// Ends pods of old revisions, from the last one on; new ones take their place.
+fn renew(scene: &Scene<'_>, all: &BTreeMap<i32, &Arc<Pod>>, wanted: std::ops::Range<i32>, plan: &mut Plan) {
+    let most = scene.most_unavailable(i32::try_from(wanted.len()).unwrap_or(i32::MAX));
+    let mut unavailable = wanted.clone().filter(|n| all.get(n).is_none_or(|pod| !scene.is_well(pod))).count();
+    let first = wanted.start.max(scene.partition());
+    for n in (first..wanted.end).rev() {
+        let Some(pod) = all.get(&n) else { continue };
+        if revision_of(pod) == Some(scene.update) || is_leaving(pod) {
+            continue;
+        }
+        let loss = usize::from(scene.is_well(pod));
+        if unavailable + loss > most {
+            return;
+        }
+        unavailable += loss;
+        plan.delete.push(Arc::clone(pod));
+    }
+}
+
+fn status(scene: &Scene<'_>, all: &BTreeMap<i32, &Arc<Pod>>, wanted: usize) -> StatefulSetStatus {
+    let count = |holds: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(all.values().filter(|pod| holds(pod)).count()).unwrap_or(i32::MAX)
+    };
+    let some = |number: i32| (number != 0).then_some(number);
+    let of = |revision: &str| count(&|pod| revision_of(pod) == Some(revision) && !is_leaving(pod));
+    let mut status = StatefulSetStatus {
+        observed_generation: scene.set.metadata.generation,
+        replicas: count(&|pod| !pod::is_finished(pod)),
+        ready_replicas: some(count(&pod::is_ready)),
+        available_replicas: Some(count(&|pod| scene.is_available(pod).is_ok())),
+        current_replicas: some(of(scene.current)),
+        updated_replicas: some(of(scene.update)),
+        current_revision: Some(scene.current.to_owned()),
+        update_revision: Some(scene.update.to_owned()),
+        collision_count: scene.set.status.as_ref().and_then(|it| it.collision_count).or(Some(0)),
+        ..StatefulSetStatus::default()
+    };
+    let all_new = usize::try_from(of(scene.update)) == Ok(wanted)
+        && usize::try_from(count(&pod::is_ready)) == Ok(wanted);
+    if all_new && scene.is_rolling() {
+        status.current_revision = Some(scene.update.to_owned());
+        status.current_replicas = status.updated_replicas;
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests;
