@@ -39,6 +39,7 @@ pub static ALL: &[&Row] = &[
     &apps::deployment::KIND,
     &apps::replica_set::KIND,
     &apps::stateful_set::KIND,
+    &batch::cron_job::KIND,
     &batch::job::KIND,
     &coordination::lease::KIND,
     &discovery::endpoint_slice::KIND,

@@ -12,6 +12,7 @@ use skiff_base::{Clock, Tasks};
 use skiff_client::Link;
 use skiff_client::controller::{self, Runner};
 
+mod cron_job;
 mod daemon;
 mod deployment;
 mod disruption;

@@ -4,9 +4,9 @@ use skiff_api::Readable;
 use skiff_client::controller::{self, How};
 
 use crate::{
-    Settings, daemon, deployment, disruption, endpoint_slices, endpoints, job, namespaces, node_ipam,
-    node_lifecycle, pod_gc, replica_set, replication, root_ca, service_accounts, slice_mirroring, stateful,
-    taint_eviction, ttl_after_finished,
+    Settings, cron_job, daemon, deployment, disruption, endpoint_slices, endpoints, job, namespaces,
+    node_ipam, node_lifecycle, pod_gc, replica_set, replication, root_ca, service_accounts, slice_mirroring,
+    stateful, taint_eviction, ttl_after_finished,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -15,6 +15,7 @@ pub(crate) type Wake = controller::Wake<Settings>;
 
 /// Every controller.
 pub(crate) static ALL: &[&Row] = &[
+    &cron_job::CONTROLLER,
     &daemon::CONTROLLER,
     &deployment::CONTROLLER,
     &disruption::CONTROLLER,

@@ -41,7 +41,7 @@ def msgtype(mod,ty):
         if not m: break
         ty=m.group(1)
     return resolve(mod,ty)
-roots=['api.core.v1.'+k for k in 'ConfigMap Namespace Secret ServiceAccount Service Node Pod ReplicationController Endpoints Event Binding'.split()]+['api.coordination.v1.Lease','api.discovery.v1.EndpointSlice','api.policy.v1.Eviction','apimachinery.pkg.apis.meta.v1.DeleteOptions','api.autoscaling.v1.Scale']+['api.apps.v1.'+k for k in 'ControllerRevision DaemonSet Deployment ReplicaSet StatefulSet'.split()]+['api.batch.v1.Job','api.policy.v1.PodDisruptionBudget','api.scheduling.v1.PriorityClass']
+roots=['api.core.v1.'+k for k in 'ConfigMap Namespace Secret ServiceAccount Service Node Pod ReplicationController Endpoints Event Binding'.split()]+['api.coordination.v1.Lease','api.discovery.v1.EndpointSlice','api.policy.v1.Eviction','apimachinery.pkg.apis.meta.v1.DeleteOptions','api.autoscaling.v1.Scale']+['api.apps.v1.'+k for k in 'ControllerRevision DaemonSet Deployment ReplicaSet StatefulSet'.split()]+['api.batch.v1.CronJob','api.batch.v1.Job','api.policy.v1.PodDisruptionBudget','api.scheduling.v1.PriorityClass']
 special={'apimachinery.pkg.apis.meta.v1.Time':'@time','apimachinery.pkg.apis.meta.v1.MicroTime':'@micro','apimachinery.pkg.api.resource.Quantity':'@quantity','apimachinery.pkg.util.intstr.IntOrString':'@intstr','apimachinery.pkg.apis.meta.v1.FieldsV1':'@raw','apimachinery.pkg.runtime.RawExtension':'@raw'}
 norm=lambda s: s.replace('_','').replace('$','').lower()
 def camel(s):

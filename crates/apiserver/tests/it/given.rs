@@ -178,6 +178,9 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
         "DaemonSet" | "Deployment" | "ReplicaSet" | "StatefulSet" => {
             json!({ "spec": { "selector": { "matchLabels": { "app": "x" } }, "template": template("Always") } })
         }
+        "CronJob" => json!({ "spec": {
+            "schedule": "0 4 * * *", "jobTemplate": { "spec": { "template": template("Never") } },
+        } }),
         "Job" => json!({ "spec": { "template": template("Never") } }),
         "PodDisruptionBudget" => {
             json!({ "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "x" } } } })

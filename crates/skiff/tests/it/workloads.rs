@@ -226,3 +226,28 @@ fn members_of_a_stateful_set_keep_their_names() {
     let events = cluster.kubectl(&["describe", "statefulset", "db"]);
     assert!(events.contains("create Pod db-0 in StatefulSet db successful"), "{events}");
 }
+
+#[test]
+fn cron_jobs_make_jobs_by_the_clock_and_by_hand() {
+    let cluster = Cluster::up(&["--node-name", "solo"]);
+    cluster.import_images();
+    let every = "--schedule=@every 2s";
+    cluster.kubectl(&["create", "cronjob", "tick", "--image=busybox:1.35", every, "--", "true"]);
+    cluster.watch_until(&["jobs", "--no-headers"], |line| {
+        line.contains("Complete") && line.starts_with("tick-")
+    });
+    cluster.kubectl(&["patch", "cronjob", "tick", "--patch={\"spec\":{\"suspend\":true}}"]);
+    cluster.kubectl(&["create", "job", "once", "--from=cronjob/tick"]);
+    cluster.kubectl(&["wait", "--for=condition=Complete", "job/once", "--timeout=60s"]);
+    let events = cluster.kubectl(&["describe", "cronjob", "tick"]);
+    assert!(events.contains("Created job tick-"), "{events}");
+    let refused = cluster.try_kubectl(&["create", "cronjob", "bad", "--image=a", "--schedule=61 * * * *"]);
+    let said = crate::support::words(&refused);
+    assert!(
+        said.contains(
+            "spec.schedule: Invalid value: \"61 * * * *\": end of range (61) above maximum (59): 61"
+        ),
+        "{said}"
+    );
+    cluster.kubectl(&["delete", "cronjob", "tick", "--timeout=60s"]);
+}

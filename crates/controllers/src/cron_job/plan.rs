@@ -1,0 +1,249 @@
+//! Which moment is due, which jobs are done with, and when to look again; pure.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use skiff_api::cron::Schedule;
+use skiff_client::events::EventKind;
+
+use crate::job;
+
+/// So many missed moments look like a clock that is wrong.
+const MANY: usize = 100;
+
+/// What to do.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) status: CronJobStatus,
+    /// The moment that a job is due for.
+    pub(super) start: Option<Timestamp>,
+    pub(super) delete: Vec<Arc<Job>>,
+    /// Those of `delete` that make way for the next.
+    pub(super) replaced: Vec<Arc<Job>>,
+    pub(super) news: Vec<(EventKind, &'static str, String)>,
+    /// When to look again.
+    pub(super) next: Option<Timestamp>,
+}
+
+/// The zone whose clocks count; the server's is UTC.
+pub(super) fn zone(cron: &CronJob) -> TimeZone {
+    let named = cron.spec.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+    named.unwrap_or(TimeZone::UTC)
+}
+
+fn name(job: &Job) -> &str {
+    job.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn failed(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|it| it.type_ == "Failed" && it.status == "True")
+}
+
+/// From a cron job and its jobs to what is next.
+pub(super) fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
+    let mut plan = Plan { status: cron.status.clone().unwrap_or_default(), ..Plan::default() };
+    settle(jobs, &mut plan);
+    history(cron, jobs, &mut plan);
+    if cron.spec.suspend == Some(true) {
+        return plan;
+    }
+    let schedule = match cron.spec.schedule.parse::<Schedule>() {
+        Ok(schedule) => schedule,
+        Err(error) => {
+            let why = format!("unparseable schedule: {:?} : {error}", cron.spec.schedule);
+            plan.news.push((EventKind::Warning, "UnparseableSchedule", why));
+            return plan;
+        }
+    };
+    let zone = zone(cron);
+    plan.next = schedule.next(now, &zone);
+    let Some(due) = due(cron, &plan.status, &schedule, &zone, now, &mut plan.news) else { return plan };
+    let deadline = cron.spec.starting_deadline_seconds.map(SignedDuration::from_secs);
+    if deadline.is_some_and(|deadline| due + deadline < now) {
+        let why = format!("Missed scheduled time to start a job: {due}");
+        plan.news.push((EventKind::Warning, "MissSchedule", why));
+        return plan;
+    }
+    let active: Vec<Arc<Job>> = jobs.iter().filter(|job| job::ended(job).is_none()).cloned().collect();
+    let made = format!("{}-{}", cron.metadata.name.as_deref().unwrap_or_default(), due.as_second() / 60);
+    if jobs.iter().any(|job| name(job) == made) {
+        plan.status.last_schedule_time = Some(Time(due));
+        return plan;
+    }
+    match cron.spec.concurrency_policy.as_deref() {
+        Some("Forbid") if !active.is_empty() => {
+            let why = "Not starting job because prior execution is running and concurrency policy is Forbid";
+            plan.news.push((EventKind::Normal, "JobAlreadyActive", why.to_owned()));
+            return plan;
+        }
+        Some("Replace") => {
+            let gone = |reference: &k8s_openapi::api::core::v1::ObjectReference| {
+                !active.iter().any(|job| job.metadata.uid == reference.uid)
+            };
+            if let Some(list) = &mut plan.status.active {
+                list.retain(gone);
+            }
+            plan.replaced.clone_from(&active);
+            plan.delete.extend(active);
+        }
+        _ => {}
+    }
+    plan.start = Some(due);
+    plan
+}
+
+/// Takes jobs that have ended, or are gone, off the list of the active.
+fn settle(jobs: &[Arc<Job>], plan: &mut Plan) {
+    let mut kept = Vec::new();
+    for held in plan.status.active.take().unwrap_or_default() {
+        let job = jobs.iter().find(|job| job.metadata.uid == held.uid);
+        match job {
+            Some(job) if job::ended(job).is_some() => {
+                let condition = if failed(job) { "Failed" } else { "Complete" };
+                let message = format!("Saw completed job: {}, condition: {condition}", name(job));
+                plan.news.push((EventKind::Normal, "SawCompletedJob", message));
+                let at = job.status.as_ref().and_then(|status| status.completion_time.clone());
+                if !failed(job)
+                    && at.as_ref().map(|at| at.0) > plan.status.last_successful_time.as_ref().map(|at| at.0)
+                {
+                    plan.status.last_successful_time = at;
+                }
+            }
+            Some(_) => kept.push(held),
+            None => {
+                let message = format!("Active job went missing: {}", held.name.unwrap_or_default());
+                plan.news.push((EventKind::Normal, "MissingJob", message));
+            }
+        }
+    }
+    plan.status.active = (!kept.is_empty()).then_some(kept);
+}
+
+/// Finished jobs beyond those that are kept, the oldest first.
+fn history(cron: &CronJob, jobs: &[Arc<Job>], plan: &mut Plan) {
+    for (bad, limit) in
+        [(false, cron.spec.successful_jobs_history_limit), (true, cron.spec.failed_jobs_history_limit)]
+    {
+        let Some(limit) = limit else { continue };
+        let finished = jobs.iter().filter(|job| job::ended(job).is_some() && failed(job) == bad);
+        let mut finished: Vec<&Arc<Job>> =
+            finished.filter(|job| job.metadata.deletion_timestamp.is_none()).collect();
+        finished.sort_by_key(|job| {
+            let began = job.status.as_ref().and_then(|status| status.start_time.as_ref());
+            (began.map(|time| time.0), name(job).to_owned())
+        });
+        let surplus = finished.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
+        plan.delete.extend(finished.into_iter().take(surplus).cloned());
+    }
+}
+
+/// The latest moment that has come and has had no job.
+fn due(
+    cron: &CronJob,
+    status: &CronJobStatus,
+    schedule: &Schedule,
+    zone: &TimeZone,
+    now: Timestamp,
+    news: &mut Vec<(EventKind, &'static str, String)>,
+) -> Option<Timestamp> {
+    let last = status.last_schedule_time.as_ref().or(cron.metadata.creation_timestamp.as_ref())?.0;
+    let deadline = cron.spec.starting_deadline_seconds.map(SignedDuration::from_secs);
+    let mut from = deadline.map_or(last, |deadline| last.max(now - deadline));
+    let mut due = None;
+    let mut missed = 0;
+    while let Some(at) = schedule.next(from, zone).filter(|at| *at <= now) {
+        due = Some(at);
+        from = at;
+        missed += 1;
+        if missed > MANY {
+            // The rest is not counted one by one: from half a day back the latest is found soon enough.
+            let skipped = now - SignedDuration::from_hours(12);
+            if skipped > from {
+                from = skipped;
+            }
+            if missed == MANY + 1 {
+                let why = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
+                news.push((EventKind::Warning, "TooManyMissedTimes", why.to_owned()));
+            }
+        }
+    }
+    due
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn cron(spec: &Value, status: Value) -> CronJob {
+        let mut value = json!({"metadata": {"name": "tick", "uid": "c", "creationTimestamp": "2026-11-22T10:00:30Z"},
+            "spec": {"schedule": "*/5 * * * *", "concurrencyPolicy": "Allow", "successfulJobsHistoryLimit": 1,
+                "failedJobsHistoryLimit": 1, "jobTemplate": {}}});
+        json_patch::merge(&mut value["spec"], spec);
+        value["status"] = status;
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn job(name: &str, condition: Option<&str>) -> Arc<Job> {
+        let conditions: Vec<Value> = condition
+            .iter()
+            .map(|kind| json!({"type": kind, "status": "True", "lastTransitionTime": "2026-11-22T10:06:00Z"}))
+            .collect();
+        let value = json!({"metadata": {"name": name, "uid": name}, "status": {"conditions": conditions}});
+        Arc::new(serde_json::from_value(value).unwrap())
+    }
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-11-22T{text}Z").parse().unwrap()
+    }
+
+    fn names(jobs: &[Arc<Job>]) -> Vec<&str> {
+        jobs.iter().map(|job| name(job)).collect()
+    }
+
+    #[test]
+    fn a_job_is_due_at_its_moment_once() {
+        let given = cron(&json!({}), json!({}));
+        let early = plan(&given, &[], at("10:04:59"));
+        assert_eq!((early.start, early.next), (None, Some(at("10:05:00"))));
+        let due = plan(&given, &[], at("10:05:00"));
+        assert_eq!((due.start, due.next), (Some(at("10:05:00")), Some(at("10:10:00"))));
+        let again =
+            plan(&cron(&json!({}), json!({"lastScheduleTime": "2026-11-22T10:05:00Z"})), &[], at("10:05:01"));
+        assert_eq!(again.start, None);
+        // Of several that were missed the latest counts.
+        assert_eq!(plan(&given, &[], at("10:21:00")).start, Some(at("10:20:00")));
+        let late = plan(&cron(&json!({"suspend": true}), json!({})), &[], at("10:05:00"));
+        assert_eq!((late.start, late.next), (None, None));
+        let strict = cron(&json!({"startingDeadlineSeconds": 30}), json!({}));
+        assert_eq!(plan(&strict, &[], at("10:06:00")).start, None);
+    }
+
+    #[test]
+    fn policies_decide_about_jobs_that_still_run() {
+        let running = [job("tick-1", None)];
+        let forbid =
+            plan(&cron(&json!({"concurrencyPolicy": "Forbid"}), json!({})), &running, at("10:05:00"));
+        assert_eq!((forbid.start, forbid.news[0].1), (None, "JobAlreadyActive"));
+        let replace =
+            plan(&cron(&json!({"concurrencyPolicy": "Replace"}), json!({})), &running, at("10:05:00"));
+        assert_eq!((replace.start.is_some(), names(&replace.delete)), (true, vec!["tick-1"]));
+    }
+
+    #[test]
+    fn ended_jobs_leave_the_list_and_old_ones_go() {
+        let status = json!({"active": [{"name": "b", "uid": "b"}, {"name": "gone", "uid": "gone"}],
+            "lastScheduleTime": "2026-11-22T10:05:00Z"});
+        let jobs = [job("a", Some("Complete")), job("b", Some("Complete")), job("c", Some("Failed"))];
+        let plan = plan(&cron(&json!({}), status), &jobs, at("10:06:00"));
+        assert_eq!(names(&plan.delete), ["a"]);
+        assert!(plan.status.active.is_none());
+        let reasons: Vec<&str> = plan.news.iter().map(|(_, reason, _)| *reason).collect();
+        assert_eq!(reasons, ["SawCompletedJob", "MissingJob"]);
+    }
+}
