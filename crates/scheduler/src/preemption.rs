@@ -49,7 +49,12 @@ pub(crate) fn plan(pod: &Pending, cluster: &mut Snapshot, unfit: &mut Unfit) -> 
         }
     }
     // The first of equals, as upstream.
-    plans.into_iter().min_by_key(Plan::harm)
+    let plan = plans.into_iter().min_by_key(Plan::harm);
+    if plan.is_none() {
+        // Room that was being made for it is no use any more: others may have it.
+        cluster.denominate(pod.info.uid());
+    }
+    plan
 }
 
 /// True if pods were already told to make room for this one and are on their way out.

@@ -28,8 +28,8 @@ const BINDINGS: usize = 64;
 enum Decision {
     /// It goes to this node.
     Bind(Arc<str>),
-    /// It fits nowhere; perhaps others can make room.
-    Refuse(Box<Unfit>, Option<Plan>),
+    /// It fits nowhere; perhaps others can make room. True if room that was being made for it is no use any more.
+    Refuse(Box<Unfit>, Option<Plan>, bool),
 }
 
 pub(crate) struct Loop {
@@ -74,7 +74,12 @@ impl Loop {
                 let _permit = permit;
                 match decision {
                     Decision::Bind(node) => this.bind(&turn, &pending, &node).await,
-                    Decision::Refuse(unfit, plan) => this.refuse(&turn, &pod, *unfit, plan).await,
+                    Decision::Refuse(unfit, plan, lost) => {
+                        if lost && let Err(error) = preempt::denominate(&this.link, &pending.info).await {
+                            tracing::debug!(%error, "a nomination could not be taken back");
+                        }
+                        this.refuse(&turn, &pod, *unfit, plan).await;
+                    }
                 }
             });
             tokio::task::consume_budget().await;
@@ -99,11 +104,13 @@ impl Loop {
             Some(node) => Ok(node),
             None => cycle::choose(pending, &snapshot, start),
         };
+        let had = snapshot.nominated_node(uid).is_some();
         let decision = match choice {
             Ok(node) => Decision::Bind(node),
             Err(mut unfit) => {
                 let plan = preemption::plan(pending, &mut snapshot, &mut unfit);
-                Decision::Refuse(unfit, plan)
+                let lost = had && snapshot.nominated_node(uid).is_none();
+                Decision::Refuse(unfit, plan, lost)
             }
         };
         snapshot.banish(&ghosts);
@@ -112,8 +119,8 @@ impl Loop {
                 snapshot.denominate(uid);
                 snapshot.place(Arc::clone(&pending.info), node, true);
             }
-            Decision::Refuse(_, Some(plan)) => snapshot.nominate(Arc::clone(&pending.info), &plan.node),
-            Decision::Refuse(_, None) => {}
+            Decision::Refuse(_, Some(plan), _) => snapshot.nominate(Arc::clone(&pending.info), &plan.node),
+            Decision::Refuse(_, None, _) => {}
         }
         decision
     }

@@ -101,6 +101,16 @@ fn who_may_not_preempt_says_so() {
 }
 
 #[test]
+fn a_pod_that_nobody_can_make_room_for_keeps_none_for_itself() {
+    let mut cluster = cluster(ONE, &format!("[{}]", pod("high", "a", 9, "4", "")));
+    let waiting = pending(&wants(7, "1"));
+    cluster.nominate(Arc::clone(&waiting.info), "a");
+    let mut unfit = cycle::choose(&waiting, &cluster, &mut 0).unwrap_err();
+    assert!(plan(&waiting, &mut cluster, &mut unfit).is_none());
+    assert_eq!(cluster.nominated_node(waiting.info.uid()), None);
+}
+
+#[test]
 fn room_that_is_being_made_is_kept_from_less_important_pods() {
     let mut cluster = cluster(ONE, "[]");
     let waiting = pending(&wants(7, "3"));
