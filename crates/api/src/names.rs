@@ -26,6 +26,7 @@ pub const NODE_LEASE_NAMESPACE: &str = "kube-node-lease";
 
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
+const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character";
 const DNS1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
@@ -85,6 +86,27 @@ pub fn dns1035_label(text: &str) -> Vec<String> {
         why.push(regex_hint(DNS1035, &["my-name", "abc-123"], "[a-z]([-a-z0-9]*[a-z0-9])?"));
     }
     why
+}
+
+/// A subdomain below a `*.`, as hosts of ingresses may be.
+pub fn wildcard_subdomain(text: &str) -> Vec<String> {
+    let mut why: Vec<String> = too_long(text, 253).into_iter().collect();
+    if !text.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_label)) {
+        why.push(regex_hint(
+            WILDCARD,
+            &["*.example.com"],
+            r"\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+        ));
+    }
+    why
+}
+
+/// A name that can stand in a path: neither `.` nor `..`, without `/` and `%`.
+pub fn path_segment(text: &str) -> Vec<String> {
+    if matches!(text, "." | "..") {
+        return vec![format!("may not be '{text}'")];
+    }
+    ["/", "%"].iter().filter(|c| text.contains(**c)).map(|c| format!("may not contain '{c}'")).collect()
 }
 
 fn is_qualified_part(text: &str) -> bool {

@@ -74,6 +74,11 @@ impl Alloc {
         Self { pools: Arc::new(Mutex::new(pools)) }
     }
 
+    /// The range of service addresses.
+    pub(crate) fn range(&self) -> IpNet {
+        self.pools.lock().addresses.range()
+    }
+
     /// The first address of the range: the `kubernetes` service's.
     pub(crate) fn first(&self) -> Option<IpAddr> {
         self.pools.lock().addresses.first()

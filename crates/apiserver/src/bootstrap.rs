@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointPort as SlicePort, EndpointSlice,
 };
+use k8s_openapi::api::networking::v1::{ServiceCIDR, ServiceCIDRSpec};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -45,6 +46,7 @@ pub(crate) async fn objects(api: &Api) -> Result<(), ApiError> {
         ensure(api, "", &priority_class(name, *value, description), false).await?;
     }
     ensure(api, "default", &service(api), false).await?;
+    ensure(api, "", &service_range(api), false).await?;
     // Nobody else reaches a loopback address, and endpoints may not have one.
     if let Some(address) = api.settings.advertise.filter(|address| !address.ip().is_loopback()) {
         ensure(api, "default", &endpoints(address), true).await?;
@@ -126,6 +128,16 @@ fn priority_class(name: &str, value: i32, description: &str) -> PriorityClass {
         value: Some(value),
         description: Some(description.to_owned()),
         ..PriorityClass::default()
+    }
+}
+
+/// The range that the server was started with, as upstream's server tells it.
+fn service_range(api: &Api) -> ServiceCIDR {
+    let cidrs = Some(vec![api.alloc.range().to_string()]);
+    ServiceCIDR {
+        metadata: ObjectMeta { name: Some(SERVICE.to_owned()), ..ObjectMeta::default() },
+        spec: Some(ServiceCIDRSpec { cidrs }),
+        ..ServiceCIDR::default()
     }
 }
 

@@ -15,7 +15,8 @@ pub mod coordination;
 pub mod core;
 pub mod discovery;
 mod draft;
-
+pub mod networking;
+pub mod node;
 pub mod policy;
 pub mod scheduling;
 mod workload;
@@ -30,6 +31,7 @@ pub static ALL: &[&Row] = &[
     &core::namespace::KIND,
     &core::node::KIND,
     &core::pod::KIND,
+    &core::pod_template::KIND,
     &core::replication_controller::KIND,
     &core::secret::KIND,
     &core::service_account::KIND,
@@ -43,6 +45,12 @@ pub static ALL: &[&Row] = &[
     &batch::job::KIND,
     &coordination::lease::KIND,
     &discovery::endpoint_slice::KIND,
+    &networking::ingress::KIND,
+    &networking::ingress_class::KIND,
+    &networking::ip_address::KIND,
+    &networking::network_policy::KIND,
+    &networking::service_cidr::KIND,
+    &node::runtime_class::KIND,
     &policy::pod_disruption_budget::KIND,
     &scheduling::priority_class::KIND,
 ];
@@ -64,6 +72,8 @@ pub trait Kind: Readable + k8s_openapi::ListableResource + schemars::JsonSchema 
     }
     /// Finds what is wrong with the whole object; metadata is checked by the registry.
     fn validate(&self, _errors: &mut Errors) {}
+    /// Finds what only a new object may not have; [`Kind::validate`] has run as well.
+    fn validate_create(&self, _errors: &mut Errors) {}
     /// Finds what an update may not do; [`Kind::validate`] has run as well.
     fn validate_update(&self, _old: &Self, _errors: &mut Errors) {}
     /// Finds what a status update may not do.

@@ -29,6 +29,11 @@ impl Addresses {
         Self { range: range.trunc(), owners: HashMap::new() }
     }
 
+    /// The range itself.
+    pub(super) fn range(&self) -> IpNet {
+        self.range
+    }
+
     /// How many usable addresses there are: neither the network's own nor, for IPv4, the broadcast address.
     fn usable(&self) -> u128 {
         let bits = u32::from(self.range.max_prefix_len() - self.range.prefix_len());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::errors::Fault;
@@ -11,6 +12,7 @@ use skiff_api::{Errors, names};
 pub(crate) const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 pub(crate) const POSITIVE: &str = "must be greater than 0";
+pub(crate) const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 pub(crate) const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 /// The protocols a port may have, as error messages list them.
 pub(crate) const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
@@ -73,6 +75,70 @@ pub(crate) fn ip(errors: &mut Errors, field: &str, text: &str) -> Option<IpAddr>
         errors.invalid(field, text, NO_IP);
     }
     parsed
+}
+
+/// A network; yes if it is one. Upstream's strict rule for fields that once took anything.
+pub(crate) fn cidr(errors: &mut Errors, field: &str, text: &str) -> Option<IpNet> {
+    let Ok(net) = text.parse::<IpNet>() else {
+        errors.invalid(field, text, NO_CIDR);
+        return None;
+    };
+    match net {
+        IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() => {
+            errors.invalid(field, text, "must not have an IPv4-mapped IPv6 address");
+        }
+        net if net.addr() != net.network() => {
+            errors.invalid(field, text, "must not have bits set beyond the prefix length");
+        }
+        _ => {}
+    }
+    Some(net)
+}
+
+/// A network written in the one way that every tool writes it.
+pub(crate) fn canonical_cidr(errors: &mut Errors, field: &str, text: &str) -> Option<IpNet> {
+    let before = errors.len();
+    let net = cidr(errors, field, text)?;
+    if errors.len() == before && net.to_string() != text {
+        errors.invalid(field, text, format!("must be in canonical form ({:?})", net.to_string()));
+    }
+    Some(net)
+}
+
+/// Why a text is refused as an address written in the one way that every tool writes it.
+pub(crate) fn canonical_ip(text: &str) -> Vec<String> {
+    match text.parse::<IpAddr>() {
+        Err(_) => vec![NO_IP.to_owned()],
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
+            vec!["must not be an IPv4-mapped IPv6 address".to_owned()]
+        }
+        Ok(ip) if ip.to_string() != text => {
+            vec![format!("must be in canonical form ({:?})", ip.to_string())]
+        }
+        Ok(_) => Vec::new(),
+    }
+}
+
+/// `acme.io/foo`: who invents a name puts a domain of theirs before it.
+pub(crate) fn domain_prefixed_path(errors: &mut Errors, field: &str, text: &str) {
+    const PATH: &str = "A-Za-z0-9/\\-._~%!$&'()*+,;=:";
+    let Some((host, path)) = text.split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty())
+    else {
+        errors.invalid(field, text, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+        return;
+    };
+    named(errors, field, host, names::dns1123_subdomain(host));
+    if !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b)) {
+        errors.invalid(field, path, format!("Invalid path (regex used for validation is '[{PATH}]+')"));
+    }
+}
+
+/// A text that must be there and can stand in a path.
+pub(crate) fn required_segment(errors: &mut Errors, field: &str, text: &str) {
+    match text {
+        "" => errors.required(field, ""),
+        text => named(errors, field, text, names::path_segment(text)),
+    }
 }
 
 /// An address that traffic may be sent to by others: no loopback, link-local, unspecified or multicast one.

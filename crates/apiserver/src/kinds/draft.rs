@@ -77,6 +77,8 @@ pub trait Draft: Send + Sync {
     fn generation_changed(&self, old: &dyn Draft) -> bool;
     /// As [`Kind::validate`].
     fn validate(&self, errors: &mut Errors);
+    /// As [`Kind::validate_create`].
+    fn validate_create(&self, errors: &mut Errors);
     /// As [`Kind::validate_update`].
     fn validate_update(&self, old: &dyn Draft, errors: &mut Errors);
     /// As [`Kind::validate_status`].
@@ -204,6 +206,10 @@ impl<K: Kind> Draft for Whole<K> {
 
     fn validate(&self, errors: &mut Errors) {
         self.0.validate(errors);
+    }
+
+    fn validate_create(&self, errors: &mut Errors) {
+        self.0.validate_create(errors);
     }
 
     fn validate_update(&self, old: &dyn Draft, errors: &mut Errors) {

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, Namespace, Node, ReplicationController, Secret, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy, ServiceCIDR};
 
 use super::testing::{created, faults, given, printed, update_faults};
 use super::*;
@@ -18,7 +19,8 @@ fn every_kind_is_in_the_table_once_and_has_a_column_for_its_age() {
     for row in ALL {
         assert!(seen.insert((row.group, row.plural)), "{}", row.plural);
         let headings: Vec<&str> = row.ops.headings().into_iter().map(|(name, ..)| name).collect();
-        assert!(headings.contains(&"Age") || headings.contains(&"Last Seen"), "{headings:?}");
+        let ageless = ["Event", "PodTemplate", "IPAddress"].contains(&row.kind);
+        assert_ne!(headings.contains(&"Age"), ageless, "{}: {headings:?}", row.kind);
     }
 }
 
@@ -215,4 +217,63 @@ fn leases_last_and_count() {
             "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
         ]
     );
+}
+
+#[test]
+fn ingresses_name_hosts_paths_and_one_backend_each() {
+    let ingress = created::<Ingress>(
+        "{spec: {ingressClassName: skiff, tls: [{hosts: [a.b]}], rules: [{host: a.b}, {host: c.d}, {host: e.f}, {host: g.h}]}}",
+    );
+    assert_eq!(
+        printed(&ingress, NOW),
+        "Class=skiff Hosts=a.b,c.d,e.f + 1 more... Address= Ports=80, 443 Age=<unknown>"
+    );
+    assert_eq!(
+        faults::<Ingress>("{spec: {}}"),
+        ["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]
+    );
+    let bad = "{spec: {rules: [{host: 1.2.3.4, http: {paths: [{pathType: Prefix, path: 'a//b', backend: {}}, \
+               {pathType: Exact, path: /, backend: {service: {name: s, port: {name: x, number: 1}}}}]}}]}}";
+    assert_eq!(
+        faults::<Ingress>(bad),
+        [
+            "spec.rules[0].host: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address",
+            "spec.rules[0].http.paths[0].path: Invalid value: \"a//b\": must be an absolute path",
+            "spec.rules[0].http.paths[0].path: Invalid value: \"a//b\": must not contain '//'",
+            "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required",
+            "spec.rules[0].http.paths[1].backend: Invalid value: \"\": cannot set both port name & port number",
+        ]
+    );
+}
+
+#[test]
+fn network_policies_default_to_what_their_rules_imply() {
+    let policy = created::<NetworkPolicy>("{spec: {egress: [{ports: [{port: 80}]}]}}");
+    let spec = policy.spec.unwrap();
+    assert_eq!(spec.policy_types.unwrap(), ["Ingress", "Egress"]);
+    assert_eq!(spec.egress.unwrap()[0].ports.as_ref().unwrap()[0].protocol.as_deref(), Some("TCP"));
+    let bad = "{spec: {ingress: [{ports: [{port: http, endPort: 9}], from: [{}, {ipBlock: {cidr: 10.0.0.1/8, \
+               except: [11.0.0.0/16]}}]}]}}";
+    assert_eq!(
+        faults::<NetworkPolicy>(bad),
+        [
+            "spec.ingress[0].ports[0].endPort: Invalid value: 9: may not be specified when `port` is non-numeric",
+            "spec.ingress[0].from[0]: Required value: must specify a peer",
+            "spec.ingress[0].from[1].ipBlock.cidr: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the \
+             prefix length",
+            "spec.ingress[0].from[1].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of \
+             `cidr`",
+        ]
+    );
+}
+
+#[test]
+fn service_ranges_may_become_dual_stack_and_nothing_else() {
+    let one = "{spec: {cidrs: [10.0.0.0/16]}}";
+    assert_eq!(update_faults::<ServiceCIDR>(one, "{spec: {cidrs: [10.0.0.0/16, '2001:db8::/64']}}"), NONE);
+    assert_eq!(
+        update_faults::<ServiceCIDR>(one, "{spec: {cidrs: [10.1.0.0/16]}}"),
+        ["spec.cidrs[0]: Invalid value: \"10.1.0.0/16\": field is immutable"]
+    );
+    assert_eq!(check::canonical_ip("2001:DB8::1"), ["must be in canonical form (\"2001:db8::1\")"]);
 }

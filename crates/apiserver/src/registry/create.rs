@@ -44,6 +44,7 @@ pub(crate) async fn create(
     rules::check_name(rule, draft.meta(), &mut errors);
     rules::check(entry.row, draft.meta(), &mut errors);
     draft.validate(&mut errors);
+    draft.validate_create(&mut errors);
     if !errors.is_empty() {
         return Err(ApiError::invalid(entry.row.group, entry.row.kind, &name, errors));
     }

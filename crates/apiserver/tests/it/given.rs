@@ -154,6 +154,11 @@ pub(crate) fn path(row: &Row) -> String {
     row.resource().path(row.namespaced.then_some("default"))
 }
 
+/// A name that the kind allows.
+pub(crate) fn name(row: &Row, name: &'static str) -> &'static str {
+    if row.kind == "IPAddress" { "10.96.1.1" } else { name }
+}
+
 /// A valid object of any kind.
 pub(crate) fn sample(row: &Row, name: &str) -> Value {
     let mut object = match row.kind {
@@ -186,6 +191,17 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
             json!({ "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "x" } } } })
         }
         "PriorityClass" => json!({ "value": 1000, "description": "a test" }),
+        "PodTemplate" => json!({ "template": template("Always") }),
+        "Ingress" => {
+            json!({ "spec": { "defaultBackend": { "service": { "name": "a", "port": { "number": 80 } } } } })
+        }
+        "IngressClass" => json!({ "spec": { "controller": "example.com/test" } }),
+        "IPAddress" => {
+            json!({ "spec": { "parentRef": { "resource": "services", "namespace": "default", "name": "a" } } })
+        }
+        "NetworkPolicy" => json!({ "spec": { "podSelector": {} } }),
+        "ServiceCIDR" => json!({ "spec": { "cidrs": ["10.77.0.0/16"] } }),
+        "RuntimeClass" => json!({ "handler": "runc" }),
         "Lease" => json!({ "spec": { "holderIdentity": "one", "leaseDurationSeconds": 40 } }),
         _ => json!({}),
     };

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 use skiff_apiserver::kinds::ALL;
 
-use crate::given::{Given, path, sample};
+use crate::given::{self, Given, path, sample};
 
 #[tokio::test]
 async fn every_kind_is_created_read_replaced_patched_listed_and_deleted() {
     let given = Given::new().await;
     let client = &given.client;
     for row in ALL {
-        let (collection, name) = (path(row), "sample");
+        let (collection, name) = (path(row), given::name(row, "sample"));
         let object = format!("{collection}/{name}");
         let created = client.post(&collection, &sample(row, name)).await.code(201);
         assert_eq!(created.body["kind"], row.kind);
@@ -79,10 +79,11 @@ async fn dry_runs_answer_and_store_nothing() {
     let given = Given::new().await;
     for row in ALL {
         let collection = path(row);
+        let name = given::name(row, "dry");
         let created =
-            given.client.post(&format!("{collection}?dryRun=All"), &sample(row, "dry")).await.code(201);
+            given.client.post(&format!("{collection}?dryRun=All"), &sample(row, name)).await.code(201);
         assert_eq!(created.body["metadata"]["resourceVersion"], Value::Null);
-        given.client.get(&format!("{collection}/dry")).await.code(404);
+        given.client.get(&format!("{collection}/{name}")).await.code(404);
     }
     given.client.post("/api/v1/namespaces?dryRun=Some", &json!({})).await.code(422);
 }

@@ -3,7 +3,9 @@
 //! [`defaults`] fills in, the other modules find faults. Names are checked by the registry, whose 2014 door knows other
 //! rules: nothing here looks at `metadata.name`.
 
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{
+    Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, ResourceRequirements, Toleration,
+};
 use skiff_api::errors::Fault;
 use skiff_api::{Errors, names};
 
@@ -60,6 +62,16 @@ pub(crate) fn validate_template(template: &PodTemplateSpec, errors: &mut Errors)
             errors.forbidden("ephemeralContainers", "ephemeral containers not allowed in pod template");
         }
     });
+}
+
+/// Checks what a runtime class adds to its pods.
+pub(crate) fn validate_overhead(resources: &ResourceRequirements, errors: &mut Errors) {
+    resources::validate(resources, errors);
+}
+
+/// Checks tolerations, wherever they stand.
+pub(crate) fn validate_tolerations(tolerations: &[Toleration], errors: &mut Errors) {
+    affinity::tolerations(tolerations, errors);
 }
 
 /// Warnings about a template at `path`.
