@@ -130,7 +130,7 @@ impl Alloc {
         reservation.addresses(service, &needs, &before, &mut errors)?;
         reservation.ports(service, &needs, &before, &mut errors)?;
         if !errors.is_empty() {
-            return Err(ApiError::invalid(entry.row.group, entry.row.kind, &name, errors));
+            return Err(entry.invalid(&name, errors));
         }
         let after = Taken::of(service);
         reservation.released = Taken {

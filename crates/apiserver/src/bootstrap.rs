@@ -101,14 +101,14 @@ fn is_ours(event: &skiff_store::Event<Stored>) -> bool {
 /// Creates the object if it is not there; brings it up to date if `renew`. Kinds that are not in the table are left
 /// out.
 async fn ensure<K: Readable>(api: &Api, namespace: &str, object: &K, renew: bool) -> Result<(), ApiError> {
-    let Some(entry) = api.catalog.of::<K>() else { return Ok(()) };
+    let Some(entry) = &api.catalog.of::<K>() else { return Ok(()) };
     let user = User::server();
     let name = object.metadata().name.clone().unwrap_or_default();
     let scope =
         Scope { api, entry, user: &user, namespace, name: &name, subresource: "", legacy_name: false };
     let json = serde_json::to_vec(object).map_err(ApiError::internal)?;
     let propose = || input::decode(entry, &json, skiff_api::Strictness::Ignore);
-    match (scope.current(), renew) {
+    match (scope.current().await?, renew) {
         (None, _) => match create::create(&scope, propose()?.draft, false).await {
             Err(error) if error.reason() == "AlreadyExists" => Ok(()),
             other => other.map(|_| ()),

@@ -2,13 +2,15 @@
 //!
 //! Two forms: the old one, a document per group and version, and the aggregated one, all in two documents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use http::HeaderMap;
 use serde_json::{Value, json};
+use skiff_api::Resource;
 
 use crate::api::Api;
-use crate::catalog::Entry;
+use crate::catalog::{Entry, Kinds};
 use crate::openapi;
 use crate::subresource;
 use crate::wire::{self, Body, Response};
@@ -25,55 +27,112 @@ pub(crate) fn go_arch() -> &'static str {
     }
 }
 
-/// Every group with its version, core first.
-pub(crate) fn group_versions(api: &Api) -> Vec<(&'static str, &'static str)> {
-    let all: BTreeSet<(&str, &str)> =
-        api.catalog.entries().iter().map(|entry| (entry.row.group, entry.row.version)).collect();
-    let policy = ("policy", "v1");
-    let mut all: Vec<_> = all.into_iter().collect();
-    if !all.contains(&policy) && subresource::offers(policy.0) {
-        all.push(policy);
+/// A group and its versions, the preferred one first.
+pub(crate) struct Group {
+    pub(crate) name: Arc<str>,
+    pub(crate) versions: Vec<Arc<str>>,
+}
+
+/// Every group, core first, then the built-in ones, then those of definitions.
+pub(crate) fn groups(kinds: &Kinds) -> Vec<Group> {
+    let mut found: BTreeMap<(bool, Arc<str>), Vec<Arc<str>>> = BTreeMap::new();
+    let built_in: BTreeSet<&str> =
+        kinds.entries().iter().filter(|entry| entry.built_in).map(|entry| &*entry.resource.group).collect();
+    for entry in kinds.entries() {
+        let Resource { group, version, .. } = &entry.resource;
+        let versions = found.entry((!built_in.contains(&**group), Arc::clone(group))).or_default();
+        if !versions.contains(version) {
+            versions.push(Arc::clone(version));
+        }
     }
-    all
+    let group = |((_, name), mut versions): (_, Vec<Arc<str>>)| {
+        versions.sort_by_key(|version| std::cmp::Reverse(Maturity::of(version)));
+        Group { name, versions }
+    };
+    found.into_iter().map(group).collect()
+}
+
+/// Orders versions as clients prefer them: `v2`, `v1`, `v1beta2`, `v1beta1`, `v1alpha1`, then all others by name.
+/// Follows upstream's `k8s.io/apimachinery/pkg/version/helpers.go`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Maturity {
+    stage: u8,
+    major: u64,
+    minor: u64,
+    /// Among versions that follow no scheme the alphabet decides, first letters first.
+    other: std::cmp::Reverse<String>,
+}
+
+impl Maturity {
+    pub(crate) fn of(version: &str) -> Self {
+        Self::known(version).unwrap_or_else(|| Self {
+            stage: 0,
+            major: 0,
+            minor: 0,
+            other: std::cmp::Reverse(version.to_owned()),
+        })
+    }
+
+    fn known(version: &str) -> Option<Self> {
+        let rest = version.strip_prefix('v')?;
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        let major = rest[..digits].parse().ok().filter(|major| *major > 0)?;
+        let (stage, minor) = match &rest[digits..] {
+            "" => (3, 0),
+            other => {
+                let (stage, minor) = other
+                    .strip_prefix("beta")
+                    .map(|minor| (2, minor))
+                    .or(other.strip_prefix("alpha").map(|minor| (1, minor)))?;
+                (stage, minor.parse().ok().filter(|minor| *minor > 0)?)
+            }
+        };
+        Some(Self { stage, major, minor, other: std::cmp::Reverse(String::new()) })
+    }
 }
 
 /// Answers a discovery or OpenAPI path; nothing for others.
 pub(crate) fn serve(api: &Api, parts: &[&str], headers: &HeaderMap) -> Option<Response> {
+    let kinds = api.catalog.kinds();
     match parts {
         ["api"] => Some(match aggregated(headers) {
-            Some(version) => aggregate(api, version, true),
+            Some(version) => aggregate(&kinds, version, true),
             None => wire::encoded(200, &core_versions(api)),
         }),
         ["apis"] => Some(match aggregated(headers) {
-            Some(version) => aggregate(api, version, false),
-            None => wire::encoded(200, &groups(api)),
+            Some(version) => aggregate(&kinds, version, false),
+            None => wire::encoded(200, &group_list(&kinds)),
         }),
-        ["api", version] => resources(api, "", version),
+        ["api", version] => resources(&kinds, "", version),
         ["apis", group] => {
-            let (_, version) = group_versions(api).into_iter().find(|(own, _)| own == group)?;
-            let mut body = group_entry(group, version);
+            let group = groups(&kinds).into_iter().find(|own| *own.name == **group)?;
+            let mut body = group_entry(&group);
             body["kind"] = "APIGroup".into();
             body["apiVersion"] = "v1".into();
             Some(wire::encoded(200, &body))
         }
-        ["apis", group, version] => resources(api, group, version),
-        ["openapi", "v2"] => openapi_v2(headers),
-        ["openapi", "v3"] => document(Some(openapi::v3_index()), wire::JSON, headers),
-        ["openapi", "v3", rest @ ..] => document(openapi::v3(&rest.join("/")), wire::JSON, headers),
+        ["apis", group, version] => resources(&kinds, group, version),
+        ["openapi", "v2"] => openapi_v2(&kinds, headers),
+        ["openapi", "v3"] => document(Some(kinds.documents.v3_index()), wire::JSON, headers),
+        ["openapi", "v3", rest @ ..] => document(kinds.documents.v3(&rest.join("/")), wire::JSON, headers),
         _ => None,
     }
 }
 
 /// Clients from before OpenAPI v3 know the document in protobuf only.
-fn openapi_v2(headers: &HeaderMap) -> Option<Response> {
+fn openapi_v2(kinds: &Kinds, headers: &HeaderMap) -> Option<Response> {
     let accepted =
         headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = accepted.split(',').next().unwrap_or_default().trim();
     // In the answer the `@` is a dot, as upstream's: it is no legal character of a media type.
     if first.starts_with("application/com.github.proto-openapi.spec.v2") {
-        return document(Some(openapi::v2_protobuf()), &openapi::V2_PROTOBUF.replace('@', "."), headers);
+        return document(
+            Some(kinds.documents.v2_protobuf(kinds.entries())),
+            &openapi::V2_PROTOBUF.replace('@', "."),
+            headers,
+        );
     }
-    document(Some(openapi::v2()), wire::JSON, headers)
+    document(Some(kinds.documents.v2(kinds.entries())), wire::JSON, headers)
 }
 
 fn document(found: Option<openapi::Document>, kind: &str, headers: &HeaderMap) -> Option<Response> {
@@ -124,55 +183,53 @@ fn core_versions(api: &Api) -> Value {
     })
 }
 
-fn groups(api: &Api) -> Value {
-    let groups: Vec<Value> = group_versions(api)
-        .into_iter()
-        .filter(|(group, _)| !group.is_empty())
-        .map(|(group, version)| group_entry(group, version))
-        .collect();
+fn group_list(kinds: &Kinds) -> Value {
+    let groups: Vec<Value> =
+        groups(kinds).iter().filter(|group| !group.name.is_empty()).map(group_entry).collect();
     json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
 }
 
-fn group_entry(group: &str, version: &str) -> Value {
-    let version = json!({ "groupVersion": format!("{group}/{version}"), "version": version });
-    json!({ "name": group, "versions": [version], "preferredVersion": version })
+fn group_entry(group: &Group) -> Value {
+    let version = |version: &Arc<str>| json!({ "groupVersion": format!("{}/{version}", group.name), "version": version });
+    let versions: Vec<Value> = group.versions.iter().map(version).collect();
+    json!({ "name": group.name, "preferredVersion": versions.first(), "versions": versions })
 }
 
-fn entries<'a>(api: &'a Api, group: &str, version: &str) -> Vec<&'a Entry> {
-    let mut found: Vec<&Entry> = api
-        .catalog
+fn entries<'a>(kinds: &'a Kinds, group: &str, version: &str) -> Vec<&'a Entry> {
+    let mut found: Vec<&Entry> = kinds
         .entries()
         .iter()
         .map(AsRef::as_ref)
-        .filter(|entry| entry.row.group == group && entry.row.version == version)
+        .filter(|entry| *entry.resource.group == *group && *entry.resource.version == *version)
         .collect();
-    found.sort_by_key(|entry| entry.row.plural);
+    found.sort_by(|a, b| a.resource.plural.cmp(&b.resource.plural));
     found
 }
 
 /// The old form of one group and version.
-fn resources(api: &Api, group: &str, version: &str) -> Option<Response> {
-    if !group_versions(api).contains(&(group, version)) {
+fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Response> {
+    let known = entries(kinds, group, version);
+    if known.is_empty() {
         return None;
     }
     let mut list = Vec::new();
-    for entry in entries(api, group, version) {
-        let row = entry.row;
+    for entry in known {
+        let Resource { plural, kind, namespaced, .. } = &entry.resource;
         let mut resource = json!({
-            "name": row.plural, "singularName": row.kind.to_lowercase(), "namespaced": row.namespaced,
-            "kind": row.kind, "verbs": VERBS, "storageVersionHash": "",
+            "name": plural, "singularName": entry.singular, "namespaced": namespaced,
+            "kind": kind, "verbs": VERBS, "storageVersionHash": "",
         });
-        if !row.short.is_empty() {
-            resource["shortNames"] = json!(row.short);
+        if !entry.short.is_empty() {
+            resource["shortNames"] = json!(entry.short);
         }
-        if !row.categories.is_empty() {
-            resource["categories"] = json!(row.categories);
+        if !entry.categories.is_empty() {
+            resource["categories"] = json!(entry.categories);
         }
         list.push(resource);
         for sub in subresource::of(entry) {
             let mut resource = json!({
-                "name": format!("{}/{}", row.plural, sub.name), "singularName": "",
-                "namespaced": row.namespaced, "kind": sub.kind.unwrap_or(row.kind), "verbs": sub.verbs,
+                "name": format!("{plural}/{}", sub.name), "singularName": "",
+                "namespaced": namespaced, "kind": sub.kind.unwrap_or(kind), "verbs": sub.verbs,
             });
             if let Some((group, version)) = sub.group_version {
                 resource["group"] = group.into();
@@ -189,14 +246,17 @@ fn resources(api: &Api, group: &str, version: &str) -> Option<Response> {
 }
 
 /// The aggregated form: of the core group, or of all others.
-fn aggregate(api: &Api, form: &str, core: bool) -> Response {
+fn aggregate(kinds: &Kinds, form: &str, core: bool) -> Response {
     let mut items = Vec::new();
-    for (group, version) in group_versions(api).into_iter().filter(|(group, _)| group.is_empty() == core) {
-        let resources: Vec<Value> =
-            entries(api, group, version).into_iter().map(aggregated_resource).collect();
-        let metadata = if core { json!({}) } else { json!({ "name": group }) };
-        let version = json!({ "version": version, "resources": resources, "freshness": "Current" });
-        items.push(json!({ "metadata": metadata, "versions": [version] }));
+    for group in groups(kinds).into_iter().filter(|group| group.name.is_empty() == core) {
+        let version = |version: &Arc<str>| {
+            let resources: Vec<Value> =
+                entries(kinds, &group.name, version).into_iter().map(aggregated_resource).collect();
+            json!({ "version": version, "resources": resources, "freshness": "Current" })
+        };
+        let versions: Vec<Value> = group.versions.iter().map(version).collect();
+        let metadata = if core { json!({}) } else { json!({ "name": group.name }) };
+        items.push(json!({ "metadata": metadata, "versions": versions }));
     }
     let body = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{form}"),
@@ -208,25 +268,24 @@ fn aggregate(api: &Api, form: &str, core: bool) -> Response {
 }
 
 fn aggregated_resource(entry: &Entry) -> Value {
-    let row = entry.row;
-    let scope = if row.namespaced { "Namespaced" } else { "Cluster" };
-    let kind = json!({ "group": row.group, "version": row.version, "kind": row.kind });
+    let Resource { group, version, plural, kind, namespaced } = &entry.resource;
+    let scope = if *namespaced { "Namespaced" } else { "Cluster" };
     let mut resource = json!({
-        "resource": row.plural, "responseKind": kind, "scope": scope,
-        "singularResource": row.kind.to_lowercase(), "verbs": VERBS,
+        "resource": plural, "responseKind": { "group": group, "version": version, "kind": kind }, "scope": scope,
+        "singularResource": entry.singular, "verbs": VERBS,
     });
-    if !row.short.is_empty() {
-        resource["shortNames"] = json!(row.short);
+    if !entry.short.is_empty() {
+        resource["shortNames"] = json!(entry.short);
     }
-    if !row.categories.is_empty() {
-        resource["categories"] = json!(row.categories);
+    if !entry.categories.is_empty() {
+        resource["categories"] = json!(entry.categories);
     }
     let subresources: Vec<Value> = subresource::of(entry)
         .map(|sub| {
-            let (group, version) = sub.group_version.unwrap_or((row.group, row.version));
+            let (group, version) = sub.group_version.unwrap_or((group, version));
             json!({
                 "subresource": sub.name,
-                "responseKind": { "group": group, "version": version, "kind": sub.kind.unwrap_or(row.kind) },
+                "responseKind": { "group": group, "version": version, "kind": sub.kind.unwrap_or(kind) },
                 "verbs": sub.verbs,
             })
         })

@@ -21,7 +21,8 @@ pub mod policy;
 pub mod scheduling;
 mod workload;
 
-pub use draft::{Draft, Frozen, Ops};
+pub use crate::conversion::{Between, Conversion};
+pub use draft::{Draft, Frozen, Heading, Ops};
 
 /// Every built-in kind, in the order in which discovery lists them.
 pub static ALL: &[&Row] = &[
@@ -178,6 +179,9 @@ pub struct Row {
     pub answer_deleted: bool,
     /// Whether tables begin with the column `Name`; events have it last, and only when wide.
     pub name_first: bool,
+    /// How stored objects become objects of this version and back, for a further served version of a kind; see
+    /// `conversion.rs`.
+    pub converts: Option<&'static dyn Conversion>,
     /// The erased functions.
     pub ops: &'static dyn Ops,
 }
@@ -201,6 +205,7 @@ pub const fn row<K: Kind>() -> Row {
         unconditional_update: true,
         answer_deleted: false,
         name_first: true,
+        converts: None,
         ops: &draft::Typed::<K>::NEW,
     }
 }

@@ -22,6 +22,7 @@ mod verbs;
 mod alloc;
 mod api;
 mod catalog;
+mod conversion;
 pub mod kinds;
 mod pages;
 mod protobuf;

@@ -75,7 +75,7 @@ impl LocalFeeds for Feeds {
                 .boxed();
         };
         let select = Select { namespace: topic.namespace.clone().unwrap_or_default(), labels, fields };
-        let source = Source { api: Arc::clone(&self.api), entry: Arc::clone(entry), select, watch: None };
+        let source = Source { api: Arc::clone(&self.api), entry, select, watch: None };
         futures::stream::unfold(source, |mut source| async move {
             let delta = source.next().await?;
             Some((delta, source))

@@ -4,13 +4,13 @@
 //! from the rows. Each document is made when it is first asked for, once, and kept as bytes with its tag.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::kinds::{ALL, Row};
+use crate::catalog::Entry;
 
 mod paths;
 mod protobuf;
@@ -39,72 +39,99 @@ impl Document {
     }
 }
 
-/// Made anew for each of its two forms, since the tree is ten times as big as the bytes.
-fn v2_value() -> Value {
-    let mut definitions = schemas::definitions(ALL);
-    schemas::for_v2(&mut definitions);
-    let paths: serde_json::Map<String, Value> =
-        ALL.iter().flat_map(|row| paths::of(row)).map(|path| (path.at.clone(), path.v2())).collect();
-    json!({ "swagger": "2.0", "info": info(), "paths": paths, "definitions": definitions })
+/// The documents of one set of kinds. A group-version whose kinds are the same as before keeps its document.
+pub(crate) struct Documents {
+    v2: OnceLock<Document>,
+    v2_protobuf: OnceLock<Document>,
+    index: OnceLock<Document>,
+    v3: BTreeMap<String, Arc<Group>>,
 }
 
-static V3: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| {
-    let mut groups: BTreeMap<String, Vec<&'static Row>> = BTreeMap::new();
-    for row in ALL {
-        groups.entry(group_version(row)).or_default().push(row);
-    }
-    groups.into_iter().map(|(name, rows)| (name, Document::json(&v3_value(&rows)))).collect()
-});
+/// The kinds of one group-version and their v3 document.
+struct Group {
+    entries: Vec<Arc<Entry>>,
+    made: OnceLock<Document>,
+}
 
-/// `api/v1` or `apis/apps/v1`: where a row's paths begin, and the name of its v3 document.
-fn group_version(row: &Row) -> String {
-    if row.group.is_empty() {
-        format!("api/{}", row.version)
-    } else {
-        format!("apis/{}/{}", row.group, row.version)
+impl Group {
+    fn same(&self, entries: &[Arc<Entry>]) -> bool {
+        self.entries.len() == entries.len()
+            && self.entries.iter().zip(entries).all(|(mine, other)| Arc::ptr_eq(mine, other))
     }
+
+    fn document(&self) -> Document {
+        self.made.get_or_init(|| Document::json(&v3_value(&self.entries))).clone()
+    }
+}
+
+impl Documents {
+    /// The documents of `entries`, none of them made yet, but for what `before` has of the same kinds.
+    pub(crate) fn new(entries: &[Arc<Entry>], before: Option<&Self>) -> Self {
+        let mut groups: BTreeMap<String, Vec<Arc<Entry>>> = BTreeMap::new();
+        for entry in entries {
+            groups.entry(entry.root()).or_default().push(Arc::clone(entry));
+        }
+        let group = |(name, entries): (String, Vec<Arc<Entry>>)| {
+            let kept = before.and_then(|before| before.v3.get(&name)).filter(|group| group.same(&entries));
+            let group = kept.cloned().unwrap_or_else(|| Arc::new(Group { entries, made: OnceLock::new() }));
+            (name, group)
+        };
+        Self {
+            v2: OnceLock::new(),
+            v2_protobuf: OnceLock::new(),
+            index: OnceLock::new(),
+            v3: groups.into_iter().map(group).collect(),
+        }
+    }
+
+    /// The whole API as OpenAPI v2.
+    pub(crate) fn v2(&self, entries: &[Arc<Entry>]) -> Document {
+        self.v2.get_or_init(|| Document::json(&v2_value(entries))).clone()
+    }
+
+    /// The same in the protobuf form of [`V2_PROTOBUF`].
+    pub(crate) fn v2_protobuf(&self, entries: &[Arc<Entry>]) -> Document {
+        self.v2_protobuf.get_or_init(|| Document::new(protobuf::encode(&v2_value(entries)))).clone()
+    }
+
+    /// Which v3 documents there are.
+    pub(crate) fn v3_index(&self) -> Document {
+        let entry = |(name, group): (&String, &Arc<Group>)| {
+            let url = format!("/openapi/v3/{name}?hash={}", group.document().etag);
+            (name.clone(), json!({ "serverRelativeURL": url }))
+        };
+        let index = || {
+            let paths: serde_json::Map<String, Value> = self.v3.iter().map(entry).collect();
+            Document::json(&json!({ "paths": paths }))
+        };
+        self.index.get_or_init(index).clone()
+    }
+
+    /// One group-version (`api/v1`, `apis/apps/v1`) as OpenAPI v3.
+    pub(crate) fn v3(&self, group_version: &str) -> Option<Document> {
+        self.v3.get(group_version).map(|group| group.document())
+    }
+}
+
+/// Made anew for each of its two forms, since the tree is ten times as big as the bytes.
+fn v2_value(entries: &[Arc<Entry>]) -> Value {
+    let mut definitions = schemas::definitions(entries);
+    schemas::for_v2(&mut definitions);
+    let paths: serde_json::Map<String, Value> =
+        entries.iter().flat_map(|entry| paths::of(entry)).map(|path| (path.at.clone(), path.v2())).collect();
+    json!({ "swagger": "2.0", "info": info(), "paths": paths, "definitions": definitions })
 }
 
 fn info() -> Value {
     json!({ "title": "Kubernetes", "version": concat!("skiff-", env!("CARGO_PKG_VERSION")) })
 }
 
-fn v3_value(rows: &[&'static Row]) -> Value {
-    let mut definitions = schemas::definitions(rows);
+fn v3_value(entries: &[Arc<Entry>]) -> Value {
+    let mut definitions = schemas::definitions(entries);
     schemas::for_v3(&mut definitions);
     let paths: serde_json::Map<String, Value> =
-        rows.iter().flat_map(|row| paths::of(row)).map(|path| (path.at.clone(), path.v3())).collect();
+        entries.iter().flat_map(|entry| paths::of(entry)).map(|path| (path.at.clone(), path.v3())).collect();
     json!({ "openapi": "3.0.0", "info": info(), "paths": paths, "components": { "schemas": definitions } })
-}
-
-/// The whole API as OpenAPI v2.
-pub(crate) fn v2() -> Document {
-    static MADE: LazyLock<Document> = LazyLock::new(|| Document::json(&v2_value()));
-    MADE.clone()
-}
-
-/// The same in the protobuf form of [`V2_PROTOBUF`].
-pub(crate) fn v2_protobuf() -> Document {
-    static MADE: LazyLock<Document> = LazyLock::new(|| Document::new(protobuf::encode(&v2_value())));
-    MADE.clone()
-}
-
-/// Which v3 documents there are.
-pub(crate) fn v3_index() -> Document {
-    static MADE: LazyLock<Document> = LazyLock::new(|| {
-        let entry = |(name, document): (&String, &Document)| {
-            let url = format!("/openapi/v3/{name}?hash={}", document.etag);
-            (name.clone(), json!({ "serverRelativeURL": url }))
-        };
-        let paths: serde_json::Map<String, Value> = V3.iter().map(entry).collect();
-        Document::json(&json!({ "paths": paths }))
-    });
-    MADE.clone()
-}
-
-/// One group-version (`api/v1`, `apis/apps/v1`) as OpenAPI v3.
-pub(crate) fn v3(group_version: &str) -> Option<Document> {
-    V3.get(group_version).cloned()
 }
 
 #[cfg(test)]

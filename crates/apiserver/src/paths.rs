@@ -40,10 +40,9 @@ pub(crate) async fn serve(api: &Arc<Api>, call: Authorized) -> Result<Response, 
 
 fn all(api: &Api) -> Vec<String> {
     let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
-    for (group, version) in discovery::group_versions(api).into_iter().filter(|(group, _)| !group.is_empty())
-    {
-        paths.push(format!("/apis/{group}"));
-        paths.push(format!("/apis/{group}/{version}"));
+    for group in discovery::groups(&api.catalog.kinds()).iter().filter(|group| !group.name.is_empty()) {
+        paths.push(format!("/apis/{}", group.name));
+        paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{version}", group.name)));
     }
     paths.extend(
         ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]

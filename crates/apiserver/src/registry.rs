@@ -55,17 +55,33 @@ impl Scope<'_> {
         Key { table: Arc::clone(&self.entry.table), name: meta::key(Some(self.namespace), name) }
     }
 
-    /// The object, if it is there.
-    pub(crate) fn current(&self) -> Option<Arc<Object>> {
+    /// The object as it is stored, if it is there.
+    pub(crate) fn stored(&self) -> Option<Arc<Object>> {
         self.api.store.get(&self.key(self.name)).map(|stored| Arc::clone(stored.object()))
+    }
+
+    /// The object, if it is there.
+    ///
+    /// # Errors
+    /// If it cannot be converted into the version asked for.
+    pub(crate) async fn current(&self) -> Result<Option<Arc<Object>>, ApiError> {
+        match self.api.store.get(&self.key(self.name)) {
+            Some(stored) => Ok(Some(self.served(stored).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A stored object in the version asked for.
+    async fn served(&self, stored: Arc<Stored>) -> Result<Arc<Object>, ApiError> {
+        Ok(Arc::clone(self.entry.served_one(stored).await?.object()))
     }
 
     /// The object.
     ///
     /// # Errors
     /// 404.
-    pub(crate) fn existing(&self) -> Result<Arc<Object>, ApiError> {
-        self.current().ok_or_else(|| ApiError::not_found(&self.entry.resource, self.name))
+    pub(crate) async fn existing(&self) -> Result<Arc<Object>, ApiError> {
+        self.current().await?.ok_or_else(|| ApiError::not_found(&self.entry.resource, self.name))
     }
 
     /// A copy of a stored object, to change.
@@ -73,7 +89,7 @@ impl Scope<'_> {
     /// # Errors
     /// 500 if the stored JSON does not fit the type.
     pub(crate) fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, ApiError> {
-        self.entry.row.ops.thaw(object).map_err(ApiError::internal)
+        self.entry.ops.thaw(object).map_err(ApiError::internal)
     }
 
     /// The same call on another object of the kind.
@@ -85,14 +101,14 @@ impl Scope<'_> {
         Time(self.api.clock.now_seconds())
     }
 
-    /// Writes an encoded object.
+    /// Writes an encoded object; answers with what is stored.
     async fn put(
         &self,
         name: &str,
         expect: Expect,
         frozen: Box<dyn Frozen>,
         change: Change,
-    ) -> Result<Arc<Object>, Refused<Stored>> {
+    ) -> Result<Arc<Stored>, Refused<Stored>> {
         // The typed form lives until the answer is made, so that in-process readers, who are told first, share it.
         let typed: Arc<Mutex<Option<Arc<dyn Any + Send + Sync>>>> = Arc::default();
         let keep = Arc::clone(&typed);
@@ -103,7 +119,7 @@ impl Scope<'_> {
         });
         let stored = self.api.store.write(write).await?;
         self.api.recent.remember(typed.lock().take());
-        Ok(Arc::clone(stored.object()))
+        Ok(stored)
     }
 }
 

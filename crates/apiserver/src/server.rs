@@ -109,6 +109,12 @@ impl Server {
         }
     }
 
+    /// What the server is made of, for tests of its parts.
+    #[cfg(test)]
+    pub(crate) fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
     /// The way in for a component of this process, as `user`. Must be called inside a tokio runtime.
     pub fn link(&self, user: User) -> Link {
         self.linker()(user)

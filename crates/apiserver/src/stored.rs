@@ -3,6 +3,7 @@
 //! The line (`{"type":"MODIFIED","object":{...}}`) is built with the object, in one piece of memory: the object's own
 //! bytes are a slice of it. So a watch event is encoded once, whatever the number of watchers, and costs nothing to keep.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +25,7 @@ pub struct Stored {
 }
 
 /// What field selectors see, besides name and namespace.
-type Fields = Box<[(&'static str, Box<str>)]>;
+type Fields = Box<[(Cow<'static, str>, Box<str>)]>;
 
 /// What happened to an object, as a watch names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,11 @@ impl Stored {
         Self { object: Arc::new(object), line: Some((change, line)), fields: OnceLock::new() }
     }
 
+    /// An object that nobody is told of: read, or converted.
+    pub(crate) fn of(object: Object) -> Self {
+        Self { object: Arc::new(object), line: None, fields: OnceLock::new() }
+    }
+
     /// The object.
     pub fn object(&self) -> &Arc<Object> {
         &self.object
@@ -110,7 +116,7 @@ impl Value for Stored {
     }
 
     fn load(_key: &Key, _revision: u64, bytes: Bytes) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        Ok(Self { object: Arc::new(Object::parse(bytes)?), line: None, fields: OnceLock::new() })
+        Ok(Self::of(Object::parse(bytes)?))
     }
 }
 

@@ -8,7 +8,6 @@ use skiff_api::ApiError;
 use crate::api::Api;
 use crate::authz::Authorized;
 use crate::catalog::Entry;
-use crate::kinds::Row;
 use crate::request::{Target, Verb};
 use crate::verbs::Context;
 use crate::wire::Response;
@@ -28,8 +27,8 @@ type Handler = fn(Context, Authorized) -> BoxFuture<'static, Result<Response, Ap
 pub(crate) enum Of {
     /// The kind's with this table, such as `pods`.
     Table(&'static str),
-    /// That of every kind whose row says so.
-    Rows(fn(&Row) -> bool),
+    /// That of every kind whose entry says so.
+    Entries(fn(&Entry) -> bool),
 }
 
 /// One subresource.
@@ -71,13 +70,8 @@ pub(crate) fn of(entry: &Entry) -> impl Iterator<Item = &'static Sub> {
 fn belongs(sub: &Sub, entry: &Entry) -> bool {
     match sub.of {
         Of::Table(table) => table == &*entry.table,
-        Of::Rows(has) => has(entry.row),
+        Of::Entries(has) => has(entry),
     }
-}
-
-/// True if a subresource's kind is of this group, so that discovery must name the group.
-pub(crate) fn offers(group: &str) -> bool {
-    ALL.iter().any(|sub| sub.group_version.is_some_and(|(own, _)| own == group))
 }
 
 /// Collections that are no kinds: only the old way to bind pods.
@@ -107,7 +101,7 @@ pub(crate) async fn serve(
         let message = "the server does not allow this method on the requested resource";
         return Err(ApiError::new(405, "MethodNotAllowed", message));
     }
-    let here = entry.row.namespaced;
+    let here = entry.resource.namespaced;
     if here && target.namespace.is_empty() {
         return Err(ApiError::no_such_path());
     }

@@ -44,7 +44,7 @@ async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError
     if let Some(response) = subresource::collection(api, &target, call.info.verb) {
         return response(api, call).await;
     }
-    let entry = api.catalog.find(&target).cloned().ok_or_else(ApiError::no_such_path)?;
+    let entry = api.catalog.find(&target).ok_or_else(ApiError::no_such_path)?;
     if !target.subresource.is_empty() {
         return subresource::serve(api, &entry, &target, call).await;
     }
@@ -66,10 +66,10 @@ async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError
 /// The kind's scope and the path must agree.
 fn placed(entry: &Entry, target: &Target, verb: Verb) -> Result<(), ApiError> {
     let here = !target.namespace.is_empty() && &*entry.table != "namespaces";
-    if here && !entry.row.namespaced {
+    if here && !entry.resource.namespaced {
         return Err(ApiError::no_such_path());
     }
-    let everywhere = entry.row.namespaced && !here;
+    let everywhere = entry.resource.namespaced && !here;
     match verb {
         Verb::List | Verb::Watch => Ok(()),
         Verb::Create | Verb::DeleteCollection if everywhere => {
@@ -99,7 +99,7 @@ pub(crate) struct Context {
 impl Context {
     /// The registry's view of the call.
     pub(crate) fn scope<'a>(&'a self, user: &'a User) -> Scope<'a> {
-        let namespace = if self.entry.row.namespaced { self.target.namespace.as_str() } else { "" };
+        let namespace = if self.entry.resource.namespaced { self.target.namespace.as_str() } else { "" };
         Scope {
             api: &self.api,
             entry: &self.entry,

@@ -65,6 +65,11 @@ impl FieldSelector {
         self.terms.is_empty()
     }
 
+    /// True if no other fields than these are looked at.
+    pub fn only_names(&self, names: &[&str]) -> bool {
+        self.terms.iter().all(|term| names.contains(&&*term.field))
+    }
+
     /// The one value `field` must have, if a term says so: lets a list narrow to one object or one namespace.
     pub fn exact(&self, field: &str) -> Option<&str> {
         self.terms.iter().find(|term| term.equal && &*term.field == field).map(|term| &*term.value)

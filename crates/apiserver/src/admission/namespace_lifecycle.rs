@@ -14,7 +14,7 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiError> {
     let scope = attempt.scope;
-    if attempt.operation != Operation::Create || !scope.entry.row.namespaced {
+    if attempt.operation != Operation::Create || !scope.entry.resource.namespaced {
         return Ok(());
     }
     let key = Key::new("namespaces", scope.namespace);

@@ -4,6 +4,7 @@
 //! will be a second implementation of the same two traits.
 
 use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
@@ -23,6 +24,21 @@ use crate::stored::{Change, Stored};
 /// can put it into an object.
 static UNNUMBERED: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
 
+/// The heading of a column.
+#[derive(Clone, Debug)]
+pub struct Heading {
+    /// `Restarts`.
+    pub name: Cow<'static, str>,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: Cow<'static, str>,
+    /// As in OpenAPI; mostly empty.
+    pub format: Cow<'static, str>,
+    /// 0: always shown; 1: with `-o wide`.
+    pub priority: i32,
+    /// What the column says.
+    pub description: Cow<'static, str>,
+}
+
 /// The erased functions of a kind.
 pub trait Ops: Send + Sync {
     /// A draft from a request's JSON.
@@ -35,8 +51,8 @@ pub trait Ops: Send + Sync {
     /// # Errors
     /// If the stored JSON does not fit the type any more.
     fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError>;
-    /// Headings: name, type, priority, description.
-    fn headings(&self) -> Vec<(&'static str, &'static str, i32, &'static str)>;
+    /// The headings of its table.
+    fn headings(&self) -> Vec<Heading>;
     /// The cells of one object below the headings; computes the column list once for many objects.
     ///
     /// # Errors
@@ -46,7 +62,7 @@ pub trait Ops: Send + Sync {
     ///
     /// # Errors
     /// If the stored JSON does not fit the type any more.
-    fn fields(&self, object: &Object) -> Result<Vec<(&'static str, String)>, DecodeError>;
+    fn fields(&self, object: &Object) -> Result<Vec<(Cow<'static, str>, String)>, DecodeError>;
     /// Adds the type's schema (and those it refers to) to a generator.
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
     /// How the kind's fields merge under a strategic merge patch; made once.
@@ -128,8 +144,14 @@ impl<K: Kind> Ops for Typed<K> {
         Ok(Box::new(Whole(Arc::unwrap_or_clone(object.decode::<K>()?))))
     }
 
-    fn headings(&self) -> Vec<(&'static str, &'static str, i32, &'static str)> {
-        let heading = |column: Column<K>| (column.name, column.kind, column.priority, column.description);
+    fn headings(&self) -> Vec<Heading> {
+        let heading = |column: Column<K>| Heading {
+            name: column.name.into(),
+            kind: column.kind.into(),
+            format: "".into(),
+            priority: column.priority,
+            description: column.description.into(),
+        };
         K::columns().into_iter().map(heading).collect()
     }
 
@@ -138,8 +160,8 @@ impl<K: Kind> Ops for Typed<K> {
         Ok(K::columns().iter().map(|column| (column.cell)(&typed, now)).collect())
     }
 
-    fn fields(&self, object: &Object) -> Result<Vec<(&'static str, String)>, DecodeError> {
-        Ok(object.decode::<K>()?.fields())
+    fn fields(&self, object: &Object) -> Result<Vec<(Cow<'static, str>, String)>, DecodeError> {
+        Ok(object.decode::<K>()?.fields().into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -5,8 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::group_version;
-use crate::kinds::Row;
+use skiff_api::Resource;
+
+use crate::catalog::Entry;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const JSON: &str = "application/json";
@@ -50,13 +51,14 @@ const SUBRESOURCES: &[(&str, &str, &[&str], &str)] = &[
     ("ReplicationController", "scale", &["get", "put", "patch"], "io.k8s.api.autoscaling.v1.Scale"),
 ];
 
-/// The name of a row's definition.
-pub(super) fn definition(row: &Row) -> String {
-    let group = match row.group {
+/// The name of a kind's definition.
+pub(super) fn definition(entry: &Entry) -> String {
+    let Resource { group, version, kind, .. } = &entry.resource;
+    let group = match &**group {
         "" => "core",
         group => group.strip_suffix(".k8s.io").unwrap_or(group),
     };
-    format!("io.k8s.api.{group}.{}.{}", row.version, row.kind)
+    format!("io.k8s.api.{group}.{version}.{kind}")
 }
 
 /// A path and what can be done there.
@@ -73,8 +75,8 @@ struct Operation {
     action: &'static str,
     id: String,
     description: String,
-    group: &'static str,
-    version: &'static str,
+    group: String,
+    version: String,
     kind: String,
     /// The definition of the body, if there is one.
     body: Option<String>,
@@ -86,44 +88,41 @@ struct Operation {
 }
 
 /// Every path of a kind.
-pub(super) fn of(row: &'static Row) -> Vec<Path> {
-    let root = format!("/{}", group_version(row));
-    let (within, variables) = if row.namespaced {
-        (format!("{root}/namespaces/{{namespace}}/{}", row.plural), vec!["namespace"])
+pub(super) fn of(entry: &Entry) -> Vec<Path> {
+    let Resource { group, plural, kind, namespaced, .. } = &entry.resource;
+    let root = format!("/{}", entry.root());
+    let (within, variables) = if *namespaced {
+        (format!("{root}/namespaces/{{namespace}}/{plural}"), vec!["namespace"])
     } else {
-        (format!("{root}/{}", row.plural), Vec::new())
+        (format!("{root}/{plural}"), Vec::new())
     };
     let named: Vec<&str> = std::iter::once("name").chain(variables.iter().copied()).collect();
     let item = format!("{within}/{{name}}");
     let mut paths = Vec::new();
-    if row.namespaced {
-        let list = operation(row, "get", "list", "ForAllNamespaces");
-        paths.push(Path {
-            at: format!("{root}/{}", row.plural),
-            operations: vec![list],
-            variables: Vec::new(),
-        });
+    if *namespaced {
+        let list = operation(entry, "get", "list", "ForAllNamespaces");
+        paths.push(Path { at: format!("{root}/{plural}"), operations: vec![list], variables: Vec::new() });
     }
     let collection = [("get", "list"), ("post", "post"), ("delete", "deletecollection")];
     let single = [("get", "get"), ("put", "put"), ("patch", "patch"), ("delete", "delete")];
     let operations = |verbs: &[(&'static str, &'static str)], suffix: &str| -> Vec<Operation> {
-        verbs.iter().map(|(method, action)| operation(row, method, action, suffix)).collect()
+        verbs.iter().map(|(method, action)| operation(entry, method, action, suffix)).collect()
     };
     paths.push(Path { at: within, operations: operations(&collection, ""), variables });
     paths.push(Path { at: item.clone(), operations: operations(&single, ""), variables: named.clone() });
-    if row.status {
+    if entry.status {
         let operations = operations(&single[..3], "Status");
         paths.push(Path { at: format!("{item}/status"), operations, variables: named.clone() });
     }
-    let own = SUBRESOURCES.iter().filter(|(kind, ..)| row.group.is_empty() && *kind == row.kind);
+    let own = SUBRESOURCES.iter().filter(|(of, ..)| group.is_empty() && *of == &**kind);
     for (_, name, methods, carried) in own {
-        let operations = methods.iter().map(|method| subresource(row, name, method, carried)).collect();
+        let operations = methods.iter().map(|method| subresource(entry, name, method, carried)).collect();
         paths.push(Path { at: format!("{item}/{name}"), operations, variables: named.clone() });
     }
     paths
 }
 
-fn id(row: &Row, action: &str, suffix: &str) -> String {
+fn id(entry: &Entry, action: &str, suffix: &str) -> String {
     let upper = |text: &str| {
         let mut letters = text.chars();
         letters
@@ -131,7 +130,8 @@ fn id(row: &Row, action: &str, suffix: &str) -> String {
             .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
             .unwrap_or_default()
     };
-    let group = match row.group {
+    let Resource { group, version, kind, namespaced, .. } = &entry.resource;
+    let group = match &**group {
         "" => "Core".to_owned(),
         group => upper(group.split('.').next().unwrap_or_default()),
     };
@@ -142,12 +142,12 @@ fn id(row: &Row, action: &str, suffix: &str) -> String {
         "deletecollection" => "deleteCollection",
         other => other,
     };
-    let scope = if row.namespaced && suffix != "ForAllNamespaces" { "Namespaced" } else { "" };
-    format!("{verb}{group}{}{scope}{}{suffix}", upper(row.version), row.kind)
+    let scope = if *namespaced && suffix != "ForAllNamespaces" { "Namespaced" } else { "" };
+    format!("{verb}{group}{}{scope}{kind}{suffix}", upper(version))
 }
 
-fn operation(row: &'static Row, method: &'static str, action: &'static str, suffix: &str) -> Operation {
-    let kind = definition(row);
+fn operation(entry: &Entry, method: &'static str, action: &'static str, suffix: &str) -> Operation {
+    let kind = definition(entry);
     let (what, body, answer, parameters) = match action {
         "list" => ("list or watch objects of kind", None, format!("{kind}List"), LISTING),
         "get" => ("read the specified", None, kind, &[] as &[&str]),
@@ -166,11 +166,11 @@ fn operation(row: &'static Row, method: &'static str, action: &'static str, suff
     Operation {
         method,
         action,
-        id: id(row, action, suffix),
-        description: format!("{what} {part}{}", row.kind),
-        group: row.group,
-        version: row.version,
-        kind: row.kind.to_owned(),
+        id: id(entry, action, suffix),
+        description: format!("{what} {part}{}", entry.resource.kind),
+        group: entry.resource.group.to_string(),
+        version: entry.resource.version.to_string(),
+        kind: entry.resource.kind.to_string(),
         body,
         answer: Some(answer),
         parameters,
@@ -179,18 +179,13 @@ fn operation(row: &'static Row, method: &'static str, action: &'static str, suff
     }
 }
 
-fn subresource(
-    row: &'static Row,
-    name: &'static str,
-    method: &'static str,
-    carried: &'static str,
-) -> Operation {
+fn subresource(entry: &Entry, name: &'static str, method: &'static str, carried: &'static str) -> Operation {
     let mut parts = carried.rsplit('.');
-    let kind = parts.next().filter(|kind| !kind.is_empty()).unwrap_or(row.kind).to_owned();
+    let kind = parts.next().filter(|kind| !kind.is_empty()).unwrap_or(&entry.resource.kind).to_owned();
     let (group, version) = match carried {
         "io.k8s.api.policy.v1.Eviction" => ("policy", "v1"),
         "io.k8s.api.autoscaling.v1.Scale" => ("autoscaling", "v1"),
-        _ => (row.group, row.version),
+        _ => (&*entry.resource.group, &*entry.resource.version),
     };
     let streams = carried.is_empty();
     let carried = (!streams).then(|| carried.to_owned());
@@ -199,10 +194,14 @@ fn subresource(
     Operation {
         method,
         action: if streams && name != "log" { "connect" } else { method },
-        id: id(row, if streams && name != "log" { "connect" } else { method }, &format!("{suffix}{method}")),
-        description: format!("{method} {name} of the specified {}", row.kind),
-        group,
-        version,
+        id: id(
+            entry,
+            if streams && name != "log" { "connect" } else { method },
+            &format!("{suffix}{method}"),
+        ),
+        description: format!("{method} {name} of the specified {}", entry.resource.kind),
+        group: group.to_owned(),
+        version: version.to_owned(),
         kind,
         body: match method {
             "get" | "delete" => None,
@@ -232,7 +231,7 @@ fn parameter_type(name: &str) -> &'static str {
 
 impl Operation {
     fn tag(&self) -> String {
-        match self.group {
+        match self.group.as_str() {
             "" => format!("core_{}", self.version),
             group => format!("{}_{}", group.split('.').next().unwrap_or_default(), self.version),
         }

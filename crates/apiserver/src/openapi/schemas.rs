@@ -4,6 +4,8 @@
 //! int-or-string has no type, and nothing says how lists merge or which kind a definition is. All of that is put right
 //! here. Inside this module references are `{"$ref": "#/definitions/NAME", "description": ..}`; v3 rewrites them.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
@@ -15,9 +17,10 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+use skiff_api::Resource;
 use skiff_api::patch::facts;
 
-use crate::kinds::Row;
+use crate::catalog::Entry;
 
 pub(super) type Definitions = Map<String, Value>;
 
@@ -43,26 +46,27 @@ const NAME_OPTIONAL: &[&str] = &[
     "io.k8s.api.core.v1.SecretProjection",
 ];
 
-/// The definitions of `rows`, of their lists, and of what requests and answers besides carry.
-pub(super) fn definitions(rows: &[&'static Row]) -> Definitions {
+/// The definitions of `entries`, of their lists, and of what requests and answers besides carry.
+pub(super) fn definitions(entries: &[Arc<Entry>]) -> Definitions {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/definitions".into());
     let mut generator = settings.into_generator();
-    for row in rows {
-        row.ops.schema(&mut generator);
+    for entry in entries {
+        entry.ops.schema(&mut generator);
     }
-    besides(&mut generator, rows);
+    besides(&mut generator, entries);
     let mut definitions = generator.take_definitions(true);
-    for row in rows {
-        let kind = super::paths::definition(row);
+    for entry in entries {
+        let Resource { group, version, kind: name, .. } = &entry.resource;
+        let kind = super::paths::definition(entry);
         let list = json!({
-            "description": format!("{} is a list of {}.", row.list_kind, row.kind),
+            "description": format!("{} is a list of {name}.", entry.list_kind),
             "type": "object",
             "required": ["items"],
             "properties": {
                 "apiVersion": definitions[&kind]["properties"]["apiVersion"],
                 "items": {
-                    "description": format!("items is the list of {}.", row.kind),
+                    "description": format!("items is the list of {name}."),
                     "type": "array",
                     "items": reference(&kind),
                 },
@@ -71,8 +75,8 @@ pub(super) fn definitions(rows: &[&'static Row]) -> Definitions {
             },
         });
         definitions.insert(format!("{kind}List"), list);
-        name_kind(&mut definitions, &kind, row.group, row.version, row.kind);
-        name_kind(&mut definitions, &format!("{kind}List"), row.group, row.version, row.list_kind);
+        name_kind(&mut definitions, &kind, group, version, name);
+        name_kind(&mut definitions, &format!("{kind}List"), group, version, &entry.list_kind);
     }
     for (definition, group, version, kind) in [
         (format!("{META}.DeleteOptions"), "", "v1", "DeleteOptions"),
@@ -97,14 +101,14 @@ pub(super) fn definitions(rows: &[&'static Row]) -> Definitions {
     definitions
 }
 
-fn besides(generator: &mut SchemaGenerator, rows: &[&'static Row]) {
+fn besides(generator: &mut SchemaGenerator, entries: &[Arc<Entry>]) {
     generator.subschema_for::<DeleteOptions>();
     generator.subschema_for::<Status>();
     generator.subschema_for::<ListMeta>();
     generator.subschema_for::<Patch>();
     generator.subschema_for::<APIResourceList>();
     generator.subschema_for::<WatchEvent<RawExtension>>();
-    if rows.iter().any(|row| row.group.is_empty()) {
+    if entries.iter().any(|entry| entry.resource.group.is_empty()) {
         generator.subschema_for::<Binding>();
         generator.subschema_for::<Eviction>();
         generator.subschema_for::<Scale>();

@@ -3,6 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::catalog::{Catalog, Kinds};
+
+fn kinds() -> &'static Kinds {
+    static KINDS: std::sync::LazyLock<Arc<Kinds>> = std::sync::LazyLock::new(|| Catalog::built_in().kinds());
+    &KINDS
+}
 
 fn references(value: &Value, found: &mut BTreeSet<String>) {
     match value {
@@ -29,19 +35,20 @@ fn every_reference_has_its_target() {
             assert!(definitions.get(name).is_some(), "{target}");
         }
     };
-    let whole = parsed(&v2());
+    let whole = parsed(&kinds().documents.v2(kinds().entries()));
     check(&whole, "#/definitions/", &whole["definitions"]);
-    for document in V3.values() {
-        let document = parsed(document);
+    for group in kinds().documents.v3.values() {
+        let document = parsed(&group.document());
         check(&document, "#/components/schemas/", &document["components"]["schemas"]);
     }
 }
 
 #[test]
 fn kinds_are_named_and_metadata_is_optional() {
-    let whole = parsed(&v2());
-    for row in ALL {
-        let schema = &whole["definitions"][paths::definition(row)];
+    let whole = parsed(&kinds().documents.v2(kinds().entries()));
+    for entry in kinds().entries() {
+        let row = &entry.resource;
+        let schema = &whole["definitions"][paths::definition(entry)];
         let kind = json!([{ "group": row.group, "kind": row.kind, "version": row.version }]);
         assert_eq!(schema["x-kubernetes-group-version-kind"], kind, "{}", row.kind);
         let required = schema["required"].as_array().cloned().unwrap_or_default();
@@ -50,7 +57,7 @@ fn kinds_are_named_and_metadata_is_optional() {
             .as_object()
             .unwrap()
             .values()
-            .find(|item| item["patch"]["x-kubernetes-group-version-kind"]["kind"] == row.kind);
+            .find(|item| item["patch"]["x-kubernetes-group-version-kind"]["kind"] == *row.kind);
         let parameters = patch.unwrap()["patch"]["parameters"].to_string();
         assert!(parameters.contains("fieldValidation") && parameters.contains("dryRun"));
     }
@@ -58,17 +65,18 @@ fn kinds_are_named_and_metadata_is_optional() {
 
 #[test]
 fn fields_carry_their_merge_facts() {
-    let document = parsed(&v3("api/v1").unwrap());
+    let documents = &kinds().documents;
+    let document = parsed(&documents.v3("api/v1").unwrap());
     let containers =
         &document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
     assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
     assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
     let spec = &document["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
     assert_eq!(spec["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.core.v1.PodSpec");
-    assert!(v3("apis/nothing/v1").is_none());
-    let index = parsed(&v3_index());
+    assert!(documents.v3("apis/nothing/v1").is_none());
+    let index = parsed(&documents.v3_index());
     let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
-    assert_eq!(url, format!("/openapi/v3/api/v1?hash={}", v3("api/v1").unwrap().etag));
+    assert_eq!(url, format!("/openapi/v3/api/v1?hash={}", documents.v3("api/v1").unwrap().etag));
 }
 
 /// Reads back one level of protobuf: field numbers and their bytes.
@@ -99,7 +107,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
 
 #[test]
 fn the_protobuf_form_has_every_definition() {
-    let document = v2_protobuf();
+    let document = kinds().documents.v2_protobuf(kinds().entries());
     let top = fields(&document.body);
     assert_eq!(top[0], (1, b"2.0".as_slice()));
     let definitions = top.iter().find(|(field, _)| *field == 9).unwrap().1;
@@ -107,7 +115,7 @@ fn the_protobuf_form_has_every_definition() {
         .iter()
         .map(|(_, named)| String::from_utf8(fields(named)[0].1.to_vec()).unwrap())
         .collect();
-    let whole = parsed(&v2());
+    let whole = parsed(&kinds().documents.v2(kinds().entries()));
     let expected: Vec<&String> = whole["definitions"].as_object().unwrap().keys().collect();
     assert_eq!(names.iter().collect::<Vec<_>>(), expected);
 }
@@ -126,7 +134,7 @@ fn definitions_agree_with_the_published_ones() {
             .filter_map(|f| f.as_str().map(str::to_owned))
             .collect()
     };
-    for (name, ours) in parsed(&v2())["definitions"].as_object().unwrap() {
+    for (name, ours) in parsed(&kinds().documents.v2(kinds().entries()))["definitions"].as_object().unwrap() {
         let theirs = &published["$defs"][name];
         let keys = |schema: &Value| -> BTreeSet<String> {
             schema["properties"].as_object().into_iter().flat_map(|map| map.keys().cloned()).collect()

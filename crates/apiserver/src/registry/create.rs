@@ -40,13 +40,13 @@ pub(crate) async fn create(
     let name = draft.meta().name.clone().unwrap_or_default();
     let mut errors = Errors::new();
     let old_kind = matches!(&*entry.table, "pods" | "replicationcontrollers");
-    let rule = if scope.legacy_name && old_kind { legacy_rule } else { entry.row.name_rule };
+    let rule = if scope.legacy_name && old_kind { legacy_rule } else { entry.name_rule };
     rules::check_name(rule, draft.meta(), &mut errors);
-    rules::check(entry.row, draft.meta(), &mut errors);
+    rules::check(entry, draft.meta(), &mut errors);
     draft.validate(&mut errors);
     draft.validate_create(&mut errors);
     if !errors.is_empty() {
-        return Err(ApiError::invalid(entry.row.group, entry.row.kind, &name, errors));
+        return Err(entry.invalid(&name, errors));
     }
     let mut warnings = draft.warnings(None);
     warnings.append(&mut attempt.warnings);
@@ -62,9 +62,11 @@ pub(crate) async fn create(
     for _ in 0..TRIES {
         let name = draft.meta().name.clone().unwrap_or_default();
         let frozen = draft.copy().freeze().map_err(ApiError::internal)?;
+        let frozen = entry.to_store(frozen).await?;
         match scope.put(&name, Expect::Absent, frozen, Change::Added).await {
-            Ok(object) => {
+            Ok(stored) => {
                 reservation.commit();
+                let object = scope.served(stored).await?;
                 return Ok(Written { bytes: object.bytes().clone(), created: true, warnings });
             }
             Err(Refused::Exists(_)) if generated => {
@@ -97,7 +99,7 @@ fn stamp(
         let why = "resourceVersion should not be set on objects to be created";
         return Err(ApiError::new(500, "", why));
     }
-    if scope.entry.row.namespaced {
+    if scope.entry.resource.namespaced {
         place(meta, scope.namespace)?;
     }
     meta.uid = Some(uuid::Uuid::new_v4().to_string());

@@ -62,7 +62,7 @@ pub(crate) fn check(options: &DeleteOptions) -> Result<bool, ApiError> {
 pub(crate) async fn delete(scope: &Scope<'_>, options: &DeleteOptions) -> Result<Deleted, ApiError> {
     let dry_run = check(options)?;
     loop {
-        let current = scope.existing()?;
+        let current = scope.existing().await?;
         preconditions(scope, options, &current)?;
         let old = scope.thaw(&current)?;
         admission::delete(&Attempt::new(scope, Operation::Delete, Some(&*old)))?;
@@ -73,22 +73,22 @@ pub(crate) async fn delete(scope: &Scope<'_>, options: &DeleteOptions) -> Result
             return Ok(Deleted { object: current, gone: step == Step::Remove });
         }
         let gone = step == Step::Remove;
-        let frozen = draft.freeze().map_err(ApiError::internal)?;
+        let frozen = scope.entry.to_store(draft.freeze().map_err(ApiError::internal)?).await?;
         let expect = Expect::Revision(current.meta().revision);
         let outcome = if gone {
             let write = Write::delete(scope.key(scope.name), expect, move |revision, _: &Stored| {
                 frozen.stamp(revision, Change::Deleted).0
             });
-            scope.api.store.write(write).await.map(|stored| Arc::clone(stored.object()))
+            scope.api.store.write(write).await
         } else {
             scope.put(scope.name, expect, frozen, Change::Modified).await
         };
         match outcome {
-            Ok(object) => {
+            Ok(stored) => {
                 if gone {
                     scope.api.alloc.forget(scope.entry, &*old);
                 }
-                return Ok(Deleted { object, gone });
+                return Ok(Deleted { object: scope.served(stored).await?, gone });
             }
             // Somebody wrote first: judge the new state.
             Err(Refused::Moved(_) | Refused::Missing) => {}

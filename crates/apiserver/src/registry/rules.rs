@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use skiff_api::errors::{Errors, Fault};
 use skiff_api::names;
 
-use crate::kinds::Row;
+use crate::catalog::Entry;
 
 /// All annotations of an object together.
 const ANNOTATIONS_MAX: usize = 256 * 1024;
@@ -31,10 +31,10 @@ pub(crate) fn check_name(rule: fn(&str) -> Vec<String>, meta: &ObjectMeta, error
 }
 
 /// Metadata of an object that is created or updated.
-pub(crate) fn check(row: &Row, meta: &ObjectMeta, errors: &mut Errors) {
+pub(crate) fn check(entry: &Entry, meta: &ObjectMeta, errors: &mut Errors) {
     errors.at("metadata", |errors| {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
-        if row.namespaced {
+        if entry.resource.namespaced {
             if namespace.is_empty() {
                 errors.required("namespace", "");
             } else {

@@ -13,7 +13,7 @@ use super::{Scope, Written, create, unavailable, unstored};
 use crate::admission::{self, Attempt, Operation};
 use crate::kinds::{Draft, Frozen};
 use crate::registry::rules;
-use crate::stored::Change;
+use crate::stored::{Change, Stored};
 
 /// Which part of the object a write may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(crate) struct Update<'a> {
 /// Whatever upstream answers: 400, 403, 404, 409, 422.
 pub(crate) async fn update(scope: &Scope<'_>, how: &Update<'_>) -> Result<Written, ApiError> {
     loop {
-        let Some(current) = scope.current() else {
+        let Some(current) = scope.current().await? else {
             if !how.upsert {
                 return Err(ApiError::not_found(&scope.entry.resource, scope.name));
             }
@@ -64,7 +64,9 @@ pub(crate) async fn update(scope: &Scope<'_>, how: &Update<'_>) -> Result<Writte
             check_name(scope, &mut *draft)?;
             match create::create(scope, draft, how.dry_run).await {
                 // Somebody else created it just now: then this is an update after all.
-                Err(error) if error.reason() == "AlreadyExists" && scope.current().is_some() => continue,
+                Err(error) if error.reason() == "AlreadyExists" && scope.current().await?.is_some() => {
+                    continue;
+                }
                 Err(error) => return Err(error),
                 Ok(mut written) => {
                     written.warnings.splice(0..0, warnings);
@@ -103,7 +105,7 @@ async fn attempt(
         draft.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
     }
     let mut errors = Errors::new();
-    rules::check(entry.row, draft.meta(), &mut errors);
+    rules::check(entry, draft.meta(), &mut errors);
     rules::check_update(draft.meta(), old.meta(), &mut errors);
     match how.part {
         Part::Whole => {
@@ -114,7 +116,7 @@ async fn attempt(
         Part::Internal => {}
     }
     if !errors.is_empty() {
-        return Err(ApiError::invalid(entry.row.group, entry.row.kind, scope.name, errors));
+        return Err(entry.invalid(scope.name, errors));
     }
     warnings.extend(draft.warnings(Some(&*old)));
     warnings.append(&mut attempt.warnings);
@@ -126,7 +128,10 @@ async fn attempt(
     }
     let leaves = leaves(&*draft);
     let frozen = draft.freeze().map_err(ApiError::internal)?;
-    if !leaves && frozen.same_as(current) {
+    let frozen = entry.to_store(frozen).await?;
+    // What is stored in an older form is written even if nothing changes for the client.
+    let stored = scope.stored().filter(|stored| stored.meta().revision == current.meta().revision);
+    if !leaves && stored.is_some_and(|stored| frozen.same_as(&stored)) {
         return Ok(Some(Written { bytes: current.bytes().clone(), created: false, warnings }));
     }
     let expect = Expect::Revision(current.meta().revision);
@@ -136,11 +141,12 @@ async fn attempt(
         scope.put(scope.name, expect, frozen, Change::Modified).await
     };
     match stored {
-        Ok(object) => {
+        Ok(stored) => {
             reservation.commit();
             if leaves {
                 scope.api.alloc.forget(entry, &*old);
             }
+            let object = scope.served(stored).await?;
             Ok(Some(Written { bytes: object.bytes().clone(), created: false, warnings }))
         }
         Err(Refused::Moved(_) | Refused::Missing) => Ok(None),
@@ -151,7 +157,7 @@ async fn attempt(
 /// The body must speak of the object the path names.
 fn check_name(scope: &Scope<'_>, draft: &mut dyn Draft) -> Result<(), ApiError> {
     let meta = draft.meta_mut();
-    if scope.entry.row.namespaced {
+    if scope.entry.resource.namespaced {
         create::place(meta, scope.namespace)?;
     }
     match meta.name.as_deref() {
@@ -176,7 +182,7 @@ fn preconditions(
     let meta = draft.meta();
     let resource = &scope.entry.resource;
     match meta.resource_version.as_deref().unwrap_or_default() {
-        "" | "0" if how.part == Part::Whole && !scope.entry.row.unconditional_update => {
+        "" | "0" if how.part == Part::Whole && !scope.entry.unconditional_update => {
             let mut errors = Errors::new();
             errors.at("metadata", |errors| {
                 errors.push(
@@ -186,7 +192,7 @@ fn preconditions(
                     "must be specified for an update",
                 );
             });
-            return Err(ApiError::invalid(scope.entry.row.group, scope.entry.row.kind, scope.name, errors));
+            return Err(scope.entry.invalid(scope.name, errors));
         }
         "" | "0" => {}
         version => match version.parse::<u64>() {
@@ -257,9 +263,9 @@ async fn remove(
     scope: &Scope<'_>,
     expect: Expect,
     frozen: Box<dyn Frozen>,
-) -> Result<Arc<Object>, Refused<crate::stored::Stored>> {
+) -> Result<Arc<Stored>, Refused<Stored>> {
     let write = skiff_store::Write::delete(scope.key(scope.name), expect, move |revision, _| {
         frozen.stamp(revision, Change::Deleted).0
     });
-    Ok(Arc::clone(scope.api.store.write(write).await?.object()))
+    scope.api.store.write(write).await
 }

@@ -177,7 +177,9 @@ fn pod(context: &Context, call: &Authorized) -> Result<std::sync::Arc<Pod>, ApiE
     if !matches!(call.info.verb, Verb::Get | Verb::Create) {
         return Err(ApiError::method_not_supported(&context.entry.resource, call.info.verb.word()));
     }
-    context.scope(&call.user).existing()?.decode::<Pod>().map_err(ApiError::internal)
+    let found = context.scope(&call.user).stored();
+    let found = found.ok_or_else(|| ApiError::not_found(&context.entry.resource, &context.target.name))?;
+    found.decode::<Pod>().map_err(ApiError::internal)
 }
 
 fn node_of(pod: &Pod) -> Option<&str> {

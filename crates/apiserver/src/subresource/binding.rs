@@ -29,7 +29,7 @@ pub(super) static SUB: Sub = Sub {
 pub(super) fn create(api: &Arc<Api>, call: Authorized) -> BoxFuture<'static, Result<Response, ApiError>> {
     let api = Arc::clone(api);
     Box::pin(async move {
-        let entry = api.catalog.of::<Pod>().cloned().ok_or_else(ApiError::no_such_path)?;
+        let entry = api.catalog.of::<Pod>().ok_or_else(ApiError::no_such_path)?;
         let target = call.info.target.clone().unwrap_or_default();
         bind(Context { api, entry, target }, call).await
     })
@@ -57,7 +57,7 @@ async fn bind(mut context: Context, call: Authorized) -> Result<Response, ApiErr
     let now = Time(context.api.clock.now_seconds());
     let change = |current: Option<&Object>| {
         let current = current.ok_or_else(ApiError::no_such_path)?;
-        let mut draft = context.entry.row.ops.thaw(current).map_err(ApiError::internal)?;
+        let mut draft = context.entry.ops.thaw(current).map_err(ApiError::internal)?;
         draft.meta_mut().resource_version = None;
         if let Some(pod) = draft.as_any_mut().downcast_mut::<Pod>() {
             assign(pod, &binding, &now).map_err(|why| conflict(&context.target.name, why))?;

@@ -52,7 +52,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
                 Sent::Pod(pod) => pod.clone(),
                 Sent::Patch(patch) => {
                     let value = current.value().map_err(ApiError::internal)?;
-                    patch.apply(&context.entry.row.ops.patch_schema(), value)?
+                    patch.apply(&context.entry.ops.patch_schema(), value)?
                 }
             };
             let json = serde_json::to_vec(&new).map_err(ApiError::internal)?;
@@ -60,7 +60,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             let version = proposal.draft.meta().resource_version.clone();
             let wanted = proposal.draft.as_any().downcast_ref::<Pod>();
             let wanted = wanted.and_then(|pod| pod.spec.as_ref()?.ephemeral_containers.clone());
-            let mut draft = context.entry.row.ops.thaw(current).map_err(ApiError::internal)?;
+            let mut draft = context.entry.ops.thaw(current).map_err(ApiError::internal)?;
             draft.meta_mut().resource_version = version;
             if let Some(pod) = draft.as_any_mut().downcast_mut::<Pod>() {
                 let spec = pod.spec.get_or_insert_default();

@@ -52,7 +52,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
         }
         let dry_run = delete.dry_run.as_ref().is_some_and(|list| !list.is_empty());
         let scope = context.scope(&call.user);
-        let object = scope.existing()?;
+        let object = scope.existing().await?;
         if let Some(budget) = budget_of(&context.api, &object)? {
             spend(&context.api, &object, &budget, dry_run).await?;
             // The pod that was judged, not one that has taken its name since.
@@ -72,7 +72,7 @@ fn budget_of(api: &Api, object: &Object) -> Result<Option<Arc<PodDisruptionBudge
     {
         return Ok(None);
     }
-    let Some(entry) = api.catalog.of::<PodDisruptionBudget>() else { return Ok(None) };
+    let Some(entry) = &api.catalog.of::<PodDisruptionBudget>() else { return Ok(None) };
     let namespace = object.meta().namespace.clone();
     let budgets = api.store.snapshot(&entry.table).objects;
     let budgets = budgets.iter().filter(|(_, stored)| stored.object().meta().namespace == namespace);
@@ -100,7 +100,7 @@ fn budget_of(api: &Api, object: &Object) -> Result<Option<Arc<PodDisruptionBudge
 
 /// Takes one disruption from the budget.
 async fn spend(api: &Api, pod: &Object, budget: &PodDisruptionBudget, dry_run: bool) -> Result<(), ApiError> {
-    let Some(entry) = api.catalog.of::<PodDisruptionBudget>() else { return Ok(()) };
+    let Some(entry) = &api.catalog.of::<PodDisruptionBudget>() else { return Ok(()) };
     let user = User::server();
     let name = budget.metadata.name.clone().unwrap_or_default();
     let namespace = budget.metadata.namespace.clone().unwrap_or_default();
@@ -117,7 +117,7 @@ async fn spend(api: &Api, pod: &Object, budget: &PodDisruptionBudget, dry_run: b
     let change = |current: Option<&Object>| {
         let current = current.ok_or_else(ApiError::no_such_path)?;
         let held = current.decode::<PodDisruptionBudget>().map_err(ApiError::internal)?;
-        let mut draft = entry.row.ops.thaw(current).map_err(ApiError::internal)?;
+        let mut draft = entry.ops.thaw(current).map_err(ApiError::internal)?;
         let spent = spent(&held, &pod.meta().name, &now)?;
         if let Some(budget) = draft.as_any_mut().downcast_mut::<PodDisruptionBudget>() {
             budget.status = Some(spent);

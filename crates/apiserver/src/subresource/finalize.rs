@@ -31,7 +31,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
         let finalizers = wanted.and_then(|namespace| namespace.spec.as_ref()?.finalizers.clone());
         let change = |current: Option<&Object>| {
             let current = current.ok_or_else(ApiError::no_such_path)?;
-            let mut draft = context.entry.row.ops.thaw(current).map_err(ApiError::internal)?;
+            let mut draft = context.entry.ops.thaw(current).map_err(ApiError::internal)?;
             let version = sent.meta().resource_version.clone().filter(|version| !version.is_empty());
             draft.meta_mut().resource_version = version;
             if let Some(namespace) = draft.as_any_mut().downcast_mut::<Namespace>() {

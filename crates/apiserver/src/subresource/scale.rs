@@ -21,7 +21,7 @@ use crate::verbs::{Context, input};
 use crate::wire::{self, Response};
 
 pub(super) static SUB: Sub = Sub {
-    of: Of::Rows(|row| row.scale),
+    of: Of::Entries(|entry| entry.scale),
     name: "scale",
     verbs: &["get", "patch", "update"],
     kind: Some("Scale"),
@@ -40,7 +40,7 @@ enum Sent {
 fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Response, ApiError>> {
     Box::pin(async move {
         if call.info.verb == Verb::Get {
-            let object = context.scope(&call.user).existing()?;
+            let object = context.scope(&call.user).existing().await?;
             return Ok(wire::encoded(200, &of(&object)?));
         }
         let options = WriteOptions::parse(&call.info.query, "UpdateOptions")?;
@@ -63,7 +63,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             let mut object = current.value().map_err(ApiError::internal)?;
             object["spec"]["replicas"] = wanted.into();
             let json = serde_json::to_vec(&object).map_err(ApiError::internal)?;
-            let ops = context.entry.row.ops;
+            let ops = &context.entry.ops;
             let mut draft = ops.decode(&json, Strictness::Ignore).map_err(ApiError::internal)?.object;
             draft.meta_mut().resource_version = scale.metadata.resource_version;
             Ok(Proposal::quiet(draft))

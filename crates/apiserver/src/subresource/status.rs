@@ -11,7 +11,7 @@ use crate::verbs::{Context, get, patch, write};
 use crate::wire::Response;
 
 pub(super) static SUB: Sub = Sub {
-    of: Of::Rows(|row| row.status),
+    of: Of::Entries(|entry| entry.status),
     name: "status",
     verbs: &["get", "patch", "update"],
     kind: None,

@@ -26,7 +26,7 @@ pub(crate) async fn delete(context: &Context, call: Authorized) -> Result<Respon
     let json = input::json(&parts.headers, body).await?;
     let delete = write::delete_options(&info.query, &json)?;
     let snapshot = context.api.store.snapshot(&context.entry.table);
-    let found = list::find(&context.entry, &select, &options, &snapshot)?;
+    let found = list::select_page(&context.entry, &select, &options, &snapshot).await?;
     let scope = context.scope(&user);
     let deletions = found.items.iter().map(|stored| {
         let (scope, delete) = (&scope, &delete);

@@ -21,7 +21,7 @@ pub(crate) async fn get(context: &Context, call: Authorized) -> Result<Response,
         })?;
         not_older(&context.api, revision).await?;
     }
-    let object = context.scope(&call.user).existing()?;
+    let object = context.scope(&call.user).existing().await?;
     context.object(&call.info, &form, 200, object.bytes().clone())
 }
 

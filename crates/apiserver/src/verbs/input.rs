@@ -81,12 +81,11 @@ pub(crate) async fn json(headers: &HeaderMap, body: Incoming) -> Result<Bytes, A
 /// # Errors
 /// 400 in upstream's words.
 pub(crate) fn decode(entry: &Entry, json: &[u8], strictness: Strictness) -> Result<Proposal, ApiError> {
-    check_kind(&entry.api_version, entry.row.kind, json)?;
+    check_kind(&entry.api_version, &entry.resource.kind, json)?;
     let decoded = entry
-        .row
         .ops
         .decode(json, strictness)
-        .map_err(|fault| refused(&entry.api_version, entry.row.kind, &fault))?;
+        .map_err(|fault| refused(&entry.api_version, &entry.resource.kind, &fault))?;
     Ok(Proposal { draft: decoded.object, warnings: decoded.warnings })
 }
 

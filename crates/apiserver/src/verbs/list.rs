@@ -36,7 +36,7 @@ pub(crate) async fn list(context: &Context, call: Authorized) -> Result<Response
     let select =
         Select::new(&context.entry, &context.target, options.labels.clone(), options.fields.clone())?;
     let snapshot = snapshot(&context.api, &context.entry, &options).await?;
-    let found = find(&context.entry, &select, &options, &snapshot)?;
+    let found = select_page(&context.entry, &select, &options, &snapshot).await?;
     if found.token.is_some() {
         context.api.pages.keep(&context.entry.table, &snapshot);
     }
@@ -85,8 +85,26 @@ fn exact(api: &Api, entry: &Entry, revision: u64) -> Option<Arc<Snapshot<Stored>
     (now.revision == revision).then(|| Arc::new(now))
 }
 
+/// A page, converted if it must be. Where fields are looked at, conversion comes first.
+pub(crate) async fn select_page(
+    entry: &Entry,
+    select: &Select,
+    options: &ListOptions,
+    snapshot: &Snapshot<Stored>,
+) -> Result<Found, ApiError> {
+    if entry.conversion.is_none() {
+        return find(entry, select, options, snapshot);
+    }
+    if select.looks_inside() {
+        let served = entry.served_snapshot(snapshot, &select.prefix()).await?;
+        return find(entry, select, options, &served);
+    }
+    let found = find(entry, select, options, snapshot)?;
+    Ok(Found { items: entry.served(found.items).await?, ..found })
+}
+
 /// Selects a page.
-pub(crate) fn find(
+fn find(
     entry: &Entry,
     select: &Select,
     options: &ListOptions,
@@ -100,7 +118,8 @@ pub(crate) fn find(
         None => Bound::Included(prefix.clone()),
     };
     // One object by name needs no walk.
-    let name = select.fields.exact("metadata.name").filter(|_| !entry.row.namespaced || !prefix.is_empty());
+    let name =
+        select.fields.exact("metadata.name").filter(|_| !entry.resource.namespaced || !prefix.is_empty());
     if let Some(name) = name {
         let key = meta::key(Some(&select.namespace), name);
         let items: Vec<Arc<Stored>> = snapshot

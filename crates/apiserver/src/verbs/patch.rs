@@ -69,7 +69,7 @@ impl Patch {
     /// The draft of a patched object.
     fn propose(&self, entry: &Entry, object: &Object, strictness: Strictness) -> Result<Proposal, ApiError> {
         let value = object.value().map_err(ApiError::internal)?;
-        let patched = self.apply(&entry.row.ops.patch_schema(), value)?;
+        let patched = self.apply(&entry.ops.patch_schema(), value)?;
         let json = serde_json::to_vec(&patched).map_err(ApiError::internal)?;
         input::decode(entry, &json, strictness)
     }

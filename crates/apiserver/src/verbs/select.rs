@@ -28,9 +28,9 @@ impl Select {
         fields: FieldSelector,
     ) -> Result<Self, ApiError> {
         fields
-            .check(|name| entry.fields.contains(&name))
+            .check(|name| entry.fields.iter().any(|own| own == name))
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
-        let namespace = if entry.row.namespaced { target.namespace.clone() } else { String::new() };
+        let namespace = if entry.resource.namespaced { target.namespace.clone() } else { String::new() };
         Ok(Self { namespace, labels, fields })
     }
 
@@ -44,11 +44,16 @@ impl Select {
         self.labels.is_everything() && self.fields.is_everything()
     }
 
+    /// True if what is selected by may differ between versions of a kind.
+    pub(crate) fn looks_inside(&self) -> bool {
+        !self.fields.only_names(&["metadata.name", "metadata.namespace"])
+    }
+
     /// Whether an object is selected.
     pub(crate) fn matches(&self, entry: &Entry, stored: &Stored) -> bool {
         let meta = stored.object().meta();
         (self.namespace.is_empty() || meta.namespace.as_deref() == Some(self.namespace.as_str()))
             && (self.labels.is_everything() || self.labels.matches(&meta.labels))
-            && (self.fields.is_everything() || self.fields.matches(|name| stored.field(entry.row.ops, name)))
+            && (self.fields.is_everything() || self.fields.matches(|name| stored.field(&*entry.ops, name)))
     }
 }

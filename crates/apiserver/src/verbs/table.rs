@@ -56,10 +56,11 @@ impl View {
             "name": "Name", "type": "string", "format": "name", "priority": 0,
             "description": "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names",
         });
-        let mut columns = if self.entry.row.name_first { vec![name] } else { Vec::new() };
-        for (name, kind, priority, description) in self.entry.row.ops.headings() {
+        let mut columns = if self.entry.name_first { vec![name] } else { Vec::new() };
+        for heading in self.entry.ops.headings() {
             columns.push(json!({
-                "name": name, "type": kind, "format": "", "description": description, "priority": priority,
+                "name": heading.name, "type": heading.kind, "format": heading.format,
+                "description": heading.description, "priority": heading.priority,
             }));
         }
         let columns = if headings { serde_json::Value::Array(columns) } else { json!([]) };
@@ -77,10 +78,10 @@ impl View {
     /// 500 if stored JSON cannot be read.
     pub(crate) fn row(&self, object: &Object) -> Result<Bytes, ApiError> {
         let mut cells = Vec::new();
-        if self.entry.row.name_first {
+        if self.entry.name_first {
             cells.push(serde_json::Value::from(&*object.meta().name));
         }
-        cells.extend(self.entry.row.ops.cells(object, self.now).map_err(ApiError::internal)?);
+        cells.extend(self.entry.ops.cells(object, self.now).map_err(ApiError::internal)?);
         let cells = serde_json::to_string(&cells).map_err(ApiError::internal)?;
         let object = match self.include {
             Include::Nothing => return Ok(format!(r#"{{"cells":{cells}}}"#).into()),

@@ -89,6 +89,10 @@ async fn begin(
         get::not_older(api, revision).await?;
         let (snapshot, watch) = api.store.snapshot_and_watch(&entry.table);
         let prefix = select.prefix();
+        let snapshot = match entry.conversion {
+            Some(_) => entry.served_snapshot(&snapshot, &prefix).await?,
+            None => snapshot,
+        };
         for (_, stored) in snapshot.beginning(&prefix).filter(|(_, stored)| select.matches(entry, stored)) {
             first.push_back(lines.line(Change::Added, stored)?);
         }
@@ -127,7 +131,10 @@ async fn begin(
 
 /// What a watcher that cannot go on is told.
 fn expired(asked: u64, oldest: u64) -> Bytes {
-    let error = ApiError::expired(format!("too old resource version: {asked} ({oldest})"));
+    failure(&ApiError::expired(format!("too old resource version: {asked} ({oldest})")))
+}
+
+fn failure(error: &ApiError) -> Bytes {
     let mut line = br#"{"type":"ERROR","object":"#.to_vec();
     line.extend(serde_json::to_vec(&error.status).unwrap_or_default());
     line.extend_from_slice(b"}\n");
@@ -147,7 +154,13 @@ impl State {
             let wake = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
             tokio::select! {
                 biased;
-                event = self.watch.next() => self.take(event),
+                event = self.watch.next() => match event {
+                    Some(Ok(event)) => match self.lines.entry.served_event(event).await {
+                        Ok(event) => self.take(Some(Ok(event))),
+                        Err(error) => self.fail(&error),
+                    },
+                    other => self.take(other),
+                },
                 () = self.stopping.cancelled() => self.ended = true,
                 () = tokio::time::sleep_until(wake) => self.timer(),
             }
@@ -174,7 +187,8 @@ impl State {
 
     fn drain_ready(&mut self) {
         let mut size = 0;
-        while !self.ended && size < PIECE {
+        // What has to be converted comes one by one.
+        while !self.ended && size < PIECE && self.lines.entry.conversion.is_none() {
             let Some(event) = self.watch.next().now_or_never() else { return };
             self.take(event);
             size += self.first.back().map_or(0, Bytes::len);
@@ -190,12 +204,15 @@ impl State {
             }
             Some(Ok(event)) => match self.lines.event(&self.select, &event) {
                 Ok(line) => self.first.extend(line),
-                Err(error) => {
-                    tracing::error!(%error, key = %event.key, "a watch event could not be told");
-                    self.ended = true;
-                }
+                Err(error) => self.fail(&error),
             },
         }
+    }
+
+    fn fail(&mut self, error: &ApiError) {
+        tracing::error!(%error, kind = %self.lines.entry.resource.kind, "a watch event could not be told");
+        self.first.push_back(failure(error));
+        self.ended = true;
     }
 
     fn timer(&mut self) {
@@ -260,7 +277,7 @@ impl Lines {
         let (version, kind) = match &self.form {
             media::Form::Table(version) => (format!("meta.k8s.io/{version}"), "Table"),
             media::Form::Partial(version) => (format!("meta.k8s.io/{version}"), "PartialObjectMetadata"),
-            _ => (self.entry.api_version.clone(), self.entry.row.kind),
+            _ => (self.entry.api_version.clone(), &*self.entry.resource.kind),
         };
         let object = json!({ "kind": kind, "apiVersion": version, "metadata": metadata });
         format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").into()

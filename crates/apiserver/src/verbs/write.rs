@@ -47,7 +47,7 @@ pub(crate) async fn replace(context: &Context, call: Authorized, part: Part) -> 
         part,
         dry_run: options.dry_run,
         change: &|_| Ok(Proposal::quiet(draft.copy())),
-        upsert: part == Part::Whole && context.entry.row.upsert,
+        upsert: part == Part::Whole && context.entry.upsert,
     };
     let mut written = match registry::update::update(&context.scope(&call.user), &how).await {
         Ok(written) => written,
@@ -86,7 +86,7 @@ pub(crate) async fn delete(context: &Context, call: Authorized) -> Result<Respon
     let deleted = registry::delete::delete(&context.scope(&call.user), &options).await?;
     // Upstream's rule: 202 is for those who asked for dependents to go as well, and have to wait.
     let code = if !deleted.gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
-    if deleted.gone && !context.entry.row.answer_deleted {
+    if deleted.gone && !context.entry.answer_deleted {
         let resource = &context.entry.resource;
         let mut details = json!({
             "name": deleted.object.meta().name, "kind": resource.plural, "uid": deleted.object.meta().uid,
