@@ -1,7 +1,8 @@
 //! What may be written is decided here, and completed: one table of plugins, in order, one file each.
 //!
 //! A plugin sees the typed object and the call. `mutate` runs after defaulting and before validation, `validate` after
-//! it, `delete` before a deletion. None of them waits for anything: what they look up is in memory.
+//! it, `delete` before a deletion. None of them waits for anything: what they look up is in memory. What the cluster's
+//! users add (policies, webhooks) is asked after them, and may take its time.
 
 use skiff_api::ApiError;
 
@@ -29,13 +30,22 @@ pub(crate) struct Attempt<'a> {
     pub(crate) operation: Operation,
     /// The stored object; nothing for a create.
     pub(crate) old: Option<&'a dyn Draft>,
+    /// True if nothing will be stored.
+    pub(crate) dry_run: bool,
     /// For the client.
     pub(crate) warnings: Vec<String>,
 }
 
 impl<'a> Attempt<'a> {
     pub(crate) fn new(scope: &Scope<'a>, operation: Operation, old: Option<&'a dyn Draft>) -> Self {
-        Self { scope: *scope, operation, old, warnings: Vec::new() }
+        Self { scope: *scope, operation, old, dry_run: false, warnings: Vec::new() }
+    }
+
+    /// The same attempt, stored or not.
+    #[must_use]
+    pub(crate) fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
     }
 
     /// 403 in the plugin's words.
@@ -76,19 +86,20 @@ static PLUGINS: &[&Plugin] = &[
 ];
 
 /// Lets every plugin complete the object.
-pub(crate) fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiError> {
+pub(crate) async fn mutate(attempt: &mut Attempt<'_>, draft: &mut Box<dyn Draft>) -> Result<(), ApiError> {
+    let draft = &mut **draft;
     PLUGINS.iter().try_for_each(|plugin| (plugin.mutate)(attempt, draft).inspect_err(|e| refused(plugin, e)))
 }
 
 /// Asks every plugin whether the finished object may be written.
-pub(crate) fn validate(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+pub(crate) async fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     PLUGINS
         .iter()
         .try_for_each(|plugin| (plugin.validate)(attempt, draft).inspect_err(|e| refused(plugin, e)))
 }
 
 /// Asks every plugin whether the object may go.
-pub(crate) fn delete(attempt: &Attempt<'_>) -> Result<(), ApiError> {
+pub(crate) async fn delete(attempt: &mut Attempt<'_>) -> Result<(), ApiError> {
     PLUGINS.iter().try_for_each(|plugin| (plugin.delete)(attempt).inspect_err(|e| refused(plugin, e)))
 }
 

@@ -33,8 +33,8 @@ pub(crate) async fn create(
         draft.meta_mut().name = Some(generate(draft.meta().generate_name.as_deref().unwrap_or_default()));
     }
     draft.set_defaults();
-    let mut attempt = Attempt::new(scope, Operation::Create, None);
-    admission::mutate(&mut attempt, &mut *draft)?;
+    let mut attempt = Attempt::new(scope, Operation::Create, None).dry_run(dry_run);
+    admission::mutate(&mut attempt, &mut draft).await?;
     draft.prepare_create();
     rules::drop_empty(draft.meta_mut());
     let name = draft.meta().name.clone().unwrap_or_default();
@@ -49,9 +49,9 @@ pub(crate) async fn create(
         return Err(entry.invalid(&name, errors));
     }
     let mut warnings = draft.warnings(None);
-    warnings.append(&mut attempt.warnings);
     let reservation = scope.api.alloc.begin(entry, &mut *draft, None)?;
-    admission::validate(&attempt, &*draft)?;
+    admission::validate(&mut attempt, &*draft).await?;
+    warnings.append(&mut attempt.warnings);
     if dry_run {
         if scope.api.store.get(&scope.key(&name)).is_some() {
             return Err(ApiError::already_exists(&entry.resource, &name));

@@ -65,7 +65,8 @@ pub(crate) async fn delete(scope: &Scope<'_>, options: &DeleteOptions) -> Result
         let current = scope.existing().await?;
         preconditions(scope, options, &current)?;
         let old = scope.thaw(&current)?;
-        admission::delete(&Attempt::new(scope, Operation::Delete, Some(&*old)))?;
+        let mut attempt = Attempt::new(scope, Operation::Delete, Some(&*old)).dry_run(dry_run);
+        admission::delete(&mut attempt).await?;
         let mut draft = old.copy();
         let policy = scope.api.settings.garbage_collector;
         let step = plan(&mut *draft, options, scope.now(), policy);

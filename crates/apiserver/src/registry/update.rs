@@ -93,8 +93,8 @@ async fn attempt(
     preconditions(scope, how, &*draft, current)?;
     inherit(&mut *draft, &*old, how.part);
     draft.set_defaults();
-    let mut attempt = Attempt::new(scope, Operation::Update, Some(&*old));
-    admission::mutate(&mut attempt, &mut *draft)?;
+    let mut attempt = Attempt::new(scope, Operation::Update, Some(&*old)).dry_run(how.dry_run);
+    admission::mutate(&mut attempt, &mut draft).await?;
     match how.part {
         Part::Whole => draft.prepare_update(&*old),
         Part::Status => draft.prepare_status(&*old),
@@ -119,9 +119,9 @@ async fn attempt(
         return Err(entry.invalid(scope.name, errors));
     }
     warnings.extend(draft.warnings(Some(&*old)));
-    warnings.append(&mut attempt.warnings);
     let reservation = scope.api.alloc.begin(entry, &mut *draft, Some(&*old))?;
-    admission::validate(&attempt, &*draft)?;
+    admission::validate(&mut attempt, &*draft).await?;
+    warnings.append(&mut attempt.warnings);
     if how.dry_run {
         draft.meta_mut().resource_version = Some(current.meta().revision.to_string());
         return Ok(Some(Written { bytes: unstored(&*draft)?, created: false, warnings }));
