@@ -11,6 +11,7 @@ use crate::layout::Layout;
 mod agent;
 mod checks;
 mod down;
+mod hollow;
 mod image;
 mod kubeconfigs;
 mod server;
@@ -37,6 +38,8 @@ enum Command {
     Server(server::Server),
     /// Run a node alone: kubelet, service proxy, DNS, pod network
     Agent(agent::Agent),
+    /// Run nodes that exist at the API alone, by the hundred or thousand, to try things at scale
+    Hollow(hollow::Hollow),
     /// Bring images to the nodes of this machine without a registry
     #[command(subcommand)]
     Image(image::Image),
@@ -124,6 +127,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Status(data_dir) => status::run(&data_dir.layout()),
         Command::Server(server) => server.run(),
         Command::Agent(agent) => agent.run(),
+        Command::Hollow(hollow) => hollow.run(),
         Command::Image(image) => image.run(),
         Command::Kubeconfig(kubeconfig) => kubeconfig.run(),
         Command::Check => Ok(checks::run()),

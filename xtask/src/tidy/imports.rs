@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("apiserver", &["store", "client", "api", "base"]),
     ("controllers", &["client", "api", "base"]),
     ("scheduler", &["client", "api", "base"]),
+    ("hollow", &["client", "api", "base"]),
     ("kubelet", &["client", "api", "base"]),
     ("net", &["client", "api", "base"]),
     ("kubecfg", &["api", "base"]),
