@@ -10,6 +10,7 @@ use crate::kinds::Draft;
 use crate::registry::Scope;
 
 mod default_toleration_seconds;
+mod escalation;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
@@ -83,6 +84,7 @@ static PLUGINS: &[&Plugin] = &[
     &service_account::PLUGIN,
     &priority::PLUGIN,
     &default_toleration_seconds::PLUGIN,
+    &escalation::PLUGIN,
 ];
 
 /// Lets every plugin complete the object.

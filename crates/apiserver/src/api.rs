@@ -7,6 +7,9 @@ use skiff_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::alloc::Alloc;
+use crate::authn::account::Issuer;
+use crate::authn::static_file::StaticTokens;
+use crate::authz::rbac::Rbac;
 use crate::catalog::Catalog;
 use crate::health::Health;
 use crate::metrics::Counters;
@@ -22,6 +25,10 @@ pub(crate) struct Api {
     pub(crate) catalog: Catalog,
     pub(crate) clock: Clock,
     pub(crate) alloc: Alloc,
+    pub(crate) rbac: Rbac,
+    /// Makes the tokens of service accounts.
+    pub(crate) issuer: Issuer,
+    pub(crate) static_tokens: StaticTokens,
     pub(crate) pages: Pages,
     pub(crate) recent: Recent,
     pub(crate) health: Health,

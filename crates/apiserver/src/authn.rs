@@ -1,17 +1,122 @@
-//! Who the peer is: the name and groups of its verified client certificate (CN and O).
+//! Who the peer is: by its client certificate, else by the token it bears.
+//!
+//! A certificate's CN and O are name and groups. Tokens are shown to the authenticators of [`BEARERS`] one after the
+//! other; the first that knows one decides. Who shows nothing is nobody; who shows something that nobody believes is
+//! refused, also where nobody would have been let in.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use rustls::pki_types::CertificateDer;
+use skiff_api::ApiError;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::api::Api;
 use crate::user::User;
+
+pub(crate) mod account;
+mod bootstrap;
+pub(crate) mod jwt;
+pub(crate) mod static_file;
 
 /// What is known of a peer before it has asked anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// Identified.
     Known(User),
-    /// Nobody we know: only health and version are answered.
+    /// Nobody we know yet: the request may bear a token.
     Unknown,
+}
+
+/// Whom a token stands for.
+pub(crate) struct Identity {
+    pub(crate) user: User,
+    /// Those of the audiences asked about that the token is for.
+    pub(crate) audiences: Vec<String>,
+}
+
+/// An authenticator's answer about a token.
+pub(crate) enum Outcome {
+    Known(Identity),
+    /// Not of this kind, or not known here.
+    NotMine,
+    /// Of this kind, and not to be believed; why.
+    Refused(String),
+}
+
+/// One kind of token.
+struct Bearer {
+    name: &'static str,
+    /// The token, and the audiences of which it must be for one.
+    check: for<'a> fn(&'a Api, &'a str, &'a [String]) -> BoxFuture<'a, Outcome>,
+}
+
+/// Every kind of token, in upstream's order.
+static BEARERS: &[&Bearer] = &[&static_file::BEARER, &account::BEARER, &bootstrap::BEARER];
+
+/// The protocol by which browsers, who set no headers, bear a token over a WebSocket.
+const SOCKET_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
+
+/// Whom a token stands for.
+///
+/// # Errors
+/// Why nobody believes it; not fit for who shows it.
+pub(crate) async fn of_token(api: &Api, token: &str, audiences: &[String]) -> Result<Identity, String> {
+    let mut reasons = Vec::new();
+    for bearer in BEARERS {
+        match (bearer.check)(api, token, audiences).await {
+            Outcome::Known(identity) => return Ok(identity),
+            Outcome::NotMine => {}
+            Outcome::Refused(why) => reasons.push(format!("{}: {why}", bearer.name)),
+        }
+    }
+    if reasons.is_empty() {
+        reasons.push("invalid bearer token".to_owned());
+    }
+    Err(format!("[{}]", reasons.join(", ")))
+}
+
+/// Who sends a request; nobody if it shows nothing. What it shows is taken out of its headers: no other server must see
+/// it.
+///
+/// # Errors
+/// 401.
+pub(crate) async fn identify(
+    api: &Api,
+    peer: &Peer,
+    headers: &mut HeaderMap,
+) -> Result<Option<User>, ApiError> {
+    let token = bearer_token(headers);
+    headers.remove(AUTHORIZATION);
+    if let Peer::Known(user) = peer {
+        return Ok(Some(user.clone()));
+    }
+    let Some(token) = token else { return Ok(None) };
+    match of_token(api, &token, &api.issuer.audiences).await {
+        Ok(identity) => Ok(Some(identity.user)),
+        Err(why) => {
+            tracing::debug!(why, "a token was refused");
+            Err(ApiError::unauthorized())
+        }
+    }
+}
+
+fn bearer_token(headers: &mut HeaderMap) -> Option<String> {
+    if let Some(value) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) {
+        let (scheme, token) = value.trim().split_once(' ')?;
+        let token = token.trim();
+        return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned());
+    }
+    let offered = headers.get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?.to_owned();
+    let (tokens, others): (Vec<&str>, Vec<&str>) =
+        offered.split(',').map(str::trim).partition(|protocol| protocol.starts_with(SOCKET_TOKEN));
+    let encoded = tokens.first()?.strip_prefix(SOCKET_TOKEN)?;
+    let token = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
+    // The rest is what is really to be spoken.
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, others.join(", ").parse().ok()?);
+    Some(token)
 }
 
 /// The user of a certificate that TLS has verified; nobody if it has no name.

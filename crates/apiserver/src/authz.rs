@@ -1,15 +1,20 @@
 //! Whether a user may do what is asked. The answer is a value: verbs take an [`Authorized`] call and nothing else.
 //!
-//! `system:masters` may do all; everybody else what the roles of [`roles`] allow, which have RBAC's shape so that stored
-//! roles and bindings can take the table's place.
+//! Several authorisers are asked in turn, as upstream's `--authorization-mode=Node,RBAC` does; the first that says yes
+//! decides. `system:masters` is not asked about. What an authoriser knows lives in memory and follows the store, so that
+//! a decision waits for nobody but a webhook.
 
 use skiff_api::{ApiError, Resource};
 
-use crate::request::{Info, Target};
+use crate::api::Api;
+use crate::request::{Info, Verb};
 use crate::user::{MASTERS, User};
 use crate::wire::Request;
 
-mod roles;
+pub(crate) mod follow;
+pub(crate) mod node;
+pub(crate) mod rbac;
+pub(crate) mod rules;
 
 /// A request that may be carried out.
 pub(crate) struct Authorized {
@@ -20,88 +25,196 @@ pub(crate) struct Authorized {
     _proof: (),
 }
 
+/// What is to be done, and by whom: all that an authoriser looks at. Without a path it is about a resource.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) user: &'a User,
+    /// `get`, `escalate`; for paths the method in lower case.
+    pub(crate) verb: &'a str,
+    /// Empty for the core group.
+    pub(crate) group: &'a str,
+    pub(crate) version: &'a str,
+    /// `pods`; empty for paths.
+    pub(crate) resource: &'a str,
+    pub(crate) subresource: &'a str,
+    /// Empty for what is in none, and for all at once.
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    /// `/metrics`; empty for resources.
+    pub(crate) path: &'a str,
+}
+
+/// An authoriser's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Yes, and why.
+    Allow(String),
+    /// Not by this one.
+    NoOpinion(String),
+}
+
+impl Verdict {
+    pub(crate) fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allow(_))
+    }
+}
+
 /// Decides about a request.
 ///
 /// # Errors
 /// 403 in upstream's words.
-pub(crate) fn decide(info: Info, user: User, request: Request) -> Result<Authorized, ApiError> {
-    if allowed(&info, &user) {
+pub(crate) async fn decide(
+    api: &Api,
+    info: Info,
+    user: User,
+    request: Request,
+) -> Result<Authorized, ApiError> {
+    if user.is_in(MASTERS) || (info.verb == Verb::Get && is_public(&info.path)) {
         return Ok(Authorized { info, user, request, _proof: () });
     }
-    Err(refusal(&info, &user))
+    let method = info.method.as_str().to_lowercase();
+    let ask = Ask::of(&info, &user, &method);
+    match judge(api, &ask).await {
+        Verdict::Allow(_) => Ok(Authorized { info, user, request, _proof: () }),
+        Verdict::NoOpinion(why) => Err(ask.refusal(&why)),
+    }
 }
+
+/// Asks the authorisers one after the other.
+pub(crate) async fn judge(api: &Api, ask: &Ask<'_>) -> Verdict {
+    if ask.user.is_in(MASTERS) {
+        return Verdict::Allow(String::new());
+    }
+    let mut reasons = Vec::new();
+    for answer in [node::judge(api, ask), api.rbac.judge(&api.store, ask)] {
+        match answer {
+            Verdict::NoOpinion(why) => reasons.push(why),
+            decided => return decided,
+        }
+    }
+    reasons.retain(|why| !why.is_empty());
+    Verdict::NoOpinion(reasons.join("\n"))
+}
+
+/// Paths that are answered to everybody, known or not.
+const PUBLIC: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
 
 /// True for paths that are answered to everybody.
 pub(crate) fn is_public(path: &str) -> bool {
-    roles::PUBLIC.iter().any(|root| roles::below(path, root))
+    let below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    PUBLIC.iter().any(|root| below(root))
 }
 
-fn allowed(info: &Info, user: &User) -> bool {
-    user.is_in(MASTERS)
-        || match &info.target {
-            Some(target) => roles::allow(user, info.verb, target),
-            None => roles::allow_path(info),
+impl<'a> Ask<'a> {
+    /// What a request asks for; `method` is its method in lower case.
+    pub(crate) fn of(info: &'a Info, user: &'a User, method: &'a str) -> Self {
+        match &info.target {
+            Some(target) => Self {
+                user,
+                verb: info.verb.word(),
+                group: &target.group,
+                version: &target.version,
+                resource: &target.plural,
+                subresource: &target.subresource,
+                namespace: &target.namespace,
+                name: &target.name,
+                path: "",
+            },
+            None => Self { verb: method, path: &info.path, ..Self::nothing(user) },
         }
-}
+    }
 
-fn refusal(info: &Info, user: &User) -> ApiError {
-    let name = &user.name;
-    let Some(target) = &info.target else {
-        let (verb, path) = (info.method.as_str().to_lowercase(), &info.path);
-        let message = format!("forbidden: User \"{name}\" cannot {verb} path \"{path}\"");
-        return ApiError::new(403, "Forbidden", message);
-    };
-    let Target { group, namespace, plural, .. } = target;
-    let resource = match target.subresource.as_str() {
-        "" => plural.clone(),
-        sub => format!("{plural}/{sub}"),
-    };
-    let scope = if namespace.is_empty() || plural == "namespaces" {
-        "at the cluster scope".to_owned()
-    } else {
-        format!("in the namespace \"{namespace}\"")
-    };
-    let why = format!(
-        "User \"{name}\" cannot {} resource \"{resource}\" in API group \"{group}\" {scope}",
-        info.verb
-    );
-    let about = Resource {
-        group: group.as_str().into(),
-        version: target.version.as_str().into(),
-        plural: plural.as_str().into(),
-        kind: "".into(),
-        namespaced: !namespace.is_empty(),
-    };
-    ApiError::forbidden(&about, &target.name, why)
+    /// To be filled in.
+    pub(crate) fn nothing(user: &'a User) -> Self {
+        Self {
+            user,
+            verb: "",
+            group: "",
+            version: "",
+            resource: "",
+            subresource: "",
+            namespace: "",
+            name: "",
+            path: "",
+        }
+    }
+
+    /// `pods/status`: how rules name it.
+    pub(crate) fn qualified(&self) -> String {
+        match self.subresource {
+            "" => self.resource.to_owned(),
+            sub => format!("{}/{sub}", self.resource),
+        }
+    }
+
+    /// 403 in upstream's words.
+    pub(crate) fn refusal(&self, why: &str) -> ApiError {
+        let name = &self.user.name;
+        let reason = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let verb = self.verb;
+        if self.resource.is_empty() {
+            let path = self.path;
+            let message = format!("forbidden: User \"{name}\" cannot {verb} path \"{path}\"{reason}");
+            return ApiError::new(403, "Forbidden", message);
+        }
+        let scope = match self.namespace {
+            "" => "at the cluster scope".to_owned(),
+            namespace => format!("in the namespace \"{namespace}\""),
+        };
+        let (resource, group) = (self.qualified(), self.group);
+        let why = format!(
+            "User \"{name}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {scope}{reason}"
+        );
+        let about = Resource {
+            group: group.into(),
+            version: self.version.into(),
+            plural: self.resource.into(),
+            kind: "".into(),
+            namespaced: !self.namespace.is_empty(),
+        };
+        ApiError::forbidden(&about, self.name, why)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judge(user: &User, method: &str, uri: &str) -> String {
+    fn refused(user: &str, method: &str, uri: &str) -> String {
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         let info = Info::parse(&method.parse().unwrap(), path, query);
-        if allowed(&info, user) { "yes".to_owned() } else { refusal(&info, user).to_string() }
+        let user = User::new(user, Vec::<String>::new());
+        Ask::of(&info, &user, &method.to_lowercase()).refusal("").to_string()
     }
 
     #[test]
-    fn roles_allow_and_refusals_read_as_upstreams() {
-        let admin = User::new("admin", [MASTERS]);
-        let node = User::new("system:node:one", ["system:nodes"]);
-        let nobody = User::new("x", Vec::<String>::new());
-        assert_eq!(judge(&admin, "DELETE", "/api/v1/namespaces/a"), "yes");
-        assert_eq!(judge(&node, "GET", "/api/v1/pods?watch=1"), "yes");
-        assert_eq!(judge(&node, "PATCH", "/api/v1/nodes/one/status"), "yes");
+    fn refusals_read_as_upstreams() {
         assert_eq!(
-            judge(&node, "PATCH", "/api/v1/nodes/two/status"),
+            refused("system:node:one", "PATCH", "/api/v1/nodes/two/status"),
             "nodes \"two\" is forbidden: User \"system:node:one\" cannot patch resource \"nodes/status\" in API group \"\" at the cluster scope"
         );
-        assert_eq!(judge(&nobody, "GET", "/version"), "yes");
-        assert_eq!(judge(&nobody, "GET", "/metrics"), "forbidden: User \"x\" cannot get path \"/metrics\"");
+        assert_eq!(refused("x", "GET", "/metrics"), "forbidden: User \"x\" cannot get path \"/metrics\"");
         assert_eq!(
-            judge(&nobody, "GET", "/api/v1/namespaces/default/pods"),
+            refused("x", "GET", "/api/v1/namespaces/default/pods"),
             "pods is forbidden: User \"x\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
         );
+        assert_eq!(
+            refused("x", "GET", "/api/v1/namespaces/a"),
+            "namespaces \"a\" is forbidden: User \"x\" cannot get resource \"namespaces\" in API group \"\" in the namespace \"a\""
+        );
+    }
+
+    #[test]
+    fn health_and_version_are_for_everybody() {
+        for (path, public) in [
+            ("/healthz", true),
+            ("/readyz/etcd", true),
+            ("/version", true),
+            ("/healthzz", false),
+            ("/api", false),
+        ] {
+            assert_eq!(is_public(path), public, "{path}");
+        }
     }
 }

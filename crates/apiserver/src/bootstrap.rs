@@ -1,4 +1,4 @@
-//! The objects a cluster has before anybody asked for any: its namespaces and the service of the server itself.
+//! The objects a cluster has before anybody asked for any: its namespaces, the service of the server itself, roles.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,6 +24,9 @@ use crate::registry::{Scope, create};
 use crate::stored::Stored;
 use crate::user::User;
 use crate::verbs::input;
+
+mod policy;
+mod roles;
 
 /// Namespaces that are always there.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", names::NODE_LEASE_NAMESPACE];
@@ -53,6 +56,14 @@ pub(crate) async fn objects(api: &Api) -> Result<(), ApiError> {
         ensure(api, "default", &slice(address), true).await?;
     }
     Ok(())
+}
+
+/// Brings the cluster's own roles and bindings up to date.
+///
+/// # Errors
+/// If an object is refused, or the store fails.
+pub(crate) async fn roles(api: &Api) -> Result<(), ApiError> {
+    roles::reconcile(api).await
 }
 
 /// Makes again what somebody deletes, as upstream's server does for its own service.

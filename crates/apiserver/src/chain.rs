@@ -16,6 +16,7 @@ use crate::{authz, verbs};
 
 mod deadline;
 mod identity;
+mod impersonation;
 mod log;
 mod panic;
 
@@ -30,7 +31,7 @@ pub(crate) struct Call {
 type Layer = fn(Arc<Api>, Call, Next) -> BoxFuture<'static, Response>;
 
 /// From the outermost to the innermost; behind the last one authorisation decides and the verbs act.
-static LAYERS: &[Layer] = &[panic::layer, log::layer, deadline::layer, identity::layer];
+static LAYERS: &[Layer] = &[panic::layer, log::layer, deadline::layer, identity::layer, impersonation::layer];
 
 /// The rest of the chain.
 #[derive(Clone, Copy)]
@@ -55,7 +56,7 @@ pub(crate) fn serve(api: Arc<Api>, peer: Peer, request: Request) -> BoxFuture<'s
 
 async fn act(api: Arc<Api>, call: Call) -> Response {
     let Peer::Known(user) = call.peer else { return refusal(&ApiError::unauthorized()) };
-    match authz::decide(call.info, user, call.request) {
+    match authz::decide(&api, call.info, user, call.request).await {
         Ok(authorized) => verbs::serve(&api, authorized).await,
         Err(error) => refusal(&error),
     }

@@ -12,6 +12,7 @@ use skiff_api::Resource;
 use crate::api::Api;
 use crate::catalog::{Entry, Kinds};
 use crate::openapi;
+use crate::reviews::{self, Review};
 use crate::subresource;
 use crate::wire::{self, Body, Response};
 
@@ -43,6 +44,12 @@ pub(crate) fn groups(kinds: &Kinds) -> Vec<Group> {
         let versions = found.entry((!built_in.contains(&**group), Arc::clone(group))).or_default();
         if !versions.contains(version) {
             versions.push(Arc::clone(version));
+        }
+    }
+    for review in reviews::ALL {
+        let versions = found.entry((false, review.group.into())).or_default();
+        if !versions.iter().any(|version| **version == *review.version) {
+            versions.push(review.version.into());
         }
     }
     let group = |((_, name), mut versions): (_, Vec<Arc<str>>)| {
@@ -206,10 +213,14 @@ fn entries<'a>(kinds: &'a Kinds, group: &str, version: &str) -> Vec<&'a Entry> {
     found
 }
 
+fn reviews_of(group: &str, version: &str) -> impl Iterator<Item = &'static Review> {
+    reviews::ALL.iter().copied().filter(move |review| review.group == group && review.version == version)
+}
+
 /// The old form of one group and version.
 fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Response> {
     let known = entries(kinds, group, version);
-    if known.is_empty() {
+    if known.is_empty() && reviews_of(group, version).next().is_none() {
         return None;
     }
     let mut list = Vec::new();
@@ -238,6 +249,12 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Response> {
             list.push(resource);
         }
     }
+    for review in reviews_of(group, version) {
+        list.push(json!({
+            "name": review.plural, "singularName": review.kind.to_lowercase(), "namespaced": review.namespaced,
+            "kind": review.kind, "verbs": ["create"],
+        }));
+    }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let body = json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list,
@@ -250,8 +267,9 @@ fn aggregate(kinds: &Kinds, form: &str, core: bool) -> Response {
     let mut items = Vec::new();
     for group in groups(kinds).into_iter().filter(|group| group.name.is_empty() == core) {
         let version = |version: &Arc<str>| {
-            let resources: Vec<Value> =
+            let mut resources: Vec<Value> =
                 entries(kinds, &group.name, version).into_iter().map(aggregated_resource).collect();
+            resources.extend(reviews_of(&group.name, version).map(aggregated_review));
             json!({ "version": version, "resources": resources, "freshness": "Current" })
         };
         let versions: Vec<Value> = group.versions.iter().map(version).collect();
@@ -265,6 +283,15 @@ fn aggregate(kinds: &Kinds, form: &str, core: bool) -> Response {
     let kind = format!("application/json;g=apidiscovery.k8s.io;v={form};as=APIGroupDiscoveryList");
     let bytes = serde_json::to_vec(&body).unwrap_or_default();
     wire::answer(200, &kind, Body::full(bytes))
+}
+
+fn aggregated_review(review: &Review) -> Value {
+    let scope = if review.namespaced { "Namespaced" } else { "Cluster" };
+    json!({
+        "resource": review.plural, "scope": scope, "singularResource": review.kind.to_lowercase(),
+        "responseKind": { "group": review.group, "version": review.version, "kind": review.kind },
+        "verbs": ["create"],
+    })
 }
 
 fn aggregated_resource(entry: &Entry) -> Value {

@@ -18,6 +18,7 @@ mod draft;
 pub mod networking;
 pub mod node;
 pub mod policy;
+pub mod rbac;
 pub mod scheduling;
 mod workload;
 
@@ -53,6 +54,10 @@ pub static ALL: &[&Row] = &[
     &networking::service_cidr::KIND,
     &node::runtime_class::KIND,
     &policy::pod_disruption_budget::KIND,
+    &rbac::cluster_role::KIND,
+    &rbac::cluster_role_binding::KIND,
+    &rbac::role::KIND,
+    &rbac::role_binding::KIND,
     &scheduling::priority_class::KIND,
 ];
 

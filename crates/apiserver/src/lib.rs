@@ -16,6 +16,7 @@ pub mod wire;
 
 mod admission;
 mod registry;
+mod reviews;
 mod subresource;
 mod verbs;
 
@@ -40,7 +41,7 @@ mod openapi;
 mod paths;
 
 pub use authn::Peer;
-pub use options::{KubeletAccess, Options, Storage, Tls, Version};
+pub use options::{ComponentRole, KubeletAccess, Options, Storage, Tls, Version};
 pub use serve::Listener;
 pub use server::{BuildError, Handler, RunError, Server};
 pub use stored::{Change, Stored};

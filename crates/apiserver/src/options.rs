@@ -63,6 +63,15 @@ impl Default for Version {
     }
 }
 
+/// What a component of this cluster may do, as the service account of this name in `kube-system`.
+#[derive(Clone, Debug)]
+pub struct ComponentRole {
+    /// `deployment-controller`.
+    pub account: String,
+    /// Verbs and resources, separated by blanks: `("create patch", "events")`.
+    pub rules: Vec<(String, String)>,
+}
+
 /// All the server has to be told.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -92,6 +101,17 @@ pub struct Options {
     pub metrics: Metrics,
     /// What `/version` says.
     pub version: Version,
+    /// The key that signs service accounts' tokens: P-256, PKCS #8, PEM. Without one, one that nobody else knows and that
+    /// ends with the process.
+    pub token_key_pem: Option<String>,
+    /// Who issues those tokens, as they say.
+    pub issuer: String,
+    /// Whom tokens are for that this server believes; the issuer if there are none.
+    pub audiences: Vec<String>,
+    /// The text of a file of tokens: lines of `token,user,uid,"group1,group2"`.
+    pub token_file: Option<String>,
+    /// What the cluster's own components may do; each gets a role and a binding.
+    pub roles: Vec<ComponentRole>,
 }
 
 impl Options {
@@ -111,6 +131,11 @@ impl Options {
             clock: Clock::system(),
             metrics: Metrics::new(),
             version: Version::default(),
+            token_key_pem: None,
+            issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
+            audiences: Vec::new(),
+            token_file: None,
+            roles: Vec::new(),
         }
     }
 }
@@ -123,4 +148,7 @@ pub(crate) struct Settings {
     pub(crate) not_ready_toleration_seconds: i64,
     pub(crate) unreachable_toleration_seconds: i64,
     pub(crate) version: Version,
+    pub(crate) roles: Vec<ComponentRole>,
+    /// Whom pods must trust.
+    pub(crate) ca_pem: Option<String>,
 }

@@ -29,6 +29,13 @@ pub(crate) async fn serve(api: &Arc<Api>, call: Authorized) -> Result<Response, 
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
         [""] => Ok(wire::encoded(200, &json!({ "paths": all(api) }))),
+        [".well-known", "openid-configuration"] => Ok(openid(api)),
+        ["openid", "v1", "jwks"] => {
+            let body = serde_json::to_vec(&api.issuer.jwks()).map_err(ApiError::internal)?;
+            let mut response = wire::answer(200, "application/jwk-set+json", Body::full(body));
+            response.headers_mut().insert("cache-control", KEYS_LAST);
+            Ok(response)
+        }
         ["version"] => Ok(wire::encoded(200, &version(api))),
         ["metrics"] => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -38,6 +45,27 @@ pub(crate) async fn serve(api: &Arc<Api>, call: Authorized) -> Result<Response, 
     }
 }
 
+/// How long others may keep our keys.
+const KEYS_LAST: http::HeaderValue = http::HeaderValue::from_static("public, max-age=3600");
+
+/// What those need who verify our tokens (OpenID Connect discovery).
+fn openid(api: &Api) -> Response {
+    let address = api.settings.advertise.map(|address| address.to_string());
+    let host = address.unwrap_or_else(|| "kubernetes.default.svc".to_owned());
+    let mut response = wire::encoded(
+        200,
+        &json!({
+            "issuer": api.issuer.issuer,
+            "jwks_uri": format!("https://{host}/openid/v1/jwks"),
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        }),
+    );
+    response.headers_mut().insert("cache-control", KEYS_LAST);
+    response
+}
+
 fn all(api: &Api) -> Vec<String> {
     let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
     for group in discovery::groups(&api.catalog.kinds()).iter().filter(|group| !group.name.is_empty()) {
@@ -45,8 +73,18 @@ fn all(api: &Api) -> Vec<String> {
         paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{version}", group.name)));
     }
     paths.extend(
-        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
-            .map(str::to_owned),
+        [
+            "/.well-known/openid-configuration",
+            "/healthz",
+            "/livez",
+            "/metrics",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/openid/v1/jwks",
+            "/readyz",
+            "/version",
+        ]
+        .map(str::to_owned),
     );
     paths
 }

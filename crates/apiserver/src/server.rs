@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use skiff_api::ApiError;
 use skiff_base::task::{Policy, Tasks};
 use skiff_base::{Latch, tls};
 use skiff_client::Link;
@@ -10,7 +11,9 @@ use skiff_store::{Disk, Engine, Memory, OpenError, Store};
 
 use crate::alloc::Alloc;
 use crate::api::Api;
-use crate::authn::Peer;
+use crate::authn::account::Issuer;
+use crate::authn::static_file::{StaticTokens, TokenFileError};
+use crate::authn::{self, Peer};
 use crate::catalog::Catalog;
 use crate::local::Feeds;
 use crate::metrics::Counters;
@@ -19,7 +22,7 @@ use crate::serve::{self, Listener};
 use crate::stored::Stored;
 use crate::stream::kubelet::Kubelets;
 use crate::user::User;
-use crate::wire::{Request, Response};
+use crate::wire::{Request, Response, refusal};
 use crate::{bootstrap, chain, expiry, legacy};
 
 /// The API server, not yet running.
@@ -43,6 +46,12 @@ pub enum BuildError {
     /// Certificates are malformed.
     #[error("set up TLS")]
     Tls(#[from] tls::TlsError),
+    /// The key that signs service accounts' tokens cannot be used.
+    #[error("read the key for tokens")]
+    TokenKey(#[from] authn::jwt::KeyError),
+    /// The file of tokens cannot be read.
+    #[error("read the token file")]
+    TokenFile(#[from] TokenFileError),
 }
 
 /// A server that cannot go on.
@@ -82,6 +91,9 @@ impl Server {
             catalog: Catalog::built_in(),
             clock: options.clock,
             alloc,
+            rbac: crate::authz::rbac::Rbac::default(),
+            issuer: Issuer::new(options.token_key_pem.as_deref(), &options.issuer, &options.audiences)?,
+            static_tokens: StaticTokens::parse(options.token_file.as_deref().unwrap_or_default())?,
             pages: crate::pages::Pages::default(),
             recent: crate::registry::Recent::default(),
             health: crate::health::Health::default(),
@@ -94,6 +106,8 @@ impl Server {
                 not_ready_toleration_seconds: options.default_not_ready_toleration_seconds,
                 unreachable_toleration_seconds: options.default_unreachable_toleration_seconds,
                 version: options.version,
+                roles: options.roles,
+                ca_pem: options.tls.as_ref().map(|tls| tls.client_ca_pem.clone()),
             },
             stopping: tasks.token().clone(),
             tasks,
@@ -152,6 +166,7 @@ impl Server {
             background.spawn("api listener", Policy::Essential, work);
         }
         bootstrap::objects(&self.api).await?;
+        bootstrap::roles(&self.api).await?;
         self.api.health.bootstrapped.open();
         let keep = bootstrap::keep(Arc::clone(&self.api), background.clone());
         background.spawn("own objects", Policy::Essential, keep);
@@ -187,14 +202,20 @@ impl Handler {
 
     /// Answers one request of `peer`.
     pub fn handle(&self, peer: Peer, mut request: Request) -> BoxFuture<'static, Response> {
-        match peer {
-            Peer::Known(user) if legacy::claims(request.uri().path()) => {
-                request.extensions_mut().insert(user);
-                let door = self.door.clone();
-                Box::pin(async move { door.answer(request).await })
-            }
-            peer => chain::serve(Arc::clone(&self.api), peer, request),
+        if !legacy::claims(request.uri().path()) {
+            return chain::serve(Arc::clone(&self.api), peer, request);
         }
+        let (api, door) = (Arc::clone(&self.api), self.door.clone());
+        Box::pin(async move {
+            match authn::identify(&api, &peer, request.headers_mut()).await {
+                Ok(Some(user)) => {
+                    request.extensions_mut().insert(user);
+                    door.answer(request).await
+                }
+                Ok(None) => refusal(&ApiError::unauthorized()),
+                Err(error) => refusal(&error),
+            }
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use skiff_api::ApiError;
 use crate::api::Api;
 use crate::authz::Authorized;
 use crate::catalog::Entry;
-use crate::request::{Target, Verb};
+use crate::request::Target;
 use crate::verbs::Context;
 use crate::wire::Response;
 
@@ -18,6 +18,9 @@ mod eviction;
 mod finalize;
 mod scale;
 mod status;
+mod token;
+
+pub(crate) use binding::BINDINGS;
 
 /// Carries out a call on a subresource.
 type Handler = fn(Context, Authorized) -> BoxFuture<'static, Result<Response, ApiError>>;
@@ -60,6 +63,7 @@ static ALL: &[&Sub] = &[
     &crate::stream::proxy::PODS,
     &scale::SUB,
     &crate::stream::proxy::SERVICES,
+    &token::SUB,
 ];
 
 /// The subresources of a kind.
@@ -72,20 +76,6 @@ fn belongs(sub: &Sub, entry: &Entry) -> bool {
         Of::Table(table) => table == &*entry.table,
         Of::Entries(has) => has(entry),
     }
-}
-
-/// Collections that are no kinds: only the old way to bind pods.
-type Collection = fn(&Arc<Api>, Authorized) -> BoxFuture<'static, Result<Response, ApiError>>;
-
-/// The handler of such a collection.
-pub(crate) fn collection(_api: &Arc<Api>, target: &Target, verb: Verb) -> Option<Collection> {
-    let bindings = target.group.is_empty()
-        && target.version == "v1"
-        && target.plural == "bindings"
-        && target.name.is_empty()
-        && !target.namespace.is_empty()
-        && verb == Verb::Create;
-    bindings.then_some(binding::create as Collection)
 }
 
 /// Answers a call on a subresource.

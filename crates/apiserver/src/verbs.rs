@@ -12,7 +12,7 @@ use crate::registry::Scope;
 use crate::request::{Info, Target, Verb};
 use crate::user::User;
 use crate::wire::{self, Body, Response, refusal};
-use crate::{paths, subresource};
+use crate::{paths, reviews, subresource};
 
 pub(crate) mod collection;
 pub(crate) mod get;
@@ -41,8 +41,12 @@ pub(crate) async fn serve(api: &Arc<Api>, call: Authorized) -> Response {
 
 async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError> {
     let Some(target) = call.info.target.clone() else { return Err(ApiError::no_such_path()) };
-    if let Some(response) = subresource::collection(api, &target, call.info.verb) {
-        return response(api, call).await;
+    if let Some(review) = reviews::find(&target) {
+        if call.info.verb != Verb::Create {
+            let message = "the server does not allow this method on the requested resource";
+            return Err(ApiError::new(405, "MethodNotAllowed", message));
+        }
+        return (review.handle)(Arc::clone(api), call).await;
     }
     let entry = api.catalog.find(&target).ok_or_else(ApiError::no_such_path)?;
     if !target.subresource.is_empty() {

@@ -131,6 +131,23 @@ impl Authority {
     }
 }
 
+/// A private key kept in `folder` as `NAME.key` (P-256, PKCS #8, PEM), made at the first call.
+///
+/// # Errors
+/// If the file cannot be read or written, or the key cannot be made.
+pub fn key_once(folder: &Path, name: &str) -> Result<String, PkiError> {
+    let path = folder.join(format!("{name}.key"));
+    let failed = |source| PkiError::File { path: path.display().to_string(), source };
+    match std::fs::read_to_string(&path) {
+        Ok(pem) => return Ok(pem),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let pem = KeyPair::generate()?.serialize_pem();
+    crate::fs::write_atomically(&path, pem.as_bytes(), 0o600).map_err(failed)?;
+    Ok(pem)
+}
+
 fn params(name: &str, groups: &[String], validity: Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
     let mut subject = DistinguishedName::new();

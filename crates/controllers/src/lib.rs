@@ -27,6 +27,7 @@ mod pod_gc;
 mod replica_set;
 mod replicas;
 mod replication;
+mod role_aggregation;
 mod root_ca;
 mod service_accounts;
 mod shared;
@@ -34,6 +35,8 @@ mod slice_mirroring;
 mod stateful;
 mod table;
 mod taint_eviction;
+mod token_cleaner;
+mod token_secrets;
 mod ttl_after_finished;
 
 /// What the controllers need.

@@ -22,7 +22,11 @@ pub(crate) const CONTROLLER: Row = Row {
     name: "namespace-controller",
     component: "namespace-controller",
     wakes: &[on::<Namespace, Itself>(), on::<Pod, Emptied>()],
-    may: &[("list delete deletecollection", "*"), ("update", "namespaces/finalize namespaces/status")],
+    may: &[
+        ("list delete deletecollection", "*"),
+        ("update", "namespaces/finalize"),
+        ("patch", "namespaces/status"),
+    ],
     workers: 4,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

@@ -5,8 +5,8 @@ use skiff_client::controller::{self, How};
 
 use crate::{
     Settings, cron_job, daemon, deployment, disruption, endpoint_slices, endpoints, job, namespaces,
-    node_ipam, node_lifecycle, pod_gc, replica_set, replication, root_ca, service_accounts, slice_mirroring,
-    stateful, taint_eviction, ttl_after_finished,
+    node_ipam, node_lifecycle, pod_gc, replica_set, replication, role_aggregation, root_ca, service_accounts,
+    slice_mirroring, stateful, taint_eviction, token_cleaner, token_secrets, ttl_after_finished,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -28,11 +28,14 @@ pub(crate) static ALL: &[&Row] = &[
     &pod_gc::CONTROLLER,
     &replica_set::CONTROLLER,
     &replication::CONTROLLER,
+    &role_aggregation::CONTROLLER,
     &root_ca::CONTROLLER,
     &service_accounts::CONTROLLER,
     &slice_mirroring::CONTROLLER,
     &stateful::CONTROLLER,
     &taint_eviction::CONTROLLER,
+    &token_cleaner::CONTROLLER,
+    &token_secrets::CONTROLLER,
     &ttl_after_finished::CONTROLLER,
 ];
 

@@ -9,6 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use crate::layout::Layout;
 
 mod agent;
+mod authn;
 mod checks;
 mod down;
 mod hollow;
@@ -97,6 +98,8 @@ pub(crate) struct ClusterArgs {
     /// How long pods stay on a lost node unless they say so themselves, in seconds
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     pub(crate) default_unreachable_toleration_seconds: i64,
+    #[command(flatten)]
+    pub(crate) authn: authn::AuthnArgs,
 }
 
 impl ClusterArgs {

@@ -20,9 +20,13 @@ use tokio::net::TcpListener;
 /// After so long a test hangs.
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// Makes links inside the process.
+pub type Linker = Arc<dyn Fn(User) -> Link + Send + Sync>;
+
 /// A running control plane without controllers; tests start those they are about.
 pub struct Cluster {
     link: Link,
+    linker: Linker,
     authority: Authority,
     address: SocketAddr,
     tasks: Tasks,
@@ -53,6 +57,7 @@ impl Cluster {
         change(&mut options);
         let server = Server::build(options).expect("a server in memory can be built");
         let link = server.link(User::new("test", ["system:masters"]));
+        let linker = Arc::new(server.linker());
         let ready = server.ready();
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = socket.local_addr().expect("a bound socket has an address");
@@ -62,12 +67,17 @@ impl Cluster {
             () = ready.opened() => {}
             () = tasks.stopped() => panic!("the server did not start: {:?}", tasks.failure()),
         }
-        Self { link, authority, address, tasks }
+        Self { link, linker, authority, address, tasks }
     }
 
     /// The administrator's link inside the process.
     pub fn link(&self) -> Link {
         self.link.clone()
+    }
+
+    /// Makes the links of other users inside the process.
+    pub fn linker(&self) -> Linker {
+        Arc::clone(&self.linker)
     }
 
     /// The administrator's link over HTTPS.

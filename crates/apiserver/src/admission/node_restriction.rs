@@ -13,8 +13,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The node that asks, if it is one.
 fn node<'a>(attempt: &Attempt<'a>) -> Option<&'a str> {
-    let user = attempt.scope.user;
-    user.name.strip_prefix("system:node:").filter(|_| user.is_in("system:nodes"))
+    crate::authz::node::name(attempt.scope.user)
 }
 
 fn pod(draft: &dyn Draft) -> Option<&Pod> {

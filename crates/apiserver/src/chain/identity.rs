@@ -1,4 +1,4 @@
-//! No anonymous door: who shows no certificate is told so, except where health and version are asked for.
+//! No anonymous door: who shows neither certificate nor token is told so, except where health and version are asked for.
 
 use std::sync::Arc;
 
@@ -7,21 +7,22 @@ use skiff_api::ApiError;
 
 use super::{Call, Next};
 use crate::api::Api;
-use crate::authn::Peer;
+use crate::authn::{self, Peer};
 use crate::request::Verb;
 use crate::user::User;
 use crate::wire::{Response, refusal};
 
-/// How upstream calls those whom it does not know.
-const ANONYMOUS: &str = "system:anonymous";
-
 pub(super) fn layer(api: Arc<Api>, mut call: Call, next: Next) -> BoxFuture<'static, Response> {
-    if call.peer == Peer::Unknown {
-        let public = crate::authz::is_public(&call.info.path) && call.info.verb == Verb::Get;
-        if !public {
-            return Box::pin(std::future::ready(refusal(&ApiError::unauthorized())));
-        }
-        call.peer = Peer::Known(User::anonymous(ANONYMOUS));
-    }
-    next.run(api, call)
+    Box::pin(async move {
+        let user = match authn::identify(&api, &call.peer, call.request.headers_mut()).await {
+            Ok(Some(user)) => user,
+            Ok(None) if crate::authz::is_public(&call.info.path) && call.info.verb == Verb::Get => {
+                User::anonymous()
+            }
+            Ok(None) => return refusal(&ApiError::unauthorized()),
+            Err(error) => return refusal(&error),
+        };
+        call.peer = Peer::Known(user);
+        next.run(api, call).await
+    })
 }

@@ -56,7 +56,7 @@ pub(super) fn definition(entry: &Entry) -> String {
     let Resource { group, version, kind, .. } = &entry.resource;
     let group = match &**group {
         "" => "core",
-        group => group.strip_suffix(".k8s.io").unwrap_or(group),
+        group => group.split('.').next().unwrap_or(group),
     };
     format!("io.k8s.api.{group}.{version}.{kind}")
 }

@@ -130,7 +130,8 @@ pub(super) fn place(
     Ok(())
 }
 
-fn generate(prefix: &str) -> String {
+/// A name that begins with `prefix` and is unlikely to be taken.
+pub(crate) fn generate(prefix: &str) -> String {
     let mut end = prefix.len().min(LONGEST_PREFIX);
     while !prefix.is_char_boundary(end) {
         end -= 1;

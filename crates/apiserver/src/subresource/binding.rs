@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::authz::Authorized;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::request::options::WriteOptions;
+use crate::reviews::Review;
 use crate::verbs::{Context, input, success};
 use crate::wire::Response;
 
@@ -26,8 +27,16 @@ pub(super) static SUB: Sub = Sub {
 };
 
 /// The old path, `POST .../bindings`: the pod's name stands in the body.
-pub(super) fn create(api: &Arc<Api>, call: Authorized) -> BoxFuture<'static, Result<Response, ApiError>> {
-    let api = Arc::clone(api);
+pub(crate) static BINDINGS: Review = Review {
+    group: "",
+    version: "v1",
+    plural: "bindings",
+    kind: "Binding",
+    namespaced: true,
+    handle: create,
+};
+
+fn create(api: Arc<Api>, call: Authorized) -> BoxFuture<'static, Result<Response, ApiError>> {
     Box::pin(async move {
         let entry = api.catalog.of::<Pod>().ok_or_else(ApiError::no_such_path)?;
         let target = call.info.target.clone().unwrap_or_default();

@@ -19,7 +19,9 @@ pub(crate) struct Given {
 #[derive(Clone)]
 pub(crate) struct Client {
     handler: Handler,
-    user: User,
+    peer: Peer,
+    /// Sent with every request.
+    headers: Vec<(String, String)>,
 }
 
 /// An answer, read to its end.
@@ -66,7 +68,23 @@ impl Given {
 
 impl Client {
     pub(crate) fn of(cluster: &Cluster, user: User) -> Self {
-        Self { handler: cluster.handler(), user }
+        Self { handler: cluster.handler(), peer: Peer::Known(user), headers: Vec::new() }
+    }
+
+    /// Somebody without a certificate.
+    pub(crate) fn stranger(cluster: &Cluster) -> Self {
+        Self { handler: cluster.handler(), peer: Peer::Unknown, headers: Vec::new() }
+    }
+
+    /// Somebody with a token.
+    pub(crate) fn bearing(cluster: &Cluster, token: &str) -> Self {
+        Self::stranger(cluster).with("authorization", &format!("Bearer {token}"))
+    }
+
+    /// The same, sending one more header.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The raw answer.
@@ -78,6 +96,9 @@ impl Client {
         body: Vec<u8>,
     ) -> Response {
         let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -87,7 +108,7 @@ impl Client {
                 body.map_err(|never| -> wire::BoxError { match never {} }),
             )
         });
-        self.handler.handle(Peer::Known(self.user.clone()), request).await
+        self.handler.handle(self.peer.clone(), request).await
     }
 
     pub(crate) async fn send(
@@ -202,6 +223,13 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
         "NetworkPolicy" => json!({ "spec": { "podSelector": {} } }),
         "ServiceCIDR" => json!({ "spec": { "cidrs": ["10.77.0.0/16"] } }),
         "RuntimeClass" => json!({ "handler": "runc" }),
+        "RoleBinding" | "ClusterRoleBinding" => json!({
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view" },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "somebody" }],
+        }),
+        "Role" | "ClusterRole" => {
+            json!({ "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] }] })
+        }
         "Lease" => json!({ "spec": { "holderIdentity": "one", "leaseDurationSeconds": 40 } }),
         _ => json!({}),
     };

@@ -2,12 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
-use skiff_apiserver::{KubeletAccess, Listener, Options, Server, Storage, Tls, User};
+use skiff_apiserver::{ComponentRole, KubeletAccess, Listener, Options, Server, Storage, Tls, User};
 use skiff_base::metrics::Metrics;
 use skiff_base::pki::Authority;
 use skiff_base::task::Policy;
@@ -48,6 +49,7 @@ impl ControlPlane {
         let link_of =
             |component: &Component| server.link(User::new(component.user, component.groups.iter().copied()));
         let controllers = link_of(&CONTROLLERS);
+        let account = server.linker();
         let scheduler = link_of(&SCHEDULER);
         let admin = link_of(&ADMIN);
         let proxy = link_of(&PROXY);
@@ -78,6 +80,7 @@ impl ControlPlane {
         }
 
         let mut settings = skiff_controllers::Options::over(controllers);
+        settings.links = Arc::new(move |name| account(User::service_account("kube-system", name)));
         settings.cluster_cidr = Some(cluster.cluster_cidr.into());
         settings.root_ca = Some(authority.cert_pem().to_owned());
         settings.node_grace = Duration::from_secs(cluster.node_monitor_grace_period);
@@ -161,9 +164,25 @@ fn options(
         services: cluster.service_cidr.into(),
         advertise: Some(SocketAddr::from((advertise, cluster.port))),
         garbage_collector: true,
+        roles: component_roles(),
+        token_key_pem: Some(
+            skiff_base::pki::key_once(&layout.pki(), "sa")
+                .context("make the key for service accounts' tokens")?,
+        ),
+        issuer: format!("https://kubernetes.default.svc.{}", cluster.cluster_domain),
+        token_file: cluster.authn.token_file()?,
         default_unreachable_toleration_seconds: cluster.default_unreachable_toleration_seconds,
         ..Options::in_memory()
     })
+}
+
+/// What each controller may do, as its row says.
+fn component_roles() -> Vec<ComponentRole> {
+    let role = |(name, may): (&str, &[(&str, &str)])| ComponentRole {
+        account: name.to_owned(),
+        rules: may.iter().map(|(verbs, what)| ((*verbs).to_owned(), (*what).to_owned())).collect(),
+    };
+    skiff_controllers::names().map(role).collect()
 }
 
 /// Waits until all these nodes are Ready.

@@ -11,13 +11,28 @@ mod scheduling;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use skiff_apiserver::{ComponentRole, User};
 use skiff_client::Link;
 use skiff_testkit::{Cluster, given};
 
-/// A cluster with controllers, scheduler and these nodes.
+/// What each controller's row says it may do.
+fn roles() -> Vec<ComponentRole> {
+    let role = |(name, may): (&str, &[(&str, &str)])| ComponentRole {
+        account: name.to_owned(),
+        rules: may.iter().map(|(verbs, what)| ((*verbs).to_owned(), (*what).to_owned())).collect(),
+    };
+    skiff_controllers::names().map(role).collect()
+}
+
+/// A cluster with controllers, scheduler and these nodes; each component has its own identity and no more rights than
+/// its row declares.
 async fn cluster(nodes: &[&str]) -> Cluster {
-    let cluster = Cluster::start().await;
-    control(&cluster, cluster.link());
+    let cluster = Cluster::with(|options| options.roles = roles()).await;
+    let linker = cluster.linker();
+    schedule(&cluster, linker(User::new("system:kube-scheduler", Vec::<String>::new())));
+    let mut options = skiff_controllers::Options::over(cluster.link());
+    options.links = Arc::new(move |name| linker(User::service_account("kube-system", name)));
+    skiff_controllers::build(options).run(cluster.tasks());
     for name in nodes {
         cluster.create(given::node(name)).await;
     }

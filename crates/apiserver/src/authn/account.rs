@@ -1,0 +1,246 @@
+//! Tokens of service accounts: what they claim, how they are made, and when they are believed.
+//!
+//! Follows upstream's `pkg/serviceaccount/claims.go` and `legacy.go`. A bound token dies with what it is bound to; a
+//! token from a Secret dies with the Secret.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::{Value, json};
+use skiff_api::{Object, meta};
+use skiff_store::Key;
+
+use super::jwt::{self, KeyError, SigningKey};
+use super::{Bearer, Identity, Outcome};
+use crate::api::Api;
+use crate::user::{ACCOUNT_PREFIX, User};
+
+pub(super) const BEARER: Bearer = Bearer {
+    name: "service account",
+    check: |api, token, audiences| async move { check(api, token, audiences) }.boxed(),
+};
+
+/// Who issued the tokens of Secrets.
+const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+/// What the claims of those begin with.
+const LEGACY: &str = "kubernetes.io/serviceaccount/";
+/// How long what is being deleted still counts, in seconds.
+const LEEWAY: i64 = 60;
+/// What the keys of a user's extras begin with.
+const EXTRA: &str = "authentication.kubernetes.io/";
+
+/// The server as an issuer.
+pub(crate) struct Issuer {
+    key: SigningKey,
+    /// `https://kubernetes.default.svc.cluster.local`.
+    pub(crate) issuer: String,
+    /// Whom tokens are for that are for the server itself.
+    pub(crate) audiences: Vec<String>,
+}
+
+/// What a token is bound to besides its account: `pod`, `secret` or `node`, name and uid.
+pub(crate) struct Bound {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+/// A token to be made.
+pub(crate) struct Wanted<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) account_uid: &'a str,
+    pub(crate) audiences: &'a [String],
+    pub(crate) bound: &'a [Bound],
+    /// Seconds since 1970.
+    pub(crate) now: i64,
+    /// How long it lives, in seconds.
+    pub(crate) life: i64,
+    /// After how long its use is worth a warning, if that is sooner.
+    pub(crate) warn_after: Option<i64>,
+}
+
+impl Issuer {
+    /// # Errors
+    /// If the key cannot be used.
+    pub(crate) fn new(key_pem: Option<&str>, issuer: &str, audiences: &[String]) -> Result<Self, KeyError> {
+        let key = key_pem.map_or_else(SigningKey::fresh, SigningKey::from_pem)?;
+        let audiences = if audiences.is_empty() { vec![issuer.to_owned()] } else { audiences.to_vec() };
+        Ok(Self { key, issuer: issuer.to_owned(), audiences })
+    }
+
+    /// Makes a token; nothing if the machine cannot sign.
+    pub(crate) fn issue(&self, wanted: &Wanted<'_>) -> Option<String> {
+        let mut own = json!({
+            "namespace": wanted.namespace,
+            "serviceaccount": { "name": wanted.account, "uid": wanted.account_uid },
+        });
+        for bound in wanted.bound {
+            own[bound.kind] = match bound.uid.as_str() {
+                "" => json!({ "name": bound.name }),
+                uid => json!({ "name": bound.name, "uid": uid }),
+            };
+        }
+        if let Some(after) = wanted.warn_after {
+            own["warnafter"] = (wanted.now + after).into();
+        }
+        self.key.sign(&json!({
+            "aud": wanted.audiences,
+            "exp": wanted.now + wanted.life,
+            "iat": wanted.now,
+            "iss": self.issuer,
+            "jti": uuid::Uuid::new_v4().to_string(),
+            "kubernetes.io": own,
+            "nbf": wanted.now,
+            "sub": format!("{ACCOUNT_PREFIX}{}:{}", wanted.namespace, wanted.account),
+        }))
+    }
+
+    /// Makes the token of a Secret, which ends with it.
+    pub(crate) fn issue_legacy(
+        &self,
+        namespace: &str,
+        account: (&str, &str),
+        secret: &str,
+    ) -> Option<String> {
+        let (name, uid) = account;
+        let claim = |what: &str| format!("{LEGACY}{what}");
+        let mut claims =
+            json!({ "iss": LEGACY_ISSUER, "sub": format!("{ACCOUNT_PREFIX}{namespace}:{name}") });
+        claims[claim("namespace")] = namespace.into();
+        claims[claim("secret.name")] = secret.into();
+        claims[claim("service-account.name")] = name.into();
+        claims[claim("service-account.uid")] = uid.into();
+        self.key.sign(&claims)
+    }
+
+    /// The keys that verify what we sign.
+    pub(crate) fn jwks(&self) -> Value {
+        json!({ "keys": [self.key.jwk()] })
+    }
+}
+
+fn check(api: &Api, token: &str, wanted: &[String]) -> Outcome {
+    let Some(claims) = jwt::peek(token) else { return Outcome::NotMine };
+    let issuer = &api.issuer;
+    let legacy = claims["iss"] == LEGACY_ISSUER;
+    if !legacy && claims["iss"] != *issuer.issuer {
+        return Outcome::NotMine;
+    }
+    if !jwt::is_signed(token, std::slice::from_ref(issuer.key.public())) {
+        // Somebody else may call himself the same.
+        return Outcome::NotMine;
+    }
+    let believed =
+        if legacy { from_secret(api, token, &claims, wanted) } else { bound(api, &claims, wanted) };
+    believed.map_or_else(Outcome::Refused, Outcome::Known)
+}
+
+/// The audiences that a token is for and that are wanted.
+fn common(claims: &Value, wanted: &[String]) -> Vec<String> {
+    let own: Vec<&str> = match &claims["aud"] {
+        Value::String(one) => vec![one],
+        Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    wanted.iter().filter(|audience| own.contains(&audience.as_str())).cloned().collect()
+}
+
+fn bound(api: &Api, claims: &Value, wanted: &[String]) -> Result<Identity, String> {
+    let now = api.clock.now().as_second();
+    let number = |name: &str| claims[name].as_i64();
+    if number("exp").is_none_or(|end| now >= end) {
+        return Err("service account token has expired".to_owned());
+    }
+    if number("nbf").is_some_and(|start| now < start) {
+        return Err("service account token is not valid yet".to_owned());
+    }
+    let audiences = common(claims, wanted);
+    if audiences.is_empty() {
+        return Err(format!(
+            "token audiences {} is invalid for the target audiences {wanted:?}",
+            claims["aud"]
+        ));
+    }
+    let own = &claims["kubernetes.io"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let namespace = text(&own["namespace"]);
+    let account = text(&own["serviceaccount"]["name"]);
+    let uid = text(&own["serviceaccount"]["uid"]);
+    alive(api, "serviceaccounts", &namespace, &account, &uid, now)?;
+    let mut extra = BTreeMap::new();
+    let mut tell = |what: &str, value: String| {
+        extra.insert(format!("{EXTRA}{what}"), vec![value]);
+    };
+    if let Some(id) = claims["jti"].as_str() {
+        tell("credential-id", format!("JTI={id}"));
+    }
+    for (kind, table, place) in
+        [("pod", "pods", namespace.as_str()), ("secret", "secrets", &namespace), ("node", "nodes", "")]
+    {
+        let Some(name) = own[kind]["name"].as_str() else { continue };
+        let uid = text(&own[kind]["uid"]);
+        // The node of a pod only says where the pod was; a token bound to the node dies with it.
+        if kind != "node" || own["pod"].is_null() {
+            alive(api, table, place, name, &uid, now)?;
+        }
+        if kind != "secret" {
+            tell(&format!("{kind}-name"), name.to_owned());
+            if !uid.is_empty() {
+                tell(&format!("{kind}-uid"), uid);
+            }
+        }
+    }
+    let user = User::service_account(&namespace, &account).known_by(&uid, extra);
+    Ok(Identity { user, audiences })
+}
+
+/// The object, if it is still the same and not long on its way out.
+fn alive(
+    api: &Api,
+    table: &str,
+    place: &str,
+    name: &str,
+    uid: &str,
+    now: i64,
+) -> Result<Arc<Object>, String> {
+    let key = Key::new(table, meta::key(Some(place), name));
+    let stored = api.store.get(&key).ok_or_else(|| format!("{table} \"{name}\" has been deleted"))?;
+    let object = stored.object();
+    if *object.meta().uid != *uid {
+        return Err(format!("{table} UID ({}) does not match claim ({uid})", object.meta().uid));
+    }
+    let going = object.meta().deletion_timestamp.as_ref().map(|time| time.as_second());
+    if going.is_some_and(|at| at < now - LEEWAY) {
+        return Err(format!("{table} \"{name}\" has been deleted"));
+    }
+    Ok(Arc::clone(object))
+}
+
+fn from_secret(api: &Api, token: &str, claims: &Value, wanted: &[String]) -> Result<Identity, String> {
+    let claim = |what: &str| claims[format!("{LEGACY}{what}")].as_str().unwrap_or_default().to_owned();
+    let (namespace, secret) = (claim("namespace"), claim("secret.name"));
+    let (account, uid) = (claim("service-account.name"), claim("service-account.uid"));
+    if claims["sub"] != format!("{ACCOUNT_PREFIX}{namespace}:{account}") {
+        return Err("sub claim does not match the account's claims".to_owned());
+    }
+    let now = api.clock.now().as_second();
+    alive(api, "serviceaccounts", &namespace, &account, &uid, now)?;
+    let key = Key::new("secrets", meta::key(Some(&namespace), &secret));
+    let stored = api.store.get(&key).ok_or("service account token has been invalidated")?;
+    let held = stored.object().decode::<Secret>().map_err(|error| error.to_string())?;
+    let same =
+        held.data.as_ref().and_then(|data| data.get("token")).is_some_and(|own| own.0 == token.as_bytes());
+    if !same || held.metadata.deletion_timestamp.is_some() {
+        return Err("service account token has been invalidated".to_owned());
+    }
+    let audiences: Vec<String> =
+        wanted.iter().filter(|audience| api.issuer.audiences.contains(audience)).cloned().collect();
+    if audiences.is_empty() {
+        return Err("the token is for the API server only".to_owned());
+    }
+    let user = User::service_account(&namespace, &account).known_by(&uid, BTreeMap::new());
+    Ok(Identity { user, audiences })
+}
