@@ -163,6 +163,24 @@ impl Errors {
         self.at(&format!("{field}[{key}]"), walk)
     }
 
+    /// Descends into item `index` of the present place, which is a list.
+    pub fn index<R>(&mut self, index: usize, walk: impl FnOnce(&mut Self) -> R) -> R {
+        self.below_as(&format!("[{index}]"), walk)
+    }
+
+    /// Descends into the entry `key` of the present place, which is a map.
+    pub fn key<R>(&mut self, key: &str, walk: impl FnOnce(&mut Self) -> R) -> R {
+        self.below_as(&format!("[{key}]"), walk)
+    }
+
+    fn below_as<R>(&mut self, suffix: &str, walk: impl FnOnce(&mut Self) -> R) -> R {
+        let before = self.path.len();
+        self.path.push_str(suffix);
+        let result = walk(self);
+        self.path.truncate(before);
+        result
+    }
+
     /// The path of `field` below the present place; the place itself if `field` is empty.
     pub fn path(&self, field: &str) -> String {
         match (self.path.is_empty(), field.is_empty()) {
@@ -170,6 +188,22 @@ impl Errors {
             (_, true) => self.path.clone(),
             _ => format!("{}.{field}", self.path),
         }
+    }
+
+    /// An empty list, at `path`: for what may be discarded.
+    pub fn below(path: &str) -> Self {
+        Self { path: path.to_owned(), list: Vec::new() }
+    }
+
+    /// Takes over what another walk found.
+    pub fn append(&mut self, mut other: Self) {
+        self.list.append(&mut other.list);
+    }
+
+    /// Records a fault of another place than the present one.
+    pub fn push_at(&mut self, path: &str, fault: Fault, value: &str, detail: impl Into<String>) {
+        let (value, detail) = (value.to_owned(), detail.into());
+        self.list.push(FieldError { path: path.to_owned(), fault, value, detail });
     }
 
     /// Records a fault; the other recording methods come down to this one. An empty `field` means the present place.
@@ -237,6 +271,11 @@ impl Errors {
     /// How many faults were found so far.
     pub fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// What was found so far, in order.
+    pub fn list(&self) -> &[FieldError] {
+        &self.list
     }
 
     /// What was found, in order.

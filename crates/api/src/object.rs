@@ -30,6 +30,13 @@ pub struct DecodeError {
     source: serde_json::Error,
 }
 
+impl DecodeError {
+    /// The JSON of `object` is not what its kind, which no Rust type stands for, ought to be.
+    pub fn untyped(object: &Object, source: serde_json::Error) -> Self {
+        Self { kind: "custom resource", key: object.meta.key(), source }
+    }
+}
+
 impl Object {
     /// An object from its stored JSON; only the metadata is decoded.
     ///

@@ -149,8 +149,8 @@ impl Entry {
     }
 }
 
-/// An object in its stored version, which only lacks its revision.
-struct Converted(Object);
+/// An object in its stored version, which only lacks its revision; it carries another one meanwhile.
+pub(crate) struct Converted(pub(crate) Object);
 
 impl Frozen for Converted {
     fn same_as(&self, stored: &Object) -> bool {

@@ -8,6 +8,7 @@ use skiff_api::Errors;
 use skiff_api::names;
 use skiff_api::resource::{Readable, Scoped};
 
+pub mod apiextensions;
 pub mod apps;
 pub mod batch;
 pub(crate) mod check;
@@ -38,6 +39,7 @@ pub static ALL: &[&Row] = &[
     &core::secret::KIND,
     &core::service_account::KIND,
     &core::service::KIND,
+    &apiextensions::custom_resource_definition::KIND,
     &apps::controller_revision::KIND,
     &apps::daemon_set::KIND,
     &apps::deployment::KIND,

@@ -24,6 +24,7 @@ mod alloc;
 mod api;
 mod catalog;
 mod conversion;
+mod crd;
 pub mod kinds;
 mod pages;
 mod protobuf;

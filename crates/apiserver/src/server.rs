@@ -160,11 +160,13 @@ impl Server {
     pub async fn run(self, listeners: Vec<Listener>, tasks: Tasks) -> Result<(), RunError> {
         let background = tasks.child();
         let handler = self.handler();
+        let definitions = crate::crd::controller::Controller::load(&self.api);
         for listener in listeners {
             let acceptor = listener.acceptor(self.tls.as_ref()).ok_or(RunError::NoCertificates)?;
             let work = serve::accept(listener, acceptor, handler.clone(), background.clone());
             background.spawn("api listener", Policy::Essential, work);
         }
+        background.spawn("custom resources", Policy::Essential, definitions.run(background.clone()));
         bootstrap::objects(&self.api).await?;
         bootstrap::roles(&self.api).await?;
         self.api.health.bootstrapped.open();

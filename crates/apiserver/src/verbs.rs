@@ -53,16 +53,23 @@ async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError
         return subresource::serve(api, &entry, &target, call).await;
     }
     placed(&entry, &target, call.info.verb)?;
+    let deprecation: Vec<String> = entry.deprecation.clone().into_iter().collect();
     let context = Context { api: Arc::clone(api), entry, target };
+    let mut response = verb(&context, call).await?;
+    wire::warn(&mut response, &deprecation);
+    Ok(response)
+}
+
+async fn verb(context: &Context, call: Authorized) -> Result<Response, ApiError> {
     match call.info.verb {
-        Verb::Get => get::get(&context, call).await,
-        Verb::List => list::list(&context, call).await,
-        Verb::Watch => watch::watch(&context, call).await,
-        Verb::Create => write::create(&context, call).await,
-        Verb::Update => write::update(&context, call).await,
-        Verb::Patch => patch::patch(&context, call).await,
-        Verb::Delete => write::delete(&context, call).await,
-        Verb::DeleteCollection => collection::delete(&context, call).await,
+        Verb::Get => get::get(context, call).await,
+        Verb::List => list::list(context, call).await,
+        Verb::Watch => watch::watch(context, call).await,
+        Verb::Create => write::create(context, call).await,
+        Verb::Update => write::update(context, call).await,
+        Verb::Patch => patch::patch(context, call).await,
+        Verb::Delete => write::delete(context, call).await,
+        Verb::DeleteCollection => collection::delete(context, call).await,
         Verb::Other => Err(ApiError::method_not_supported(&context.entry.resource, "")),
     }
 }

@@ -54,11 +54,16 @@ const SUBRESOURCES: &[(&str, &str, &[&str], &str)] = &[
 /// The name of a kind's definition.
 pub(super) fn definition(entry: &Entry) -> String {
     let Resource { group, version, kind, .. } = &entry.resource;
-    let group = match &**group {
-        "" => "core",
-        group => group.split('.').next().unwrap_or(group),
+    if !entry.built_in {
+        return crate::crd::publish::definition(&entry.resource);
+    }
+    let package = match &**group {
+        "" => "io.k8s.api.core".to_owned(),
+        "apiextensions.k8s.io" => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions".to_owned(),
+        "apiregistration.k8s.io" => "io.k8s.kube-aggregator.pkg.apis.apiregistration".to_owned(),
+        group => format!("io.k8s.api.{}", group.split('.').next().unwrap_or(group)),
     };
-    format!("io.k8s.api.{group}.{version}.{kind}")
+    format!("{package}.{version}.{kind}")
 }
 
 /// A path and what can be done there.

@@ -11,7 +11,7 @@ use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Binding;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
-    APIResourceList, DeleteOptions, ListMeta, Patch, Status, WatchEvent,
+    APIResourceList, DeleteOptions, ListMeta, ObjectMeta, Patch, Status, WatchEvent,
 };
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use schemars::SchemaGenerator;
@@ -51,7 +51,7 @@ pub(super) fn definitions(entries: &[Arc<Entry>]) -> Definitions {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/definitions".into());
     let mut generator = settings.into_generator();
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| entry.published.is_none()) {
         entry.ops.schema(&mut generator);
     }
     besides(&mut generator, entries);
@@ -59,6 +59,9 @@ pub(super) fn definitions(entries: &[Arc<Entry>]) -> Definitions {
     for entry in entries {
         let Resource { group, version, kind: name, .. } = &entry.resource;
         let kind = super::paths::definition(entry);
+        if let Some(published) = &entry.published {
+            definitions.insert(kind.clone(), published.clone());
+        }
         let list = json!({
             "description": format!("{} is a list of {name}.", entry.list_kind),
             "type": "object",
@@ -105,6 +108,7 @@ fn besides(generator: &mut SchemaGenerator, entries: &[Arc<Entry>]) {
     generator.subschema_for::<DeleteOptions>();
     generator.subschema_for::<Status>();
     generator.subschema_for::<ListMeta>();
+    generator.subschema_for::<ObjectMeta>();
     generator.subschema_for::<Patch>();
     generator.subschema_for::<APIResourceList>();
     generator.subschema_for::<WatchEvent<RawExtension>>();

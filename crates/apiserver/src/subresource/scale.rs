@@ -1,5 +1,5 @@
-//! `scale`: how many, without knowing what. Works on the JSON of any kind whose row has a scale: `spec.replicas`,
-//! `status.replicas` and a selector, which is a map of labels in the oldest kind.
+//! `scale`: how many, without knowing what. Works on the JSON of any kind that has a scale: built-in ones keep it in
+//! `spec.replicas`, `status.replicas` and a selector, which is a map of labels in the oldest kind; others say where.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,8 @@ use skiff_api::{ApiError, Errors, Object, Strictness};
 
 use super::{Of, Sub};
 use crate::authz::Authorized;
+use crate::crd::Path;
+use crate::crd::scale::Paths;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::request::Verb;
 use crate::request::options::WriteOptions;
@@ -21,7 +23,7 @@ use crate::verbs::{Context, input};
 use crate::wire::{self, Response};
 
 pub(super) static SUB: Sub = Sub {
-    of: Of::Entries(|entry| entry.scale),
+    of: Of::Entries(|entry| entry.scale.is_some()),
     name: "scale",
     verbs: &["get", "patch", "update"],
     kind: Some("Scale"),
@@ -41,7 +43,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
     Box::pin(async move {
         if call.info.verb == Verb::Get {
             let object = context.scope(&call.user).existing().await?;
-            return Ok(wire::encoded(200, &of(&object)?));
+            return Ok(wire::encoded(200, &of(&context, &object)?));
         }
         let options = WriteOptions::parse(&call.info.query, "UpdateOptions")?;
         let (parts, body) = call.request.into_parts();
@@ -56,12 +58,12 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             let current = current.ok_or_else(ApiError::no_such_path)?;
             let scale = match &sent {
                 Sent::Scale(scale) => (**scale).clone(),
-                Sent::Patch(patch) => patched(current, patch)?,
+                Sent::Patch(patch) => patched(&context, current, patch)?,
             };
             let wanted = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
             check(&context.target.name, &scale, wanted)?;
             let mut object = current.value().map_err(ApiError::internal)?;
-            object["spec"]["replicas"] = wanted.into();
+            paths(&context)?.wanted.set(&mut object, wanted.into());
             let json = serde_json::to_vec(&object).map_err(ApiError::internal)?;
             let ops = &context.entry.ops;
             let mut draft = ops.decode(&json, Strictness::Ignore).map_err(ApiError::internal)?.object;
@@ -71,7 +73,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
         let how = Update { part: Part::Whole, dry_run: options.dry_run, change: &change, upsert: false };
         let written = update(&context.scope(&call.user), &how).await?;
         let object = Object::parse(written.bytes).map_err(ApiError::internal)?;
-        Ok(wire::encoded(200, &of(&object)?))
+        Ok(wire::encoded(200, &of(&context, &object)?))
     })
 }
 
@@ -90,35 +92,38 @@ fn check(name: &str, scale: &Scale, wanted: i32) -> Result<(), ApiError> {
     Err(ApiError::invalid("autoscaling", "Scale", name, errors))
 }
 
-fn patched(current: &Object, patch: &Patch) -> Result<Scale, ApiError> {
-    let scale: Value = skiff_api::decode::tree(&of(current)?).map_err(ApiError::internal)?;
+fn paths(context: &Context) -> Result<&Paths, ApiError> {
+    context.entry.scale.as_deref().ok_or_else(ApiError::no_such_path)
+}
+
+fn patched(context: &Context, current: &Object, patch: &Patch) -> Result<Scale, ApiError> {
+    let scale: Value = skiff_api::decode::tree(&of(context, current)?).map_err(ApiError::internal)?;
     let value = patch.apply(&skiff_api::patch::strategic::Schema::of::<Scale>(), scale)?;
     let json = serde_json::to_vec(&value).map_err(ApiError::internal)?;
     Ok(input::typed(VERSION, "Scale", &json, Strictness::Ignore)?.object)
 }
 
-/// The scale of a stored object.
-fn of(object: &Object) -> Result<Scale, ApiError> {
-    /// What a kind with a scale has in common with all others.
+/// The scale of an object.
+fn of(context: &Context, object: &Object) -> Result<Scale, ApiError> {
     #[derive(Deserialize)]
     struct Scaled {
         metadata: ObjectMeta,
-        #[serde(default)]
-        spec: Wanted,
-        #[serde(default)]
-        status: Found,
     }
-    #[derive(Default, Deserialize)]
-    struct Wanted {
-        replicas: Option<i32>,
-        selector: Option<Value>,
+    let paths = paths(context)?;
+    let meta = serde_json::from_slice::<Scaled>(object.bytes()).map_err(ApiError::internal)?.metadata;
+    let value = object.value().map_err(ApiError::internal)?;
+    let number =
+        |path: &Path| path.one(&value).and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok());
+    let wanted = number(&paths.wanted);
+    if wanted.is_none() && !context.entry.built_in {
+        let why = format!("the spec replicas field {:?} does not exist", paths.wanted.to_string());
+        return Err(ApiError::internal(why));
     }
-    #[derive(Default, Deserialize)]
-    struct Found {
-        replicas: Option<i32>,
-    }
-    let scaled: Scaled = serde_json::from_slice(object.bytes()).map_err(ApiError::internal)?;
-    let meta = scaled.metadata;
+    let selector = match &paths.selector {
+        Some(path) => path.one(&value).and_then(Value::as_str).map(str::to_owned),
+        None if context.entry.built_in => value["spec"].get("selector").cloned().and_then(selector),
+        None => None,
+    };
     Ok(Scale {
         metadata: ObjectMeta {
             name: meta.name,
@@ -128,11 +133,8 @@ fn of(object: &Object) -> Result<Scale, ApiError> {
             creation_timestamp: meta.creation_timestamp,
             ..ObjectMeta::default()
         },
-        spec: Some(ScaleSpec { replicas: scaled.spec.replicas }),
-        status: Some(ScaleStatus {
-            replicas: scaled.status.replicas.unwrap_or(0),
-            selector: scaled.spec.selector.and_then(selector),
-        }),
+        spec: Some(ScaleSpec { replicas: wanted }),
+        status: Some(ScaleStatus { replicas: number(&paths.found).unwrap_or(0), selector }),
     })
 }
 

@@ -23,6 +23,11 @@ enum Kind {
 const OFFERED: &str =
     "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
 
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+/// How custom resources may be patched: nothing says how their lists merge in a strategic way.
+const FOR_CUSTOM: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
 /// A patch, read once and applied as often as the object moves.
 pub(crate) struct Patch {
     kind: Kind,
@@ -91,6 +96,9 @@ pub(crate) async fn patch_part(
     let (parts, body) = call.request.into_parts();
     let media = input::media_type(&parts.headers).to_owned();
     let body = input::read(&parts.headers, body).await?;
+    if !context.entry.built_in && media == STRATEGIC {
+        return Err(ApiError::unsupported_media_type(FOR_CUSTOM));
+    }
     let patch = Patch::read(&media, &body)?;
     let change = |current: Option<&Object>| {
         let current = current.ok_or_else(ApiError::no_such_path)?;

@@ -162,6 +162,7 @@ impl State {
                     other => self.take(other),
                 },
                 () = self.stopping.cancelled() => self.ended = true,
+                () = self.lines.entry.gone.cancelled() => self.ended = true,
                 () = tokio::time::sleep_until(wake) => self.timer(),
             }
         }

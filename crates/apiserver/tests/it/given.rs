@@ -177,13 +177,22 @@ pub(crate) fn path(row: &Row) -> String {
 
 /// A name that the kind allows.
 pub(crate) fn name(row: &Row, name: &'static str) -> &'static str {
-    if row.kind == "IPAddress" { "10.96.1.1" } else { name }
+    match row.kind {
+        "IPAddress" => "10.96.1.1",
+        "CustomResourceDefinition" => "things.example.com",
+        _ => name,
+    }
 }
 
 /// A valid object of any kind.
 pub(crate) fn sample(row: &Row, name: &str) -> Value {
     let mut object = match row.kind {
         "Pod" => pod(name),
+        "CustomResourceDefinition" => json!({ "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": { "plural": "things", "kind": "Thing" },
+            "versions": [{ "name": "v1", "served": true, "storage": true,
+                           "schema": { "openAPIV3Schema": { "type": "object" } } }],
+        } }),
         "ReplicationController" => json!({ "spec": {
             "replicas": 1, "selector": { "app": "x" },
             "template": { "metadata": { "labels": { "app": "x" } },

@@ -9,7 +9,8 @@ use crate::given::{self, Given, path, sample};
 async fn every_kind_is_created_read_replaced_patched_listed_and_deleted() {
     let given = Given::new().await;
     let client = &given.client;
-    for row in ALL {
+    // Definitions have a life of their own, in `custom.rs`.
+    for row in ALL.iter().filter(|row| row.kind != "CustomResourceDefinition") {
         let (collection, name) = (path(row), given::name(row, "sample"));
         let object = format!("{collection}/{name}");
         let created = client.post(&collection, &sample(row, name)).await.code(201);

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod conflicts;
+mod custom;
 mod given;
 mod http_face;
 mod identities;

@@ -15,21 +15,21 @@ use crate::cluster::Cluster;
 use crate::given::{Client, Given, MAPS, map, pod};
 
 /// The lines of a watch.
-struct Lines {
+pub(crate) struct Lines {
     body: Body,
     text: Vec<u8>,
     ready: VecDeque<Value>,
 }
 
 impl Lines {
-    async fn open(client: &Client, uri: &str) -> Self {
+    pub(crate) async fn open(client: &Client, uri: &str) -> Self {
         let response = client.raw("GET", uri, &[], Vec::new()).await;
         assert_eq!(response.status(), 200);
         Self { body: response.into_body(), text: Vec::new(), ready: VecDeque::new() }
     }
 
     /// The next event; nothing at the end.
-    async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         while self.ready.is_empty() {
             let frame: Bytes = self.body.frame().await?.unwrap().into_data().unwrap();
             self.text.extend_from_slice(&frame);
