@@ -18,6 +18,7 @@ pub mod selector;
 pub mod status;
 pub mod table;
 pub mod v1beta1;
+pub mod volume;
 
 pub use decode::{Decoded, Strictness};
 pub use errors::{Errors, FieldError};

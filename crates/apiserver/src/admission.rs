@@ -9,12 +9,15 @@ use skiff_api::ApiError;
 use crate::kinds::Draft;
 use crate::registry::Scope;
 
+mod claim_resize;
 mod default_toleration_seconds;
 mod escalation;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
 mod service_account;
+mod storage_classes;
+mod storage_in_use;
 mod taint_nodes;
 
 /// What is being done.
@@ -84,6 +87,9 @@ static PLUGINS: &[&Plugin] = &[
     &service_account::PLUGIN,
     &priority::PLUGIN,
     &default_toleration_seconds::PLUGIN,
+    &storage_classes::PLUGIN,
+    &storage_in_use::PLUGIN,
+    &claim_resize::PLUGIN,
     &escalation::PLUGIN,
 ];
 

@@ -12,6 +12,7 @@ use k8s_openapi::api::discovery::v1::{
 };
 use k8s_openapi::api::networking::v1::{ServiceCIDR, ServiceCIDRSpec};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::{ApiError, Object, Readable, names};
@@ -47,6 +48,10 @@ pub(crate) async fn objects(api: &Api) -> Result<(), ApiError> {
     }
     for (name, value, description) in SYSTEM_CLASSES {
         ensure(api, "", &priority_class(name, *value, description), false).await?;
+    }
+    // Only where there is no choice yet: who has classes of their own wants no other default.
+    if api.store.snapshot("storage.k8s.io/storageclasses").objects.is_empty() {
+        ensure(api, "", &local_path(), false).await?;
     }
     ensure(api, "default", &service(api), false).await?;
     ensure(api, "", &service_range(api), false).await?;
@@ -149,6 +154,23 @@ fn service_range(api: &Api) -> ServiceCIDR {
         metadata: ObjectMeta { name: Some(SERVICE.to_owned()), ..ObjectMeta::default() },
         spec: Some(ServiceCIDRSpec { cidrs }),
         ..ServiceCIDR::default()
+    }
+}
+
+/// The class of folders on nodes.
+fn local_path() -> StorageClass {
+    let default = ("storageclass.kubernetes.io/is-default-class".to_owned(), "true".to_owned());
+    StorageClass {
+        metadata: ObjectMeta {
+            name: Some("local-path".to_owned()),
+            annotations: Some([default].into()),
+            ..ObjectMeta::default()
+        },
+        provisioner: skiff_api::volume::LOCAL_PATH.to_owned(),
+        volume_binding_mode: Some("WaitForFirstConsumer".to_owned()),
+        reclaim_policy: Some("Delete".to_owned()),
+        allow_volume_expansion: Some(true),
+        ..StorageClass::default()
     }
 }
 

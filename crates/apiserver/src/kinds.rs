@@ -21,6 +21,7 @@ pub mod node;
 pub mod policy;
 pub mod rbac;
 pub mod scheduling;
+pub mod storage;
 mod workload;
 
 pub use crate::conversion::{Between, Conversion};
@@ -33,6 +34,8 @@ pub static ALL: &[&Row] = &[
     &core::event::KIND,
     &core::namespace::KIND,
     &core::node::KIND,
+    &core::persistent_volume::KIND,
+    &core::persistent_volume_claim::KIND,
     &core::pod::KIND,
     &core::pod_template::KIND,
     &core::replication_controller::KIND,
@@ -61,6 +64,12 @@ pub static ALL: &[&Row] = &[
     &rbac::role::KIND,
     &rbac::role_binding::KIND,
     &scheduling::priority_class::KIND,
+    &storage::csi_driver::KIND,
+    &storage::csi_node::KIND,
+    &storage::csi_storage_capacity::KIND,
+    &storage::storage_class::KIND,
+    &storage::volume_attachment::KIND,
+    &storage::volume_attributes_class::KIND,
 ];
 
 /// What is particular to a kind. All methods do nothing by default.

@@ -21,6 +21,9 @@ const RULES: &[(&str, &str, &str)] = &[
     ("patch update", "-", "pods/status"),
     ("create", "-", "pods/eviction serviceaccounts/token nodes"),
     ("get list watch", "storage.k8s.io", "*"),
+    // A node clears the folder of a local volume before the volume may go.
+    ("get list watch", "-", "persistentvolumeclaims persistentvolumes"),
+    ("patch", "-", "persistentvolumes"),
     ("get list watch", "node.k8s.io", "*"),
     ("create patch update", "- events.k8s.io", "events"),
     ("get list watch create update patch delete", "coordination.k8s.io", "leases"),

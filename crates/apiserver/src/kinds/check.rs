@@ -1,12 +1,15 @@
 //! Checks that many kinds share: ports, addresses, paths, keys, labels. Upstream's words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::HostPathVolumeSource;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::errors::Fault;
+use skiff_api::quantity::Quantity;
 use skiff_api::{Errors, names};
 
 pub(crate) const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
@@ -319,4 +322,47 @@ pub(crate) fn default_text(slot: &mut Option<String>, value: &str) {
     if slot.as_deref().is_none_or(str::is_empty) {
         *slot = Some(value.to_owned());
     }
+}
+
+/// The types a host path may name.
+const HOST_PATHS: &[&str] =
+    &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+
+/// A path on the node, of a pod's volume or of a persistent one.
+pub(crate) fn host_path(errors: &mut Errors, path: &HostPathVolumeSource) {
+    errors.at("hostPath", |errors| {
+        if path.path.is_empty() {
+            errors.required("path", "");
+        }
+        no_backsteps(errors, "path", &path.path);
+        one_of(errors, "type", path.type_.as_deref().unwrap_or_default(), HOST_PATHS);
+    });
+}
+
+/// Quantities are kept in canonical form; what is none stays for validation to refuse.
+pub(crate) fn canonical(amounts: Option<&mut BTreeMap<String, Text>>) {
+    for amount in amounts.into_iter().flat_map(BTreeMap::values_mut) {
+        if let Ok(quantity) = Quantity::parse(&amount.0) {
+            *amount = quantity.to_text();
+        }
+    }
+}
+
+/// The fields in which two objects differ, a line each for what was and what is wanted.
+pub(crate) fn difference(old: &impl serde::Serialize, new: &impl serde::Serialize) -> String {
+    let tree = |value: Result<serde_json::Value, _>| match value {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (old, new) = (tree(skiff_api::decode::tree(old)), tree(skiff_api::decode::tree(new)));
+    let fields: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let mut lines = String::new();
+    for field in fields.into_iter().filter(|field| old.get(*field) != new.get(*field)) {
+        for (sign, value) in [('-', old.get(field)), ('+', new.get(field))] {
+            if let Some(value) = value {
+                lines.push_str(&format!("{sign} {field}: {value}\n"));
+            }
+        }
+    }
+    lines
 }

@@ -220,6 +220,20 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
         "PodDisruptionBudget" => {
             json!({ "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "x" } } } })
         }
+        "PersistentVolume" => json!({ "spec": {
+            "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/srv" },
+        } }),
+        "PersistentVolumeClaim" => json!({ "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
+        } }),
+        "CSIDriver" => json!({ "spec": {} }),
+        "CSINode" => json!({ "spec": { "drivers": [{ "name": "d", "nodeID": "n" }] } }),
+        "CSIStorageCapacity" => json!({ "storageClassName": "c", "capacity": "1Gi" }),
+        "StorageClass" => json!({ "provisioner": "example.com/none" }),
+        "VolumeAttachment" => json!({ "spec": {
+            "attacher": "d", "nodeName": "n", "source": { "persistentVolumeName": "v" },
+        } }),
+        "VolumeAttributesClass" => json!({ "driverName": "d", "parameters": { "a": "b" } }),
         "PriorityClass" => json!({ "value": 1000, "description": "a test" }),
         "PodTemplate" => json!({ "template": template("Always") }),
         "Ingress" => {

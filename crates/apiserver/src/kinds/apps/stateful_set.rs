@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::{Errors, names};
 
-use crate::kinds::core::pod;
+use crate::kinds::core::{persistent_volume_claim, pod};
 use crate::kinds::{Column, Kind, Row, check, row, workload};
 
 /// The row of StatefulSet.
@@ -81,7 +81,7 @@ impl Kind for StatefulSet {
         pod::default_template(&mut spec.template);
         for claim in spec.volume_claim_templates.iter_mut().flatten() {
             let wanted = claim.spec.get_or_insert_default();
-            check::default_text(&mut wanted.volume_mode, "Filesystem");
+            persistent_volume_claim::defaults(wanted);
             let status = claim.status.get_or_insert_default();
             check::default_text(&mut status.phase, "Pending");
         }

@@ -4,7 +4,7 @@
 //! rules: nothing here looks at `metadata.name`.
 
 use k8s_openapi::api::core::v1::{
-    Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, ResourceRequirements, Toleration,
+    NodeSelector, Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, ResourceRequirements, Toleration,
 };
 use skiff_api::errors::Fault;
 use skiff_api::{Errors, names};
@@ -40,6 +40,11 @@ pub(crate) fn default_template(template: &mut PodTemplateSpec) {
     if let Some(spec) = &mut template.spec {
         defaults::spec(spec);
     }
+}
+
+/// Finds what is wrong with a choice of nodes.
+pub(crate) fn validate_node_selector(selector: &NodeSelector, errors: &mut Errors) {
+    affinity::node_selector(selector, errors);
 }
 
 /// Finds what is wrong with a template.

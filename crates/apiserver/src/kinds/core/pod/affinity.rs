@@ -1,8 +1,8 @@
 //! Where a pod wants to run: affinity to nodes and to other pods, and what it tolerates.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, Toleration,
-    WeightedPodAffinityTerm,
+    Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm,
+    Toleration, WeightedPodAffinityTerm,
 };
 use skiff_api::{Errors, names};
 
@@ -45,14 +45,7 @@ fn weight(errors: &mut Errors, weight: i32) {
 
 fn node_affinity(affinity: &NodeAffinity, errors: &mut Errors) {
     if let Some(required) = &affinity.required_during_scheduling_ignored_during_execution {
-        errors.at(REQUIRED, |errors| {
-            if required.node_selector_terms.is_empty() {
-                errors.required("nodeSelectorTerms", "must have at least one node selector term");
-            }
-            for (index, term) in required.node_selector_terms.iter().enumerate() {
-                errors.item("nodeSelectorTerms", index, |errors| node_term(term, errors));
-            }
-        });
+        errors.at(REQUIRED, |errors| node_selector(required, errors));
     }
     let preferred = affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten();
     for (index, term) in preferred.enumerate() {
@@ -60,6 +53,16 @@ fn node_affinity(affinity: &NodeAffinity, errors: &mut Errors) {
             weight(errors, term.weight);
             errors.at("preference", |errors| node_term(&term.preference, errors));
         });
+    }
+}
+
+/// Which nodes will do, for a pod or a volume.
+pub(super) fn node_selector(selector: &NodeSelector, errors: &mut Errors) {
+    if selector.node_selector_terms.is_empty() {
+        errors.required("nodeSelectorTerms", "must have at least one node selector term");
+    }
+    for (index, term) in selector.node_selector_terms.iter().enumerate() {
+        errors.item("nodeSelectorTerms", index, |errors| node_term(term, errors));
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Applied to a pod once and to templates whenever they are written, so everything here must leave its own result alone.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{
     Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, EnvVar, HTTPGetAction, LifecycleHandler,
     PodSecurityContext, PodSpec, Probe, ResourceFieldSelector, Volume,
@@ -11,7 +9,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use skiff_api::quantity::Quantity;
 
-use crate::kinds::check::default_text;
+use crate::kinds::check::{canonical, default_text};
+use crate::kinds::core::persistent_volume_claim;
 
 /// rw-r--r--
 const FILE_MODE: i32 = 0o644;
@@ -173,7 +172,7 @@ fn volume(volume: &mut Volume) {
         default_text(&mut disk.iscsi_interface, "default");
     }
     if let Some(claim) = volume.ephemeral.as_mut().and_then(|e| e.volume_claim_template.as_mut()) {
-        default_text(&mut claim.spec.volume_mode, "Filesystem");
+        persistent_volume_claim::defaults(&mut claim.spec);
     }
     if let Some(image) = &mut volume.image {
         pull_policy(&mut image.pull_policy, image.reference.as_deref());
@@ -185,11 +184,6 @@ fn downward_file(file: &mut DownwardAPIVolumeFile) {
         default_text(&mut field.api_version, "v1");
     }
     file.resource_field_ref.iter_mut().for_each(divisor);
-}
-
-/// Quantities are kept in canonical form; what is none stays for validation to refuse.
-fn canonical(amounts: Option<&mut BTreeMap<String, Text>>) {
-    amounts.into_iter().flatten().for_each(|(_, amount)| canonical_text(amount));
 }
 
 fn canonical_text(text: &mut Text) {

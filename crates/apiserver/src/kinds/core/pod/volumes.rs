@@ -10,13 +10,12 @@ use skiff_api::{Errors, names};
 
 use super::env::{field_ref, resource_ref};
 use crate::kinds::check;
+use crate::kinds::core::persistent_volume_claim;
 
 const MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 /// Fields of the pod that a file may show.
 const FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
-const HOST_PATHS: &[&str] =
-    &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
 /// The names of the sources a volume has; there should be one.
 pub(super) fn sources(volume: &Volume) -> Vec<&'static str> {
@@ -101,11 +100,7 @@ fn source(volume: &Volume, errors: &mut Errors) {
         errors.forbidden("emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity");
     }
     if let Some(path) = &volume.host_path {
-        errors.at("hostPath", |errors| {
-            needed(errors, "path", &path.path);
-            check::no_backsteps(errors, "path", &path.path);
-            check::one_of(errors, "type", path.type_.as_deref().unwrap_or_default(), HOST_PATHS);
-        });
+        check::host_path(errors, path);
     }
     if let Some(secret) = &volume.secret {
         errors.at("secret", |errors| {
@@ -143,8 +138,13 @@ fn source(volume: &Volume, errors: &mut Errors) {
     if let Some(csi) = &volume.csi {
         needed(errors, "csi.driver", &csi.driver);
     }
-    if volume.ephemeral.as_ref().is_some_and(|ephemeral| ephemeral.volume_claim_template.is_none()) {
-        errors.required("ephemeral.volumeClaimTemplate", "");
+    if let Some(ephemeral) = &volume.ephemeral {
+        match &ephemeral.volume_claim_template {
+            None => errors.required("ephemeral.volumeClaimTemplate", ""),
+            Some(template) => errors.at("ephemeral.volumeClaimTemplate.spec", |errors| {
+                persistent_volume_claim::spec(&template.spec, errors);
+            }),
+        }
     }
     if let Some(repo) = &volume.git_repo {
         needed(errors, "gitRepo.repository", &repo.repository);
