@@ -19,6 +19,7 @@ use crate::table::{Ctx, Row, on};
 
 mod indexes;
 mod plan;
+mod policy;
 
 use plan::Plan;
 
@@ -116,7 +117,8 @@ async fn carry_out(ctx: &Ctx, job: &Job, plan: &Plan) -> Result<(), Fault> {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         ctx.event(reference(job), EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
     }
-    let create = |index| create(ctx, job, index);
+    let create =
+        |index: Option<i32>| create(ctx, job, index, index.and_then(|it| plan.counts.get(&it).copied()));
     let mut report = burst::run(plan.create.iter().copied(), burst::SLOWLY, create).await;
     let failed = report.failures.len();
     if failed == 0 {
@@ -129,12 +131,19 @@ async fn carry_out(ctx: &Ctx, job: &Job, plan: &Plan) -> Result<(), Fault> {
     Err(Fault::Some { tried: report.tried, failed, first })
 }
 
-async fn create(ctx: &Ctx, job: &Job, index: Option<i32>) -> write::Result<()> {
+async fn create(ctx: &Ctx, job: &Job, index: Option<i32>, counts: Option<(i32, i32)>) -> write::Result<()> {
     let template = job.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
     let mut pod = from_template(&template, job);
     pod.metadata.finalizers.get_or_insert_default().push(plan::TRACKING.to_owned());
     if let Some(index) = index {
         number(&mut pod, job, index);
+    }
+    if let Some((failures, ignored)) = counts {
+        let notes = pod.metadata.annotations.get_or_insert_default();
+        notes.insert(policy::FAILURES.to_owned(), failures.to_string());
+        if ignored > 0 {
+            notes.insert(policy::IGNORED.to_owned(), ignored.to_string());
+        }
     }
     match ctx.create(&pod).await {
         Ok(pod) => {

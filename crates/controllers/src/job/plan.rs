@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use skiff_api::pod;
 
 use super::indexes;
+use super::policy::{self, ByIndex, Meaning};
 
 /// Finalizer: the pod is not counted yet.
 pub(super) const TRACKING: &str = "batch.kubernetes.io/job-tracking";
@@ -32,6 +33,8 @@ pub(super) struct Plan {
     pub(super) delete: Vec<Arc<Pod>>,
     /// The completion index of each pod to make; nothing for Jobs without.
     pub(super) create: Vec<Option<i32>>,
+    /// Failures and ignored failures of an index so far, where the Job counts them by index.
+    pub(super) counts: std::collections::BTreeMap<i32, (i32, i32)>,
     /// When to look again though nothing happens.
     pub(super) wait: Option<SignedDuration>,
     /// Said once, when it becomes true: warning or not, reason, message.
@@ -68,6 +71,12 @@ struct Census {
     active: Vec<Arc<Pod>>,
     terminating: usize,
     done: BTreeSet<i32>,
+    /// Where failures are counted by index.
+    by_index: Option<ByIndex>,
+    /// Failed pods that are not to be counted yet.
+    kept: usize,
+    /// A pod ended in a way that ends the Job.
+    fatal: Option<String>,
 }
 
 /// From a Job and its pods to what is next.
@@ -89,7 +98,7 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
     let failed = status.failed.unwrap_or(0) + noted(&status, |it| it.failed.as_ref());
     let verdict = verdict(&spec, &status, &census, (succeeded, failed), now);
     if let Some((target, reason, message)) = verdict {
-        set(&mut status, target, reason, message, now);
+        set(&mut status, target, reason, &message, now);
     }
     let ends = is_true(&status, "FailureTarget") || is_true(&status, "SuccessCriteriaMet");
     if ends {
@@ -111,7 +120,7 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
         plan.wait = soonest(plan.wait, deadline(&spec, &status).map(|at| now.duration_until(at)));
     }
     let uncounted = noted(&status, |it| it.succeeded.as_ref()) + noted(&status, |it| it.failed.as_ref());
-    if ends && census.active.is_empty() && census.terminating == 0 && uncounted == 0 {
+    if ends && census.active.is_empty() && census.terminating + census.kept == 0 && uncounted == 0 {
         finish(&mut status, now, &mut plan);
     }
     status.active = Some(count(census.active.len())).filter(|n| *n > 0);
@@ -151,7 +160,15 @@ fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Arc<Pod>], plan: &mut P
     if !indexed {
         settle(&mut uncounted.succeeded, &mut status.succeeded);
     }
-    let mut census = Census { active: Vec::new(), terminating: 0, done: BTreeSet::new() };
+    if let Some(completions) = spec.completions.filter(|_| indexed) {
+        // Scaled down together with its parallelism: what is beyond does not count any more.
+        done.retain(|index| *index < completions);
+    }
+    let by_index =
+        policy::by_index(spec, &indexes::parse(status.failed_indexes.as_deref().unwrap_or_default()), pods);
+    let ending = is_true(status, "FailureTarget") || is_true(status, "SuccessCriteriaMet");
+    let mut census =
+        Census { active: Vec::new(), terminating: 0, done: BTreeSet::new(), by_index, kept: 0, fatal: None };
     for pod in pods {
         let leaving = pod.metadata.deletion_timestamp.is_some();
         let succeeded = pod::phase(pod) == "Succeeded";
@@ -169,6 +186,15 @@ fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Arc<Pod>], plan: &mut P
         if !is_tracked(pod) {
             continue;
         }
+        let meaning = if failed { policy::meaning(spec, pod) } else { Meaning::Count };
+        if let Meaning::FailJob(why) = &meaning {
+            census.fatal.get_or_insert_with(|| why.clone());
+        }
+        if census.by_index.as_ref().is_some_and(|by_index| by_index.keeps(pod)) && !ending {
+            // It is counted when another takes its place, or the Job ends; until then its annotations are the count.
+            census.kept += 1;
+            continue;
+        }
         if plan.counted.len() >= MOST_UNCOUNTED {
             continue;
         }
@@ -176,7 +202,7 @@ fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Arc<Pod>], plan: &mut P
             if let Some(index) = index_of(pod).filter(|index| *index < spec.completions.unwrap_or(0)) {
                 done.insert(index);
             }
-        } else {
+        } else if meaning != Meaning::Ignore {
             let list = if succeeded { &mut uncounted.succeeded } else { &mut uncounted.failed };
             let list = list.get_or_insert_default();
             if !list.contains(&uid) {
@@ -188,6 +214,9 @@ fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Arc<Pod>], plan: &mut P
     if indexed {
         status.completed_indexes = Some(indexes::text(&done)).filter(|text| !text.is_empty());
         status.succeeded = Some(count(done.len())).filter(|number| *number > 0);
+    }
+    if let Some(by_index) = &census.by_index {
+        status.failed_indexes = Some(indexes::text(&by_index.failed));
     }
     status.uncounted_terminated_pods = Some(uncounted);
     census.done = done;
@@ -201,9 +230,26 @@ fn verdict(
     census: &Census,
     (succeeded, failed): (i32, i32),
     now: Timestamp,
-) -> Option<(&'static str, &'static str, &'static str)> {
+) -> Option<(&'static str, &'static str, String)> {
     if is_true(status, "FailureTarget") || is_true(status, "SuccessCriteriaMet") {
         return None;
+    }
+    if let Some(why) = &census.fatal {
+        return Some(("FailureTarget", "PodFailurePolicy", why.clone()));
+    }
+    if let Some(by_index) = &census.by_index {
+        let lost = by_index.failed.len();
+        if spec.max_failed_indexes.is_some_and(|most| count(lost) > most) {
+            let why = "Job has exceeded the specified maximal number of failed indexes";
+            return Some(("FailureTarget", "MaxFailedIndexesExceeded", why.to_owned()));
+        }
+        let all = usize::try_from(spec.completions.unwrap_or(0)).unwrap_or(0);
+        if lost > 0 && census.done.len() + lost >= all {
+            return Some(("FailureTarget", "FailedIndexes", "Job has failed indexes".to_owned()));
+        }
+    }
+    if let Some(why) = policy::succeeds(spec, &census.done) {
+        return Some(("SuccessCriteriaMet", "SuccessPolicy", why));
     }
     let limit = spec.backoff_limit.unwrap_or(6);
     let on_failure =
@@ -212,11 +258,11 @@ fn verdict(
     let restless = on_failure && restarts > 0 && restarts >= limit;
     if failed > limit || restless {
         let why = "Job has reached the specified backoff limit";
-        return Some(("FailureTarget", "BackoffLimitExceeded", why));
+        return Some(("FailureTarget", "BackoffLimitExceeded", why.to_owned()));
     }
     if deadline(spec, status).is_some_and(|at| at <= now) && spec.suspend != Some(true) {
         let why = "Job was active longer than specified deadline";
-        return Some(("FailureTarget", "DeadlineExceeded", why));
+        return Some(("FailureTarget", "DeadlineExceeded", why.to_owned()));
     }
     let reached = match spec.completions {
         Some(wanted) => succeeded >= wanted,
@@ -224,7 +270,7 @@ fn verdict(
         None => succeeded > 0 && census.active.is_empty(),
     };
     let why = "Reached expected number of succeeded pods";
-    reached.then_some(("SuccessCriteriaMet", "CompletionsReached", why))
+    reached.then(|| ("SuccessCriteriaMet", "CompletionsReached", why.to_owned()))
 }
 
 fn restarts(pod: &Pod) -> i32 {
@@ -253,8 +299,17 @@ fn staff(
 ) {
     let parallelism = spec.parallelism.unwrap_or(1);
     let active = count(census.active.len());
+    let lost = census.by_index.as_ref().map_or(0, |by_index| count(by_index.failed.len()));
+    let beyond = |pod: &&Arc<Pod>| {
+        let index = index_of(pod).filter(|_| spec.completion_mode.as_deref() == Some("Indexed"));
+        index.is_some_and(|index| index >= spec.completions.unwrap_or(0))
+    };
+    plan.delete = census.active.iter().filter(beyond).cloned().collect();
+    if !plan.delete.is_empty() {
+        return;
+    }
     let wanted = match spec.completions {
-        Some(completions) => (completions - succeeded).min(parallelism),
+        Some(completions) => (completions - succeeded - lost).min(parallelism),
         None if succeeded > 0 => active,
         None => parallelism,
     }
@@ -274,7 +329,7 @@ fn staff(
     if missing == 0 {
         return;
     }
-    if let Some(pause) = pause(pods, now) {
+    if let Some(pause) = pause(spec, pods, now).filter(|_| census.by_index.is_none()) {
         plan.wait = Some(pause);
         return;
     }
@@ -285,20 +340,30 @@ fn staff(
             .filter(|pod| waits || pod.metadata.deletion_timestamp.is_none())
             .filter_map(|pod| index_of(pod))
             .collect();
-        let open = (0..spec.completions.unwrap_or(0))
-            .filter(|index| !busy.contains(index) && !census.done.contains(index));
-        open.take(missing).map(Some).collect()
+        let mut open: Vec<i32> = (0..spec.completions.unwrap_or(0))
+            .filter(|index| !busy.contains(index) && !census.done.contains(index))
+            .collect();
+        if let Some(by_index) = &census.by_index {
+            open.retain(|index| !by_index.failed.contains(index));
+            open.retain(|index| {
+                let pause = by_index.pause(*index, FIRST_PAUSE, LONGEST_PAUSE, now);
+                plan.wait = soonest(plan.wait, pause);
+                pause.is_none()
+            });
+            plan.counts = open.iter().map(|index| (*index, by_index.counts(spec, *index))).collect();
+        }
+        open.into_iter().take(missing).map(Some).collect()
     } else {
         vec![None; missing]
     };
 }
 
 /// How long to wait before the next try: ten seconds after the first failure in a row, then twice as long each time.
-fn pause(pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDuration> {
+fn pause(spec: &JobSpec, pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDuration> {
     let success = pods.iter().filter(|pod| pod::phase(pod) == "Succeeded").filter_map(|pod| ended(pod)).max();
     let failures: Vec<Timestamp> = pods
         .iter()
-        .filter(|pod| has_failed(pod))
+        .filter(|pod| has_failed(pod) && policy::meaning(spec, pod) != Meaning::Ignore)
         .filter_map(|pod| ended(pod))
         .filter(|at| success.is_none_or(|success| *at > success))
         .collect();
@@ -310,7 +375,7 @@ fn pause(pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDuration> {
 }
 
 /// When a pod's last container ended.
-fn ended(pod: &Pod) -> Option<Timestamp> {
+pub(super) fn ended(pod: &Pod) -> Option<Timestamp> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref();
     let ends = containers
         .into_iter()
@@ -336,8 +401,10 @@ fn finish(status: &mut JobStatus, now: Timestamp, plan: &mut Plan) {
     } else if let Some(target) = of("FailureTarget") {
         let (reason, message) = (target.reason.unwrap_or_default(), target.message.unwrap_or_default());
         set(status, "Failed", &reason, &message, now);
-        let reason = if reason == "DeadlineExceeded" { "DeadlineExceeded" } else { "BackoffLimitExceeded" };
-        plan.news.push((true, reason, message));
+        const REASONS: [&str; 4] =
+            ["DeadlineExceeded", "PodFailurePolicy", "MaxFailedIndexesExceeded", "FailedIndexes"];
+        let known = REASONS.into_iter().find(|known| *known == reason);
+        plan.news.push((true, known.unwrap_or("BackoffLimitExceeded"), message));
     }
 }
 

@@ -29,6 +29,8 @@ struct World {
     pods: BTreeMap<String, Pod>,
     made: usize,
     said: Vec<&'static str>,
+    /// With which containers end.
+    code: i32,
 }
 
 impl World {
@@ -51,6 +53,10 @@ impl World {
                 "spec": {"containers": []}, "status": {"phase": "Running"}});
             if let Some(index) = index {
                 pod["metadata"]["annotations"][plan::INDEX] = index.to_string().into();
+                if let Some((failures, ignored)) = plan.counts.get(index) {
+                    pod["metadata"]["annotations"][super::policy::FAILURES] = failures.to_string().into();
+                    pod["metadata"]["annotations"][super::policy::IGNORED] = ignored.to_string().into();
+                }
             }
             self.pods.insert(name, serde_json::from_value(pod).unwrap());
         }
@@ -60,10 +66,11 @@ impl World {
 
     /// The running pods end, each as told.
     fn end(&mut self, now: Timestamp, phase: impl Fn(usize) -> &'static str) {
+        let code = self.code;
         let running = self.pods.values_mut().filter(|pod| skiff_api::pod::phase(pod) == "Running");
         for (n, pod) in running.enumerate() {
             let ended = json!({"phase": phase(n), "containerStatuses": [{"name": "c", "ready": false,
-                "restartCount": 0, "image": "", "imageID": "", "state": {"terminated": {"exitCode": 0,
+                "restartCount": 0, "image": "", "imageID": "", "state": {"terminated": {"exitCode": code,
                 "finishedAt": now.to_string()}}}]});
             pod.status = Some(serde_json::from_value(ended).unwrap());
         }
@@ -161,4 +168,83 @@ fn a_suspended_job_has_no_pods_and_its_clock_stands() {
     }
     assert!(plan::is_finished(&job));
     assert_eq!((world.running(), world.said.last()), (0, Some(&"DeadlineExceeded")));
+}
+
+#[test]
+fn a_policy_tells_failures_that_count_from_others() {
+    let rules = json!([
+        {"action": "FailJob", "onExitCodes": {"containerName": "c", "operator": "In", "values": [42]}},
+        {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [5]}},
+    ]);
+    let spec =
+        json!({"backoffLimit": 0, "podReplacementPolicy": "Failed", "podFailurePolicy": {"rules": rules}});
+    let mut job = job(&spec);
+    let mut world = World { code: 5, ..World::default() };
+    world.look(&mut job, at(0));
+    world.end(at(0), |_| "Failed");
+    world.look(&mut job, at(1));
+    world.look(&mut job, at(2));
+    assert_eq!(
+        (world.made, world.running(), numbers(&job)),
+        (2, 1, (None, None)),
+        "not counted, tried again"
+    );
+    world.code = 42;
+    world.end(at(3), |_| "Failed");
+    for second in 4..8 {
+        world.look(&mut job, at(second));
+    }
+    assert!(plan::is_finished(&job));
+    assert_eq!(world.said, ["PodFailurePolicy"]);
+    let conditions = job.status.unwrap().conditions.unwrap();
+    let kinds: Vec<&str> = conditions.iter().map(|it| it.type_.as_str()).collect();
+    assert_eq!(kinds, ["FailureTarget", "Failed"]);
+    let why = "Container c for pod /p002 failed with exit code 42 matching FailJob rule at index 0";
+    assert_eq!(conditions[1].message.as_deref(), Some(why));
+}
+
+#[test]
+fn each_index_has_a_limit_of_its_own() {
+    let spec = json!({"completions": 2, "parallelism": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 1,
+        "backoffLimit": i32::MAX});
+    let mut job = job(&spec);
+    let mut world = World { code: 1, ..World::default() };
+    world.look(&mut job, at(0));
+    world.end(at(0), |n| if n == 0 { "Failed" } else { "Succeeded" });
+    world.look(&mut job, at(1));
+    assert_eq!(world.running(), 0, "its next try waits");
+    world.look(&mut job, at(11));
+    assert_eq!((world.made, world.running()), (3, 1));
+    world.end(at(12), |_| "Failed");
+    for second in 13..18 {
+        world.look(&mut job, at(second));
+    }
+    assert!(plan::is_finished(&job));
+    let status = job.status.clone().unwrap();
+    assert_eq!(
+        (status.completed_indexes.as_deref(), status.failed_indexes.as_deref()),
+        (Some("1"), Some("0"))
+    );
+    assert_eq!((numbers(&job), world.said), ((Some(1), Some(2)), vec!["FailedIndexes"]));
+}
+
+#[test]
+fn a_rule_may_call_a_part_success_enough() {
+    let rules = json!([{"succeededIndexes": "0,2-3", "succeededCount": 1}]);
+    let spec = json!({"completions": 4, "parallelism": 4, "completionMode": "Indexed",
+        "successPolicy": {"rules": rules}});
+    let mut job = job(&spec);
+    let mut world = World::default();
+    world.look(&mut job, at(0));
+    let first = world.pods.values_mut().next().unwrap();
+    first.status = Some(serde_json::from_value(json!({"phase": "Succeeded"})).unwrap());
+    for second in 1..5 {
+        world.look(&mut job, at(second));
+    }
+    assert!(plan::is_finished(&job));
+    assert_eq!(world.running(), 0, "the others are ended");
+    let conditions = job.status.unwrap().conditions.unwrap();
+    let told: Vec<_> =
+        conditions.iter().map(|it| (it.type_.as_str(), it.reason.as_deref().unwrap())).collect();
+    assert_eq!(told, [("SuccessCriteriaMet", "SuccessPolicy"), ("Complete", "SuccessPolicy")]);
 }

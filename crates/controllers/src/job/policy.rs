@@ -1,0 +1,182 @@
+//! What a Job says about failures and success beyond plain numbers; pure. Follows upstream's `pod_failure_policy.go`,
+//! `backoff_utils.go` and `success_policy.go`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::{JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule};
+use k8s_openapi::api::core::v1::Pod;
+use skiff_api::pod;
+
+use super::indexes;
+use super::plan::{INDEX, ended};
+
+/// Annotation: how often the pods of this index failed before this one.
+pub(super) const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+/// Annotation: how many failures of this index were not to be counted.
+pub(super) const IGNORED: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
+
+/// What a failed pod means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// One more towards the limit.
+    Count,
+    /// Nothing.
+    Ignore,
+    /// Its index will not be tried again.
+    FailIndex,
+    /// The Job fails, for this reason.
+    FailJob(String),
+}
+
+/// What a failed pod means by the Job's policy.
+pub(super) fn meaning(spec: &JobSpec, pod: &Pod) -> Meaning {
+    let rules = spec.pod_failure_policy.iter().flat_map(|policy| &policy.rules);
+    for (number, rule) in rules.enumerate() {
+        let Some(why) = matched(rule, pod) else { continue };
+        return match rule.action.as_str() {
+            "Ignore" => Meaning::Ignore,
+            "FailIndex" if spec.backoff_limit_per_index.is_some() => Meaning::FailIndex,
+            "FailJob" => Meaning::FailJob(format!("{why} matching FailJob rule at index {number}")),
+            _ => Meaning::Count,
+        };
+    }
+    Meaning::Count
+}
+
+fn matched(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<String> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let status = pod.status.as_ref()?;
+    if let Some(wanted) = &rule.on_exit_codes {
+        let all =
+            status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+        for container in all {
+            let code =
+                container.state.as_ref().and_then(|state| state.terminated.as_ref()).map(|end| end.exit_code);
+            let ours = wanted.container_name.as_ref().is_none_or(|name| *name == container.name);
+            if let Some(code) = code.filter(|code| ours && *code != 0 && holds(wanted, *code)) {
+                let container = &container.name;
+                return Some(format!(
+                    "Container {container} for pod {namespace}/{name} failed with exit code {code}"
+                ));
+            }
+        }
+        return None;
+    }
+    for pattern in rule.on_pod_conditions.iter().flatten() {
+        let wanted = pattern.status.as_deref().unwrap_or("True");
+        let mut conditions = status.conditions.iter().flatten();
+        if conditions.any(|it| it.type_ == pattern.type_ && it.status == wanted) {
+            let kind = &pattern.type_;
+            return Some(format!("Pod {namespace}/{name} has condition {kind}"));
+        }
+    }
+    None
+}
+
+fn holds(wanted: &PodFailurePolicyOnExitCodesRequirement, code: i32) -> bool {
+    let listed = wanted.values.contains(&code);
+    match wanted.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        _ => false,
+    }
+}
+
+fn number(pod: &Pod, annotation: &str) -> i32 {
+    let text = pod.metadata.annotations.as_ref().and_then(|notes| notes.get(annotation));
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn index_of(pod: &Pod) -> Option<i32> {
+    pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
+}
+
+/// What the failures of single indexes amount to, where the Job counts them by index.
+#[derive(Debug, Default)]
+pub(super) struct ByIndex {
+    /// Indexes that will not be tried again.
+    pub(super) failed: BTreeSet<i32>,
+    /// The last failed pod of each index that has no other yet: it keeps its finalizer, since it holds the count.
+    pub(super) last: BTreeMap<i32, Arc<Pod>>,
+}
+
+/// Looks at the failed pods index by index; nothing for a Job that counts all together.
+pub(super) fn by_index(spec: &JobSpec, known: &BTreeSet<i32>, pods: &[Arc<Pod>]) -> Option<ByIndex> {
+    let limit = spec.backoff_limit_per_index?;
+    let mut found = ByIndex { failed: known.clone(), ..ByIndex::default() };
+    let mut others = BTreeSet::new();
+    for pod in pods {
+        let Some(index) = index_of(pod) else { continue };
+        if pod::phase(pod) != "Failed" {
+            others.insert(index);
+            continue;
+        }
+        let fails = match meaning(spec, pod) {
+            Meaning::FailIndex => true,
+            Meaning::Count | Meaning::FailJob(_) => number(pod, FAILURES) >= limit,
+            Meaning::Ignore => false,
+        };
+        if fails {
+            found.failed.insert(index);
+        }
+        let tries = |pod: &Pod| number(pod, FAILURES) + number(pod, IGNORED);
+        if found.last.get(&index).is_none_or(|held| tries(held) < tries(pod)) {
+            found.last.insert(index, Arc::clone(pod));
+        }
+    }
+    found.last.retain(|index, _| !others.contains(index) && !found.failed.contains(index));
+    Some(found)
+}
+
+impl ByIndex {
+    /// Whether the pod must keep its finalizer for now.
+    pub(super) fn keeps(&self, pod: &Pod) -> bool {
+        self.last.values().any(|held| held.metadata.uid == pod.metadata.uid)
+    }
+
+    /// How long the next try of an index has to wait.
+    pub(super) fn pause(
+        &self,
+        index: i32,
+        first: SignedDuration,
+        most: SignedDuration,
+        now: Timestamp,
+    ) -> Option<SignedDuration> {
+        let last = self.last.get(&index)?;
+        let doubled = (number(last, FAILURES) + number(last, IGNORED)).clamp(0, 10);
+        let pause = (first * 2_i32.pow(doubled.unsigned_abs())).min(most);
+        let left = now.duration_until(ended(last)? + pause);
+        left.is_positive().then_some(left)
+    }
+
+    /// The counts that the next pod of an index begins with: failures, ignored ones.
+    pub(super) fn counts(&self, spec: &JobSpec, index: i32) -> (i32, i32) {
+        let Some(last) = self.last.get(&index) else { return (0, 0) };
+        let (failures, ignored) = (number(last, FAILURES), number(last, IGNORED));
+        match meaning(spec, last) {
+            Meaning::Ignore => (failures, ignored + 1),
+            _ => (failures + 1, ignored),
+        }
+    }
+}
+
+/// Why the Job has succeeded already, if one of its rules says so.
+pub(super) fn succeeds(spec: &JobSpec, done: &BTreeSet<i32>) -> Option<String> {
+    let policy = spec.success_policy.as_ref()?;
+    let rule = policy.rules.iter().position(|rule| {
+        let wanted = rule.succeeded_indexes.as_deref().map(indexes::parse);
+        let relevant = match &wanted {
+            Some(wanted) => done.intersection(wanted).count(),
+            None => done.len(),
+        };
+        match (rule.succeeded_count, wanted) {
+            (Some(count), _) => relevant >= usize::try_from(count).unwrap_or(usize::MAX),
+            (None, Some(wanted)) => relevant == wanted.len(),
+            (None, None) => false,
+        }
+    })?;
+    Some(format!("Matched rules at index {rule}"))
+}
