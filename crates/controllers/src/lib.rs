@@ -38,6 +38,7 @@ mod taint_eviction;
 mod token_cleaner;
 mod token_secrets;
 mod ttl_after_finished;
+mod volumes;
 
 /// What the controllers need.
 pub struct Options {

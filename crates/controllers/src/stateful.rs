@@ -10,15 +10,17 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use skiff_api::LabelSelector;
 use skiff_client::cache::BY_CONTROLLER;
-use skiff_client::controller::{Itself, Key, ManagedBy, Next, Outcome};
+use skiff_client::controller::{Caches, How, Itself, Key, ManagedBy, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
-use skiff_client::write;
+use skiff_client::{Change, write};
 
+use crate::Settings;
 use crate::shared::adopt::{self, ORPHANS};
 use crate::shared::pods::from_template;
 use crate::shared::revisions::{self, REVISION_HASH};
 use crate::table::{Ctx, Row, on};
 
+mod claims;
 mod plan;
 
 pub(crate) const CONTROLLER: Row = Row {
@@ -28,18 +30,30 @@ pub(crate) const CONTROLLER: Row = Row {
         on::<StatefulSet, Itself>(),
         on::<Pod, ManagedBy<StatefulSet>>().indexed(&[BY_CONTROLLER, ORPHANS]),
         on::<ControllerRevision, ManagedBy<StatefulSet>>().indexed(&[BY_CONTROLLER]),
+        on::<PersistentVolumeClaim, LostBy>(),
     ],
     may: &[
         ("get", "statefulsets"),
         ("create delete patch", "pods"),
         ("create update delete", "controllerrevisions"),
-        ("create", "persistentvolumeclaims"),
+        ("get create update", "persistentvolumeclaims"),
         ("update patch", "statefulsets/status"),
         ("create patch", "events"),
     ],
     workers: 5,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };
+
+/// A claim that is gone may be one that a pod of the namespace waits for.
+struct LostBy;
+
+impl How<Settings> for LostBy {
+    fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
+        let namespace = change.latest().meta().namespace.as_deref().filter(|_| change.new.is_none());
+        let sets = namespace.map(|namespace| caches.of::<StatefulSet>().within(namespace));
+        sets.into_iter().flatten().map(|set| set.meta().key().into()).collect()
+    }
+}
 
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let Some(set) = ctx.get::<StatefulSet>(&key) else { return Ok(Next::Rest) };
@@ -65,6 +79,11 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let current = status.current_revision.filter(|name| !name.is_empty()).unwrap_or_else(|| update.clone());
     let plan = plan::plan(&set, &pods, &current, &update, ctx.now());
     let mut failure = None;
+    if set.spec.volume_claim_templates.as_ref().is_some_and(|templates| !templates.is_empty()) {
+        for pod in &pods {
+            failure = failure.or(claims::retain(&ctx, &set, pod).await.err());
+        }
+    }
     for pod in &plan.delete {
         let outcome = ctx.delete(&**pod, DeleteOptions::default()).await;
         told(&ctx, &set, "delete", pod, outcome.as_ref().err());
@@ -114,7 +133,7 @@ fn made(ctx: &Ctx, set: &StatefulSet, ordinal: i32, revision: &str) -> Pod {
     let spec = pod.spec.get_or_insert_default();
     spec.hostname = Some(name);
     spec.subdomain = set.spec.service_name.clone().filter(|name| !name.is_empty());
-    for claim in claims(set, ordinal) {
+    for claim in claims::of(set, ordinal) {
         let template = claim.0;
         let volume = Volume {
             name: template.clone(),
@@ -131,28 +150,9 @@ fn made(ctx: &Ctx, set: &StatefulSet, ordinal: i32, revision: &str) -> Pod {
     pod
 }
 
-/// The claims of an ordinal's pod, by the names of their templates.
-fn claims(set: &StatefulSet, ordinal: i32) -> Vec<(String, PersistentVolumeClaim)> {
-    let owner = set.metadata.name.as_deref().unwrap_or_default();
-    let claim = |template: &PersistentVolumeClaim| {
-        let name = template.metadata.name.clone().unwrap_or_default();
-        let mut claim = template.clone();
-        claim.metadata.name = Some(format!("{name}-{owner}-{ordinal}"));
-        claim.metadata.namespace.clone_from(&set.metadata.namespace);
-        let selected = set.spec.selector.match_labels.clone().unwrap_or_default();
-        claim.metadata.labels.get_or_insert_default().extend(selected);
-        claim.status = None;
-        (name, claim)
-    };
-    set.spec.volume_claim_templates.iter().flatten().map(claim).collect()
-}
-
 async fn create(ctx: &Ctx, set: &StatefulSet, pod: &Pod, ordinal: i32) -> write::Result<()> {
-    for (_, claim) in claims(set, ordinal) {
-        match write::create(ctx.link(), &claim).await {
-            Err(error) if !write::already_exists(&error) => return Err(error),
-            _ => {}
-        }
+    if !claims::make(ctx, set, ordinal).await? {
+        return Ok(());
     }
     match ctx.create(pod).await {
         // Ours already, or a stranger's, whose end will wake nobody: the next try tells.

@@ -6,7 +6,7 @@ use skiff_client::controller::{self, How};
 use crate::{
     Settings, cron_job, daemon, deployment, disruption, endpoint_slices, endpoints, job, namespaces,
     node_ipam, node_lifecycle, pod_gc, replica_set, replication, role_aggregation, root_ca, service_accounts,
-    slice_mirroring, stateful, taint_eviction, token_cleaner, token_secrets, ttl_after_finished,
+    slice_mirroring, stateful, taint_eviction, token_cleaner, token_secrets, ttl_after_finished, volumes,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -37,6 +37,12 @@ pub(crate) static ALL: &[&Row] = &[
     &token_cleaner::CONTROLLER,
     &token_secrets::CONTROLLER,
     &ttl_after_finished::CONTROLLER,
+    &volumes::binder::CONTROLLER,
+    &volumes::ephemeral::CONTROLLER,
+    &volumes::expand::CONTROLLER,
+    &volumes::local_path::CONTROLLER,
+    &volumes::protection::CLAIMS,
+    &volumes::protection::VOLUMES,
 ];
 
 /// Changes of `K` wake the keys that `H` names.

@@ -32,6 +32,12 @@ pub(super) fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
     number.parse().ok().filter(|ordinal: &i32| *ordinal >= 0 && ordinal.to_string() == number)
 }
 
+/// Whether the set wants a pod of this number.
+pub(super) fn is_wanted(set: &StatefulSet, ordinal: i32) -> bool {
+    let start = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    (start..start.saturating_add(set.spec.replicas.unwrap_or(1))).contains(&ordinal)
+}
+
 fn revision_of(pod: &Pod) -> Option<&str> {
     pod.metadata.labels.as_ref()?.get(REVISION_HASH).map(String::as_str)
 }
