@@ -26,8 +26,12 @@ struct Seat<'a> {
 /// # Errors
 /// Why no node can hold it.
 pub(crate) fn choose(pod: &Pending, cluster: &Snapshot, start: &mut usize) -> Result<Arc<str>, Box<Unfit>> {
-    let mut seats = seats(pod, cluster);
     let mut unfit = Box::new(Unfit::new(cluster.len()));
+    if let Err((plugin, why)) = admit(pod, cluster) {
+        unfit.everywhere(plugin, why);
+        return Err(unfit);
+    }
+    let mut seats = seats(pod, cluster);
     let enough = enough(cluster.len());
     let mut feasible: Vec<&Node> = Vec::with_capacity(enough);
     for step in 0..cluster.len() {
@@ -48,6 +52,13 @@ pub(crate) fn choose(pod: &Pending, cluster: &Snapshot, start: &mut usize) -> Re
     }
 }
 
+/// Whether the pod may be placed at all.
+fn admit(pod: &Pending, cluster: &Snapshot) -> Result<(), (&'static str, String)> {
+    plugins::ALL
+        .iter()
+        .try_for_each(|row| row.plugin.admit(pod, cluster).map_err(|why| (row.plugin.name(), why)))
+}
+
 /// Every plugin that has something to say about the pod.
 fn seats<'a>(pod: &'a Pending, cluster: &'a Snapshot) -> Vec<Seat<'a>> {
     let begin = |row: &'static plugins::Row| {
@@ -63,6 +74,7 @@ fn seats<'a>(pod: &'a Pending, cluster: &'a Snapshot) -> Vec<Seat<'a>> {
 /// Why it cannot.
 pub(crate) fn fits(pod: &Pending, cluster: &Snapshot, node: &str) -> Result<(), Refusal> {
     let Some(node) = cluster.node(node) else { return Err(Refusal::unsuitable("node is gone")) };
+    admit(pod, cluster).map_err(|(_, why)| Refusal::unsuitable(why))?;
     ask(&seats(pod, cluster), node).map_err(|(_, refusal)| refusal)
 }
 

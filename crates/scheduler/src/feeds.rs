@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
+use k8s_openapi::api::core::v1::{
+    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
+};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use parking_lot::Mutex;
 use skiff_api::{LabelSelector, Object, Readable, pod};
 use skiff_base::Tasks;
@@ -26,14 +29,35 @@ impl Feeds {
     /// Follows everything that matters, telling snapshot and queue.
     pub(crate) fn follow(link: &Link, snapshot: &Arc<Mutex<Snapshot>>, queue: &Queue, tasks: &Tasks) -> Self {
         let hands = Hands { snapshot: Arc::clone(snapshot), queue: queue.clone() };
+        let storage = [
+            follow::<StorageClass>(link, tasks, &hands, |hands, change| {
+                hands.storage(change, Event::ClassChanged)
+            }),
+            follow::<PersistentVolume>(link, tasks, &hands, |hands, change| {
+                hands.storage(change, Event::VolumeChanged);
+            }),
+            follow::<PersistentVolumeClaim>(link, tasks, &hands, |hands, change| {
+                hands.storage(change, Event::ClaimChanged);
+            }),
+            follow::<CSINode>(link, tasks, &hands, |hands, change| {
+                hands.storage(change, Event::CsiNodeChanged)
+            }),
+        ];
+        {
+            let [classes, volumes, claims, csi_nodes] = storage.clone();
+            let known = &mut snapshot.lock().storage;
+            (known.classes, known.volumes, known.claims, known.csi_nodes) =
+                (classes, volumes, claims, csi_nodes);
+        }
         // Nodes first: a pod is seldom of use before its node.
-        let others = vec![
+        let mut others = vec![
             follow::<Node>(link, tasks, &hands, Hands::node),
             follow::<Namespace>(link, tasks, &hands, Hands::namespace),
             follow::<Service>(link, tasks, &hands, Hands::service),
             follow::<ReplicationController>(link, tasks, &hands, Hands::controller),
             follow::<PodDisruptionBudget>(link, tasks, &hands, Hands::budget),
         ];
+        others.extend(storage);
         let pods = follow::<Pod>(link, tasks, &hands, Hands::pod);
         Self { pods, others }
     }
@@ -78,6 +102,15 @@ impl Hands {
             Some(object) => namespaces.insert(name, Arc::clone(object)),
             None => namespaces.remove(&name),
         };
+    }
+
+    /// Claims, volumes and classes are read from their caches; here they only wake who waits for them.
+    fn storage(&self, change: &Change, event: Event) {
+        let changed = Arc::clone(&self.snapshot.lock().storage.changed);
+        changed.send_modify(|count| *count += 1);
+        if change.new.is_some() {
+            self.queue.happened(event);
+        }
     }
 
     fn service(&self, change: &Change) {

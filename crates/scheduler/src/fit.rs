@@ -12,6 +12,8 @@ use crate::snapshot::Node;
 pub(crate) struct Unfit {
     nodes: usize,
     reasons: BTreeMap<String, usize>,
+    /// Why no node was even asked, if so.
+    verdict: Option<String>,
     preemption: BTreeMap<String, usize>,
     /// Why the pod may not make others go, if it may not.
     not_eligible: Option<&'static str>,
@@ -41,6 +43,15 @@ impl Unfit {
         self.plugins.insert(plugin);
     }
 
+    /// No node needs to be asked.
+    pub(crate) fn everywhere(&mut self, plugin: &'static str, why: String) {
+        self.verdict = Some(why);
+        self.plugins.insert(plugin);
+        if self.nodes > 0 {
+            self.preemption.insert("Preemption is not helpful for scheduling".to_owned(), self.nodes);
+        }
+    }
+
     /// Taking pods away from a node does not help.
     pub(crate) fn preemption_fails(&mut self, reasons: Vec<String>) {
         for reason in reasons {
@@ -65,7 +76,10 @@ impl fmt::Display for Unfit {
         if nodes == 0 {
             return write!(f, "no nodes available to schedule pods");
         }
-        write!(f, "0/{nodes} nodes are available: {}.", listed(self.reasons.iter()))?;
+        match &self.verdict {
+            Some(why) => write!(f, "0/{nodes} nodes are available: {why}.")?,
+            None => write!(f, "0/{nodes} nodes are available: {}.", listed(self.reasons.iter()))?,
+        }
         if self.preempts {
             return Ok(());
         }

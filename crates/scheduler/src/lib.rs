@@ -26,6 +26,7 @@ mod preemption;
 mod queue;
 mod run;
 mod snapshot;
+mod storage;
 
 #[doc(hidden)]
 pub mod bench;
@@ -72,7 +73,11 @@ impl Scheduler {
 
 /// What the scheduler may do: verbs and resources.
 pub const MAY: &[(&str, &str)] = &[
-    ("get list watch", "pods nodes services replicationcontrollers namespaces poddisruptionbudgets"),
+    (
+        "get list watch",
+        "pods nodes services replicationcontrollers namespaces poddisruptionbudgets persistentvolumeclaims persistentvolumes storageclasses csinodes",
+    ),
+    ("patch update", "persistentvolumeclaims persistentvolumes"),
     ("create", "pods/binding"),
     ("delete", "pods"),
     ("patch", "pods/status"),

@@ -5,6 +5,7 @@
 
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
+use crate::storage::Needs;
 
 /// The best score of a node, after normalisation.
 pub(crate) const BEST: i64 = 100;
@@ -71,6 +72,14 @@ pub(crate) enum Event {
     PodGone,
     /// A service or controller changed.
     SpreadSelector,
+    /// A claim came or changed.
+    ClaimChanged,
+    /// A persistent volume came or changed.
+    VolumeChanged,
+    /// A storage class came or changed.
+    ClassChanged,
+    /// What a node's storage drivers say changed.
+    CsiNodeChanged,
 }
 
 /// One plugin.
@@ -78,17 +87,24 @@ pub(crate) trait Plugin: Send + Sync {
     /// Its name, as upstream calls it.
     fn name(&self) -> &'static str;
 
+    /// Whether the pod may be placed at all, wherever (upstream's pre-filter).
+    ///
+    /// # Errors
+    /// Why not.
+    fn admit(&self, _pod: &Pending, _cluster: &Snapshot) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Begins to judge nodes for a pod; nothing if it has nothing to say.
     fn begin<'a>(&self, pod: &'a Pending, cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>>;
 
     /// Whether an event may give a pod a chance that this plugin refused.
     fn helps(&self, event: Event) -> bool;
 
-    /// A node was chosen.
-    fn reserve(&self, _pod: &Pending, _node: &str) {}
-
-    /// The choice came to nothing.
-    fn unreserve(&self, _pod: &Pending, _node: &str) {}
+    /// What must be so before the pod can be bound to the node that was chosen (upstream's reserve and pre-bind).
+    fn needs(&self, _pod: &Pending, _cluster: &Snapshot, _node: &str) -> Option<Needs> {
+        None
+    }
 }
 
 /// Scales scores so that the greatest becomes [`BEST`].

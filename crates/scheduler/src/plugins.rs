@@ -12,6 +12,10 @@ mod node_unschedulable;
 mod resources_fit;
 mod taint_toleration;
 mod topology_spread;
+mod volume_binding;
+mod volume_limits;
+pub(crate) mod volume_restrictions;
+mod volume_zone;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -34,6 +38,10 @@ pub(crate) static ALL: &[Row] = &[
     row(&node_affinity::PLUGIN, 2),
     row(&node_ports::PLUGIN, 0),
     row(&resources_fit::PLUGIN, 1),
+    row(&volume_restrictions::PLUGIN, 0),
+    row(&volume_limits::PLUGIN, 0),
+    row(&volume_binding::PLUGIN, 0),
+    row(&volume_zone::PLUGIN, 0),
     row(&topology_spread::PLUGIN, 2),
     row(&inter_pod_affinity::PLUGIN, 2),
     row(&balanced_allocation::PLUGIN, 1),

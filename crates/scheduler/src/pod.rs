@@ -19,6 +19,8 @@ pub(crate) struct PodInfo {
     pub(crate) assumed: (i64, i64),
     pub(crate) ports: BTreeSet<HostPort>,
     pub(crate) terms: Terms,
+    /// The claims behind its volumes, as `namespace/name`.
+    pub(crate) claims: Vec<Arc<str>>,
     /// When the kubelet took it, in seconds; the future for a pod that it has not.
     pub(crate) started: i64,
 }
@@ -66,6 +68,7 @@ impl PodInfo {
         let least = requests::of_at_least(&spec);
         Self {
             priority: spec.priority.unwrap_or(0),
+            claims: crate::plugins::volume_restrictions::claims(pod),
             requests: requests::of(&spec),
             assumed: (least.cpu, least.memory),
             ports: ports::of(&spec),

@@ -19,6 +19,7 @@ use crate::pod::Pending;
 use crate::preemption::{self, Plan};
 use crate::queue::{Failure, Queue, Turn};
 use crate::snapshot::Snapshot;
+use crate::storage::Needs;
 use crate::{NAME, bind, cycle, plugins, preempt};
 
 /// How many bindings may be on their way at once.
@@ -27,7 +28,7 @@ const BINDINGS: usize = 64;
 /// What became of a pod's turn.
 enum Decision {
     /// It goes to this node.
-    Bind(Arc<str>),
+    Bind(Arc<str>, Option<Needs>),
     /// It fits nowhere; perhaps others can make room. True if room that was being made for it is no use any more.
     Refuse(Box<Unfit>, Option<Plan>, bool),
 }
@@ -71,9 +72,15 @@ impl Loop {
             self.figures.seconds.observe(begun.elapsed().as_secs_f64());
             let (this, pod) = (Arc::clone(&self), Arc::clone(&pending.pod));
             self.tasks.spawn_until_stop(async move {
-                let _permit = permit;
+                let mut permit = Some(permit);
                 match decision {
-                    Decision::Bind(node) => this.bind(&turn, &pending, &node).await,
+                    Decision::Bind(node, needs) => {
+                        if needs.is_some() {
+                            // Volumes may take long to be made; others need not wait for them.
+                            permit = None;
+                        }
+                        this.bind(&turn, &pending, &node, needs).await;
+                    }
                     Decision::Refuse(unfit, plan, lost) => {
                         if lost && let Err(error) = preempt::denominate(&this.link, &pending.info).await {
                             tracing::debug!(%error, "a nomination could not be taken back");
@@ -81,6 +88,7 @@ impl Loop {
                         this.refuse(&turn, &pod, *unfit, plan).await;
                     }
                 }
+                drop(permit);
             });
             tokio::task::consume_budget().await;
         }
@@ -106,7 +114,11 @@ impl Loop {
         };
         let had = snapshot.nominated_node(uid).is_some();
         let decision = match choice {
-            Ok(node) => Decision::Bind(node),
+            Ok(node) => {
+                let mut needs = plugins::ALL.iter().map(|row| row.plugin.needs(pending, &snapshot, &node));
+                let needs = needs.find_map(|needs| needs);
+                Decision::Bind(node, needs)
+            }
             Err(mut unfit) => {
                 let plan = preemption::plan(pending, &mut snapshot, &mut unfit);
                 let lost = had && snapshot.nominated_node(uid).is_none();
@@ -115,7 +127,10 @@ impl Loop {
         };
         snapshot.banish(&ghosts);
         match &decision {
-            Decision::Bind(node) => {
+            Decision::Bind(node, needs) => {
+                if let Some(needs) = needs {
+                    snapshot.storage.promise(needs);
+                }
                 snapshot.denominate(uid);
                 snapshot.place(Arc::clone(&pending.info), node, true);
             }
@@ -125,9 +140,18 @@ impl Loop {
         decision
     }
 
-    async fn bind(&self, turn: &Turn, pending: &Pending, node: &str) {
-        plugins::ALL.iter().for_each(|row| row.plugin.reserve(pending, node));
+    async fn bind(&self, turn: &Turn, pending: &Pending, node: &str, needs: Option<Needs>) {
         let pod = &pending.pod;
+        if let Some(needs) = needs {
+            let hands = self.snapshot.lock().storage.hands(&self.link);
+            let bound = hands.bind(&needs, node).await;
+            self.snapshot.lock().storage.release(&needs);
+            if let Err(why) = bound {
+                tracing::warn!(pod = %turn.key, node, why, "the pod's volumes could not be bound");
+                let message = format!("running PreBind plugin \"VolumeBinding\": {why}");
+                return self.failed(turn, pod, message).await;
+            }
+        }
         match bind::bind(&self.link, pod, node).await {
             Ok(()) => {
                 self.queue.remove(&turn.uid);
@@ -135,21 +159,30 @@ impl Loop {
                 let message = format!("Successfully assigned {} to {node}", turn.key);
                 self.recorder.record(reference(&**pod), EventKind::Normal, "Scheduled", message);
             }
+            Err(error) if write::is_not_found(&error) => {
+                self.forget(turn);
+                self.queue.remove(&turn.uid);
+            }
             Err(error) => {
-                plugins::ALL.iter().for_each(|row| row.plugin.unreserve(pending, node));
-                if self.snapshot.lock().forget(&turn.uid) {
-                    self.queue.happened(Event::PodGone);
-                }
-                self.figures.attempt("error");
-                if write::is_not_found(&error) {
-                    return self.queue.remove(&turn.uid);
-                }
                 tracing::warn!(pod = %turn.key, node, %error, "binding failed");
-                self.queue.give_back(&turn.uid, Failure::Error);
                 let message = format!("binding rejected: {}", write::words(&error));
-                self.tell(pod, "SchedulerError", message, None).await;
+                self.failed(turn, pod, message).await;
             }
         }
+    }
+
+    /// The pod did not get to its node: others may have the room.
+    fn forget(&self, turn: &Turn) {
+        if self.snapshot.lock().forget(&turn.uid) {
+            self.queue.happened(Event::PodGone);
+        }
+        self.figures.attempt("error");
+    }
+
+    async fn failed(&self, turn: &Turn, pod: &Pod, message: String) {
+        self.forget(turn);
+        self.queue.give_back(&turn.uid, Failure::Error);
+        self.tell(pod, "SchedulerError", message, None).await;
     }
 
     async fn refuse(&self, turn: &Turn, pod: &Pod, mut unfit: Unfit, plan: Option<Plan>) {

@@ -14,6 +14,7 @@ use skiff_api::pod::requests::Amounts;
 
 use crate::plugin::Event;
 use crate::pod::PodInfo;
+use crate::storage::Storage;
 
 mod budgets;
 mod nominations;
@@ -39,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) assumed: (i64, i64),
     pub(crate) ports: HashMap<HostPort, usize>,
     pub(crate) pods: HashMap<Arc<str>, Arc<PodInfo>>,
+    /// How many of its pods use a claim.
+    pub(crate) claims: HashMap<Arc<str>, usize>,
     /// False for a node that only its pods speak of.
     known: bool,
 }
@@ -63,6 +66,8 @@ pub(crate) struct Snapshot {
     pub(crate) budgets: Budgets,
     /// Who selects pods: services and controllers.
     pub(crate) selectors: Selectors,
+    /// Claims and volumes.
+    pub(crate) storage: Storage,
 }
 
 impl Node {
@@ -79,6 +84,9 @@ impl Node {
         for port in &pod.ports {
             *self.ports.entry(port.clone()).or_default() += 1;
         }
+        for claim in &pod.claims {
+            *self.claims.entry(Arc::clone(claim)).or_default() += 1;
+        }
         self.pods.insert(Arc::clone(pod.uid()), pod);
     }
 
@@ -92,6 +100,14 @@ impl Node {
                 *count -= 1;
                 if *count == 0 {
                     self.ports.remove(port);
+                }
+            }
+        }
+        for claim in &pod.claims {
+            if let Some(count) = self.claims.get_mut(claim) {
+                *count -= 1;
+                if *count == 0 {
+                    self.claims.remove(claim);
                 }
             }
         }

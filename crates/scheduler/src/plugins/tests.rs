@@ -10,6 +10,8 @@ use crate::pod::{Pending, PodInfo};
 use crate::snapshot::Snapshot;
 use crate::{cycle, preemption};
 
+mod volumes;
+
 fn object(value: &Value) -> Arc<Object> {
     Arc::new(Object::parse(value.to_string().into()).unwrap())
 }

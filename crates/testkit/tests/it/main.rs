@@ -7,6 +7,7 @@ mod feeds;
 mod hollow;
 mod nodes;
 mod scheduling;
+mod volumes;
 
 use std::sync::Arc;
 
