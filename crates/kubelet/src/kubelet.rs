@@ -228,6 +228,8 @@ impl Kubelet {
 
         if let (ClusterChoice::Link(link), Some(recorder)) = (&self.options.cluster, recorder) {
             let images_changed = Arc::new(Notify::new());
+            let (name, data_dir) = (me.name.clone(), me.data_dir.clone());
+            tasks.spawn_until_stop(crate::volume::local_path::run(link.clone(), name, data_dir));
             let agent = NodeAgent {
                 link: link.clone(),
                 runtime: Arc::clone(self.handle.runtime()),

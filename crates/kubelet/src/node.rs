@@ -155,14 +155,18 @@ impl NodeAgent {
         }
     }
 
-    /// The labels that are ours to say, on a Node that was there before us.
+    /// The labels and notes that are ours to say, on a Node that was there before us.
     async fn relabel(&self, node: Node, wanted: &Node, place: &Place) -> write::Result<Node> {
         let ours = wanted.metadata.labels.clone().unwrap_or_default();
         let theirs = node.metadata.labels.clone().unwrap_or_default();
-        if ours.iter().all(|(key, value)| theirs.get(key) == Some(value)) {
+        let notes = wanted.metadata.annotations.clone().unwrap_or_default();
+        let held = node.metadata.annotations.clone().unwrap_or_default();
+        if ours.iter().all(|(key, value)| theirs.get(key) == Some(value))
+            && notes.iter().all(|(key, value)| held.get(key) == Some(value))
+        {
             return Ok(node);
         }
-        let patch = json!({ "metadata": { "labels": ours } });
+        let patch = json!({ "metadata": { "labels": ours, "annotations": notes } });
         write::patch(&self.link, place, Patch::Merge, &patch).await
     }
 

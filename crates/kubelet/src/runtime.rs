@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 
 pub use types::{
     Auth, Capabilities, Condition, Container, ContainerConfig, ContainerId, ContainerState, ContainerStatus,
-    Dns, Event, ExecOutput, FilesystemUsage, Image, Mount, MountPropagation, NamespaceMode, Namespaces,
-    PortMapping, PulledImage, Resources, Sandbox, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
-    Seccomp, Security, Stats, Version,
+    Device, Dns, Event, ExecOutput, FilesystemUsage, Image, Mount, MountPropagation, NamespaceMode,
+    Namespaces, PortMapping, PulledImage, Resources, Sandbox, SandboxConfig, SandboxId, SandboxState,
+    SandboxStatus, Seccomp, Security, Stats, Version,
 };
 
 /// Why a call to the runtime failed.

@@ -7,12 +7,14 @@
 
 mod atomic;
 mod bind;
+mod claim;
 mod config_map;
 mod downward;
 mod empty_dir;
 mod follow;
 mod host_path;
 mod kind;
+pub(crate) mod local_path;
 mod mounts;
 mod objects;
 mod ownership;
@@ -26,9 +28,9 @@ mod tests;
 mod token;
 mod unsupported;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use skiff_base::Clock;
@@ -37,7 +39,7 @@ pub use follow::Follow;
 pub use objects::{LinkObjects, NoObjects, Objects, Seen};
 pub use token::{Token, TokenError};
 
-use crate::runtime::Mount;
+use crate::runtime::{Device, Mount};
 use kind::{Job, Kind, Place};
 
 /// All kinds; the first that claims a volume has it.
@@ -48,6 +50,7 @@ static KINDS: &[&dyn Kind] = &[
     &secret::KIND,
     &downward::KIND,
     &projected::KIND,
+    &claim::KIND,
     &unsupported::KIND,
 ];
 
@@ -129,8 +132,10 @@ pub struct Mounts {
 #[derive(Clone)]
 struct Made {
     path: PathBuf,
-    /// Written by us, and for containers only to read.
+    /// Written by us, or asked for so: for containers only to read.
     read_only: bool,
+    /// A device, which containers get as one instead of a mount.
+    device: bool,
 }
 
 /// Makes, follows and removes volumes; cheap to clone.
@@ -145,6 +150,8 @@ struct Inner {
     clock: Clock,
     allocatable: (i64, i64),
     tokens: token::Tokens,
+    /// Volumes that one pod may have at a time, and which pod has them.
+    alone: Mutex<HashMap<String, String>>,
 }
 
 impl Volumes {
@@ -159,6 +166,7 @@ impl Volumes {
                 clock,
                 allocatable,
                 tokens: token::Tokens::default(),
+                alone: Mutex::default(),
             }),
         }
     }
@@ -188,7 +196,16 @@ impl Volumes {
         let dir = self.inner.volume_dir(uid, kind.plugin(), &volume.name);
         let job = Job { pod, volume, dir: &dir, inner: &self.inner };
         match kind.place(&job).await? {
-            Place::Host(path) => Ok(Made { path, read_only: false }),
+            Place::Host(path) => Ok(Made { path, read_only: false, device: false }),
+            Place::Kept { path, read_only, own_group, device } => {
+                if let Some(group) = ownership::group(pod).filter(|_| own_group) {
+                    let folder = path.clone();
+                    blocking(move || ownership::give(&folder, group, false))
+                        .await
+                        .map_err(|error| Problem::new(format!("applyFSGroup failed for vol: {error}")))?;
+                }
+                Ok(Made { path, read_only, device })
+            }
             Place::Folder => {
                 let (dir, group) = (dir.clone(), ownership::group(pod));
                 blocking(move || match group {
@@ -197,14 +214,14 @@ impl Volumes {
                 })
                 .await
                 .map_err(|error| Problem::new(format!("applyFSGroup failed for vol: {error}")))?;
-                Ok(Made { path: job.dir.to_owned(), read_only: false })
+                Ok(Made { path: job.dir.to_owned(), read_only: false, device: false })
             }
             Place::Files(payload) => {
                 let (target, group) = (dir.clone(), ownership::group(pod));
                 blocking(move || atomic::write(&target, &payload, group))
                     .await
                     .map_err(|error| Problem::io("write", &dir, &error))?;
-                Ok(Made { path: dir, read_only: true })
+                Ok(Made { path: dir, read_only: true, device: false })
             }
         }
     }
@@ -223,6 +240,18 @@ impl Volumes {
         mounts::of(&self.inner, pod, container, env, mounts)
     }
 
+    /// The block volumes that a container gets as devices.
+    ///
+    /// # Errors
+    /// A device of an unknown volume, or of one that is a file system.
+    pub fn container_devices(
+        &self,
+        container: &Container,
+        mounts: &Mounts,
+    ) -> Result<Vec<Device>, VolumeError> {
+        mounts::devices(container, mounts)
+    }
+
     /// Unmounts and removes all volumes of a pod, also of one from before a restart. Files of the machine that the pod saw stay.
     ///
     /// # Errors
@@ -233,6 +262,7 @@ impl Volumes {
         }
         let dir = self.inner.pod_dir(pod_uid);
         self.inner.tokens.forget(pod_uid);
+        self.inner.alone.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, user| user != pod_uid);
         let failed = |source| VolumeError::Remove { uid: pod_uid.to_owned(), source };
         blocking(move || remove::pod(&dir)).await.map_err(failed)
     }
@@ -245,6 +275,13 @@ impl Volumes {
 }
 
 impl Inner {
+    /// Takes a volume for one pod alone; false if another has it.
+    fn has_alone(&self, volume: &str, pod: &Pod) -> bool {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        alone.entry(volume.to_owned()).or_insert_with(|| uid.to_owned()) == uid
+    }
+
     fn pod_dir(&self, uid: &str) -> PathBuf {
         self.data_dir.join("pods").join(uid)
     }

@@ -92,8 +92,15 @@ pub(crate) fn node(me: &Me, seen: &Seen, now: Timestamp) -> Node {
         labels.insert(key.to_owned(), value.clone());
     }
     let taints = me.taints.clone();
+    let root = crate::volume::local_path::root(&me.data_dir).display().to_string();
+    let annotations = BTreeMap::from([(skiff_api::volume::LOCAL_PATH_ROOT.to_owned(), root)]);
     Node {
-        metadata: ObjectMeta { name: Some(me.name.clone()), labels: Some(labels), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(me.name.clone()),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        },
         spec: Some(NodeSpec {
             pod_cidr: me.pod_cidr.clone(),
             pod_cidrs: me.pod_cidr.clone().map(|cidr| vec![cidr]),

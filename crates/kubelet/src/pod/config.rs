@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::env::expand;
 use super::{name, namespace, resources, security, uid};
-use crate::runtime::{ContainerConfig, Dns, Mount, PortMapping, Resources, SandboxConfig, Security};
+use crate::runtime::{ContainerConfig, Device, Dns, Mount, PortMapping, Resources, SandboxConfig, Security};
 
 pub(crate) const NAME_LABEL: &str = "io.kubernetes.pod.name";
 pub(crate) const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
@@ -150,6 +150,7 @@ pub(crate) struct ContainerParts {
     pub(crate) image: String,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) devices: Vec<Device>,
     pub(crate) resources: Resources,
     pub(crate) security: Security,
 }
@@ -187,6 +188,7 @@ pub(crate) fn container(pod: &Pod, container: &Container, parts: ContainerParts)
         working_dir: container.working_dir.clone().unwrap_or_default(),
         env: parts.env,
         mounts: parts.mounts,
+        devices: parts.devices,
         labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         annotations,
         log_path: log_path(&container.name, parts.attempt),

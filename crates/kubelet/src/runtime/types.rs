@@ -230,6 +230,17 @@ pub struct Mount {
     pub propagation: MountPropagation,
 }
 
+/// A device of the machine in a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Where the container finds it.
+    pub container_path: String,
+    /// Where it is on the machine.
+    pub host_path: PathBuf,
+    /// Whether the container may only read it.
+    pub readonly: bool,
+}
+
 /// What a container shall be like.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContainerConfig {
@@ -251,6 +262,8 @@ pub struct ContainerConfig {
     pub env: Vec<(String, String)>,
     /// Paths of the machine.
     pub mounts: Vec<Mount>,
+    /// Block volumes.
+    pub devices: Vec<Device>,
     /// For finding it again.
     pub labels: BTreeMap<String, String>,
     /// Kept beside it.

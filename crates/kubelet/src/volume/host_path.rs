@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Volume;
+use k8s_openapi::api::core::v1::{HostPathVolumeSource, Volume};
 
 use super::kind::{Job, Kind, Place};
 use super::{Problem, blocking};
@@ -26,20 +26,20 @@ impl Kind for HostPathKind {
     fn place<'a>(&'a self, job: &'a Job<'a>) -> BoxFuture<'a, Result<Place, Problem>> {
         Box::pin(async move {
             let source = job.volume.host_path.clone().unwrap_or_default();
-            let path = PathBuf::from(&source.path);
-            if !path.is_absolute() || path.components().any(|part| part == std::path::Component::ParentDir) {
-                return Err(Problem::new(format!(
-                    "hostPath {:?} is not an absolute path without '..'",
-                    source.path
-                )));
-            }
-            let (place, wanted) = (path.clone(), source.type_.unwrap_or_default());
-            blocking(move || Ok(check(&place, &wanted)))
-                .await
-                .map_err(|error| Problem::new(error.to_string()))??;
-            Ok(Place::Host(path))
+            find(&source).await.map(Place::Host)
         })
     }
+}
+
+/// The path that a pod's volume, or a persistent one, names; checked, and made where it asks for that.
+pub(super) async fn find(source: &HostPathVolumeSource) -> Result<PathBuf, Problem> {
+    let path = PathBuf::from(&source.path);
+    if !path.is_absolute() || path.components().any(|part| part == std::path::Component::ParentDir) {
+        return Err(Problem::new(format!("hostPath {:?} is not an absolute path without '..'", source.path)));
+    }
+    let (place, wanted) = (path.clone(), source.type_.clone().unwrap_or_default());
+    blocking(move || Ok(check(&place, &wanted))).await.map_err(|error| Problem::new(error.to_string()))??;
+    Ok(path)
 }
 
 fn check(path: &Path, wanted: &str) -> Result<(), Problem> {

@@ -43,6 +43,14 @@ impl Job<'_> {
 pub(super) enum Place {
     /// A path of the machine, not ours.
     Host(PathBuf),
+    /// A persistent volume: a path of the machine that outlives the pod.
+    Kept {
+        path: PathBuf,
+        read_only: bool,
+        /// The pod's group is to have it.
+        own_group: bool,
+        device: bool,
+    },
     /// Its folder, now there.
     Folder,
     /// Files that we write.

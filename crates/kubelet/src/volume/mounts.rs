@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
 use super::{Inner, Mounts, Problem, VolumeError, subpath};
 use crate::pod::env::expand;
-use crate::runtime::{Mount, MountPropagation};
+use crate::runtime::{Device, Mount, MountPropagation};
 
 pub(super) fn of(
     inner: &Inner,
@@ -19,6 +19,10 @@ pub(super) fn of(
             volume: wanted.name.clone(),
             container: container.name.clone(),
         })?;
+        if made.device {
+            let problem = Problem::new("volume has volumeMode Block, but is specified in volumeMounts");
+            return Err(VolumeError::SetUp { volume: wanted.name.clone(), problem });
+        }
         let failed = |problem: Problem| VolumeError::SubPath {
             volume: wanted.name.clone(),
             container: container.name.clone(),
@@ -52,6 +56,20 @@ pub(super) fn of(
         });
     }
     Ok(all)
+}
+
+/// The block volumes that a container gets as devices.
+pub(super) fn devices(container: &Container, mounts: &Mounts) -> Result<Vec<Device>, VolumeError> {
+    let device = |wanted: &k8s_openapi::api::core::v1::VolumeDevice| {
+        let made = mounts.made.get(&wanted.name).filter(|made| made.device);
+        let made = made.ok_or_else(|| VolumeError::Unknown {
+            volume: wanted.name.clone(),
+            container: container.name.clone(),
+        })?;
+        let host_path = made.path.clone();
+        Ok(Device { container_path: wanted.device_path.clone(), host_path, readonly: made.read_only })
+    };
+    container.volume_devices.iter().flatten().map(device).collect()
 }
 
 /// The part of the volume that is wanted; none for the whole.

@@ -10,7 +10,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, ServiceAccount,
+};
 use skiff_api::{Object, Readable};
 use skiff_base::Tasks;
 use skiff_client::{Delta, Link, Topic};
@@ -35,6 +37,10 @@ pub trait Objects: Send + Sync {
     fn config_map(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<ConfigMap>>;
     /// A Secret, now and as it changes, for as long as the answer is kept.
     fn secret(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<Secret>>;
+    /// A claim, now and as it changes, for as long as the answer is kept.
+    fn claim(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<PersistentVolumeClaim>>;
+    /// A persistent volume, now and as it changes, for as long as the answer is kept.
+    fn persistent_volume(&self, name: &str) -> watch::Receiver<Seen<PersistentVolume>>;
     /// A token of a service account.
     fn token<'a>(
         &'a self,
@@ -71,6 +77,14 @@ impl Objects for NoObjects {
         watch::channel(Seen::Absent).1
     }
 
+    fn claim(&self, _: &str, _: &str) -> watch::Receiver<Seen<PersistentVolumeClaim>> {
+        watch::channel(Seen::Absent).1
+    }
+
+    fn persistent_volume(&self, _: &str) -> watch::Receiver<Seen<PersistentVolume>> {
+        watch::channel(Seen::Absent).1
+    }
+
     fn token<'a>(
         &'a self,
         _: &'a str,
@@ -88,6 +102,8 @@ pub struct LinkObjects {
     tasks: Tasks,
     config_maps: Shared<ConfigMap>,
     secrets: Shared<Secret>,
+    claims: Shared<PersistentVolumeClaim>,
+    volumes: Shared<PersistentVolume>,
 }
 
 /// The feeds in use, by namespace and name.
@@ -97,7 +113,14 @@ impl LinkObjects {
     /// Feeds run as part of `tasks`.
     #[must_use]
     pub fn new(link: Link, tasks: Tasks) -> Self {
-        Self { link, tasks, config_maps: Shared::default(), secrets: Shared::default() }
+        Self {
+            link,
+            tasks,
+            config_maps: Shared::default(),
+            secrets: Shared::default(),
+            claims: Shared::default(),
+            volumes: Shared::default(),
+        }
     }
 
     fn follow<T: Readable>(
@@ -113,7 +136,10 @@ impl LinkObjects {
         }
         let (sender, receiver) = watch::channel(Seen::Unknown);
         open.insert(key.clone(), sender.clone());
-        let topic = Topic::of::<T>().namespace(namespace).fields(format!("metadata.name={name}"));
+        let mut topic = Topic::of::<T>().fields(format!("metadata.name={name}"));
+        if !namespace.is_empty() {
+            topic = topic.namespace(namespace);
+        }
         let mut feed = self.link.feed(&topic);
         let shared = Arc::clone(shared);
         self.tasks.spawn_until_stop(async move {
@@ -167,6 +193,14 @@ impl Objects for LinkObjects {
 
     fn secret(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<Secret>> {
         self.follow(&self.secrets, namespace, name)
+    }
+
+    fn claim(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<PersistentVolumeClaim>> {
+        self.follow(&self.claims, namespace, name)
+    }
+
+    fn persistent_volume(&self, name: &str) -> watch::Receiver<Seen<PersistentVolume>> {
+        self.follow(&self.volumes, "", name)
     }
 
     fn token<'a>(

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestStatus};
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
+};
 use serde_json::{Value, json};
 use skiff_base::Clock;
 use tokio::sync::watch;
@@ -22,7 +24,14 @@ use crate::watch::FolderWatch;
 struct Given {
     maps: Mutex<HashMap<String, watch::Sender<Seen<ConfigMap>>>>,
     secrets: Mutex<HashMap<String, watch::Sender<Seen<Secret>>>>,
+    claims: Mutex<HashMap<String, Value>>,
+    volumes: Mutex<HashMap<String, Value>>,
     asked: Mutex<Vec<TokenRequest>>,
+}
+
+fn seen<T: serde::de::DeserializeOwned>(value: Option<&Value>) -> watch::Receiver<Seen<T>> {
+    let object = |value: &Value| Seen::Found(Arc::new(serde_json::from_value(value.clone()).unwrap()));
+    watch::channel(value.map_or(Seen::Absent, object)).1
 }
 
 impl Given {
@@ -49,6 +58,14 @@ impl Objects for Given {
     fn secret(&self, _: &str, name: &str) -> watch::Receiver<Seen<Secret>> {
         let mut secrets = self.secrets.lock().unwrap();
         secrets.entry(name.to_owned()).or_insert_with(|| watch::channel(Seen::Absent).0).subscribe()
+    }
+
+    fn claim(&self, _: &str, name: &str) -> watch::Receiver<Seen<PersistentVolumeClaim>> {
+        seen(self.claims.lock().unwrap().get(name))
+    }
+
+    fn persistent_volume(&self, name: &str) -> watch::Receiver<Seen<PersistentVolume>> {
+        seen(self.volumes.lock().unwrap().get(name))
     }
 
     fn token<'a>(
@@ -108,6 +125,72 @@ fn pod(volume: Value, security: Value) -> Arc<Pod> {
         }))
         .unwrap(),
     )
+}
+
+/// A claim that is bound to a volume made of `source`.
+fn bound(place: &Place, source: Value, modes: &str) {
+    let claim = json!({ "metadata": { "name": "c", "namespace": "ns", "uid": "cu" },
+        "spec": { "volumeName": "pv" }, "status": { "phase": "Bound" } });
+    let mut spec = source;
+    spec["accessModes"] = json!([modes]);
+    spec["claimRef"] = json!({ "namespace": "ns", "name": "c", "uid": "cu" });
+    let volume = json!({ "metadata": { "name": "pv" }, "spec": spec });
+    place.given.claims.lock().unwrap().insert("c".to_owned(), claim);
+    place.given.volumes.lock().unwrap().insert("pv".to_owned(), volume);
+}
+
+#[tokio::test]
+async fn a_claim_shows_the_volume_it_is_bound_to_and_says_what_it_waits_for() {
+    let place = Place::new();
+    let claimed = json!({ "persistentVolumeClaim": { "claimName": "c", "readOnly": true } });
+    let head = "MountVolume.SetUp failed for volume \"v\" : error processing PVC ns/c: ";
+    let missing = place.fails(claimed.clone()).await;
+    let expected = "failed to fetch PVC from API server: persistentvolumeclaims \"c\" not found";
+    assert_eq!(missing, format!("{head}{expected}"));
+    let data = place.folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    bound(&place, json!({ "hostPath": { "path": data } }), "ReadWriteOnce");
+    let mounts = place.volumes.mount_all(&pod(claimed.clone(), json!({}))).await.unwrap();
+    let mount = json!({ "name": "c", "volumeMounts": [{ "name": "v", "mountPath": "/d", "subPath": "" }] });
+    let container: Container = serde_json::from_value(mount).unwrap();
+    let shown = place.volumes.container_mounts(&pod(json!({}), json!({})), &container, &[], &mounts).unwrap();
+    assert_eq!((shown[0].host_path.clone(), shown[0].readonly), (data.clone(), true));
+    place.given.claims.lock().unwrap().get_mut("c").unwrap()["status"]["phase"] = json!("Pending");
+    assert_eq!(place.fails(claimed.clone()).await, format!("{head}PVC is not bound"));
+    // What stands behind a claim outlives the pod.
+    place.volumes.unmount_all("u1").await.unwrap();
+    assert!(data.is_dir());
+}
+
+#[tokio::test]
+async fn local_volumes_must_be_there_others_are_refused_clearly() {
+    let place = Place::new();
+    let claimed = json!({ "persistentVolumeClaim": { "claimName": "c" } });
+    for (source, why) in [
+        (json!({ "local": { "path": "/no/such" } }), "path \"/no/such\" does not exist"),
+        (json!({ "nfs": { "server": "s", "path": "/p" } }), "NFS volumes are not supported by this node"),
+        (
+            json!({ "csi": { "driver": "d", "volumeHandle": "h" } }),
+            "not found in the list of registered CSI drivers",
+        ),
+    ] {
+        bound(&place, source, "ReadWriteOnce");
+        let said = place.fails(claimed.clone()).await;
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_volume_for_one_pod_waits_until_the_other_is_gone() {
+    let place = Place::new();
+    let claimed = json!({ "persistentVolumeClaim": { "claimName": "c" } });
+    bound(&place, json!({ "hostPath": { "path": place.folder.path() } }), "ReadWriteOncePod");
+    let mut other = Pod::clone(&pod(claimed.clone(), json!({})));
+    other.metadata.uid = Some("u2".to_owned());
+    place.volumes.mount_all(&Arc::new(other)).await.unwrap();
+    assert!(place.fails(claimed.clone()).await.ends_with("already in use by another pod"));
+    place.volumes.unmount_all("u2").await.unwrap();
+    place.volumes.mount_all(&pod(claimed, json!({}))).await.unwrap();
 }
 
 fn read(path: impl AsRef<Path>) -> String {

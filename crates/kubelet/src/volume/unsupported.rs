@@ -19,15 +19,9 @@ impl Kind for UnsupportedKind {
     }
 
     fn place<'a>(&'a self, job: &'a Job<'a>) -> BoxFuture<'a, Result<Place, Problem>> {
-        let text = match (&job.volume.persistent_volume_claim, &job.volume.git_repo) {
-            (Some(claim), _) => {
-                format!(
-                    "persistentVolumeClaim {:?}: persistent volumes are not supported by this node",
-                    claim.claim_name
-                )
-            }
-            (None, Some(_)) => "gitRepo volumes are not supported: clone in an init container".to_owned(),
-            (None, None) => format!("volumes of type {} are not supported by this node", source(job.volume)),
+        let text = match &job.volume.git_repo {
+            Some(_) => "gitRepo volumes are not supported: clone in an init container".to_owned(),
+            None => format!("volumes of type {} are not supported by this node", source(job.volume)),
         };
         Box::pin(async move { Err(Problem::new(text)) })
     }

@@ -351,6 +351,8 @@ impl Begin<'_> {
             .volumes
             .container_mounts(pod, container, &env, self.mounts)
             .map_err(|error| error.to_string())?;
+        let devices =
+            ctx.volumes.container_devices(container, self.mounts).map_err(|error| error.to_string())?;
         let security = security::of_container(pod, container, &prepared.image, &ctx.places.seccomp())?;
         mounts.extend(self.own_mounts(container, &facts.pod_ips, host_network, &mounts).await?);
         let parts = ContainerParts {
@@ -358,6 +360,7 @@ impl Begin<'_> {
             image: prepared.image.id,
             env,
             mounts,
+            devices,
             resources: resources::of_container(pod, container, ctx.node.memory),
             security,
         };

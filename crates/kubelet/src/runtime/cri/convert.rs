@@ -168,6 +168,11 @@ fn container_security(security: &Security) -> v1::LinuxContainerSecurityContext 
 }
 
 pub(super) fn container_config(config: &ContainerConfig) -> v1::ContainerConfig {
+    let devices = config.devices.iter().map(|device| v1::Device {
+        container_path: device.container_path.clone(),
+        host_path: device.host_path.display().to_string(),
+        permissions: if device.readonly { "r" } else { "mrw" }.to_owned(),
+    });
     let mounts = config.mounts.iter().map(|mount| v1::Mount {
         container_path: mount.container_path.clone(),
         host_path: mount.host_path.to_string_lossy().into_owned(),
@@ -195,6 +200,7 @@ pub(super) fn container_config(config: &ContainerConfig) -> v1::ContainerConfig 
             .map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone() })
             .collect(),
         mounts: mounts.collect(),
+        devices: devices.collect(),
         labels: config.labels.clone().into_iter().collect(),
         annotations: config.annotations.clone().into_iter().collect(),
         log_path: config.log_path.to_string_lossy().into_owned(),
