@@ -16,6 +16,7 @@ use crate::metrics::Counters;
 use crate::options::Settings;
 use crate::pages::Pages;
 use crate::registry::Recent;
+use crate::resource_metrics;
 use crate::stored::Stored;
 use crate::stream::kubelet::Kubelets;
 
@@ -35,6 +36,7 @@ pub(crate) struct Api {
     pub(crate) metrics: Metrics,
     pub(crate) counters: Counters,
     pub(crate) kubelets: Kubelets,
+    pub(crate) resource_metrics: resource_metrics::Recent,
     pub(crate) settings: Settings,
     /// Connections to elsewhere that the server keeps for its clients.
     pub(crate) tasks: Tasks,

@@ -11,10 +11,10 @@ use skiff_api::Resource;
 
 use crate::api::Api;
 use crate::catalog::{Entry, Kinds};
-use crate::openapi;
 use crate::reviews::{self, Review};
 use crate::subresource;
 use crate::wire::{self, Body, Response};
+use crate::{openapi, resource_metrics};
 
 /// The verbs of every kind, as discovery lists them.
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -52,6 +52,8 @@ pub(crate) fn groups(kinds: &Kinds) -> Vec<Group> {
             versions.push(review.version.into());
         }
     }
+    let measured = (!built_in.contains(resource_metrics::GROUP), Arc::from(resource_metrics::GROUP));
+    found.entry(measured).or_insert_with(|| vec![resource_metrics::VERSION.into()]);
     let group = |((_, name), mut versions): (_, Vec<Arc<str>>)| {
         versions.sort_by_key(|version| std::cmp::Reverse(Maturity::of(version)));
         Group { name, versions }
@@ -220,10 +222,17 @@ fn reviews_of(group: &str, version: &str) -> impl Iterator<Item = &'static Revie
 /// The old form of one group and version.
 fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Response> {
     let known = entries(kinds, group, version);
-    if known.is_empty() && reviews_of(group, version).next().is_none() {
+    let measured = is_measured(group, version);
+    if known.is_empty() && !measured && reviews_of(group, version).next().is_none() {
         return None;
     }
     let mut list = Vec::new();
+    for (plural, kind, namespaced) in resource_metrics::RESOURCES.into_iter().filter(|_| measured) {
+        list.push(json!({
+            "name": plural, "singularName": "", "namespaced": namespaced, "kind": kind,
+            "verbs": resource_metrics::VERBS,
+        }));
+    }
     for entry in known {
         let Resource { plural, kind, namespaced, .. } = &entry.resource;
         let mut resource = json!({
@@ -270,6 +279,9 @@ fn aggregate(kinds: &Kinds, form: &str, core: bool) -> Response {
             let mut resources: Vec<Value> =
                 entries(kinds, &group.name, version).into_iter().map(aggregated_resource).collect();
             resources.extend(reviews_of(&group.name, version).map(aggregated_review));
+            if is_measured(&group.name, version) {
+                resources.extend(resource_metrics::RESOURCES.map(aggregated_measure));
+            }
             json!({ "version": version, "resources": resources, "freshness": "Current" })
         };
         let versions: Vec<Value> = group.versions.iter().map(version).collect();
@@ -291,6 +303,20 @@ fn aggregated_review(review: &Review) -> Value {
         "resource": review.plural, "scope": scope, "singularResource": review.kind.to_lowercase(),
         "responseKind": { "group": review.group, "version": review.version, "kind": review.kind },
         "verbs": ["create"],
+    })
+}
+
+/// Whether these are the resources that are measured when somebody asks.
+fn is_measured(group: &str, version: &str) -> bool {
+    group == resource_metrics::GROUP && version == resource_metrics::VERSION
+}
+
+fn aggregated_measure((plural, kind, namespaced): (&str, &str, bool)) -> Value {
+    let kind =
+        json!({ "group": resource_metrics::GROUP, "version": resource_metrics::VERSION, "kind": kind });
+    json!({
+        "resource": plural, "responseKind": kind, "scope": if namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": "", "verbs": resource_metrics::VERBS,
     })
 }
 

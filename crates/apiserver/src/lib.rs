@@ -10,6 +10,7 @@ mod authn;
 mod authz;
 mod chain;
 mod request;
+mod resource_metrics;
 pub mod serve;
 pub mod user;
 pub mod wire;

@@ -100,6 +100,7 @@ impl Server {
             counters: Counters::new(&options.metrics),
             metrics: options.metrics,
             kubelets: Kubelets::new(options.kubelets.as_ref())?,
+            resource_metrics: Default::default(),
             settings: Settings {
                 advertise: options.advertise,
                 garbage_collector: options.garbage_collector,

@@ -12,7 +12,7 @@ use crate::registry::Scope;
 use crate::request::{Info, Target, Verb};
 use crate::user::User;
 use crate::wire::{self, Body, Response, refusal};
-use crate::{paths, reviews, subresource};
+use crate::{paths, resource_metrics, reviews, subresource};
 
 pub(crate) mod collection;
 pub(crate) mod get;
@@ -47,6 +47,9 @@ async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError
             return Err(ApiError::new(405, "MethodNotAllowed", message));
         }
         return (review.handle)(Arc::clone(api), call).await;
+    }
+    if resource_metrics::is_ours(&target, call.info.verb) {
+        return resource_metrics::serve(api, call).await;
     }
     let entry = api.catalog.find(&target).ok_or_else(ApiError::no_such_path)?;
     if !target.subresource.is_empty() {

@@ -129,6 +129,58 @@ impl Tally<'_> {
     fn is_current(&self, pod: &Pod) -> bool {
         hash_of(pod) == Some(self.hash)
     }
+
+    /// How many nodes may have a new pod beside the old one.
+    fn surge(&self, desired: usize) -> usize {
+        let strategy = self.set.spec.update_strategy.as_ref();
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        amount(rolling.and_then(|rolling| rolling.max_surge.as_ref()), desired)
+    }
+}
+
+/// Nodes where a new pod may begin beside the old one.
+#[derive(Default)]
+struct Surge {
+    /// So many have both already.
+    running: usize,
+    /// Their old pod is well; a new one takes its place when it is well, too.
+    candidates: Vec<String>,
+}
+
+impl Surge {
+    /// Sorts out the pods of a node; the one that counts stays in `staying`.
+    fn pair(&mut self, tally: &Tally<'_>, node: &str, staying: &mut Vec<&Arc<Pod>>, plan: &mut Plan) {
+        let (mut new, mut old): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
+            staying.drain(..).partition(|pod| tally.is_current(pod));
+        for many in [&mut new, &mut old] {
+            plan.delete.extend(many.drain(many.len().min(1)..).cloned());
+        }
+        match (new.first(), old.first()) {
+            (Some(new), Some(old)) => match tally.is_available(new) {
+                Ok(()) => {
+                    plan.delete.push(Arc::clone(old));
+                    staying.push(new);
+                }
+                Err(wait) => {
+                    self.running += 1;
+                    if wait.is_positive() {
+                        plan.wait = Some(plan.wait.map_or(wait, |held| held.min(wait)));
+                    }
+                    staying.push(old);
+                }
+            },
+            (None, Some(old)) => {
+                // One that is of no use need not be waited for.
+                if tally.is_available(old).is_ok() {
+                    self.candidates.push(node.to_owned());
+                } else {
+                    plan.create.push(node.to_owned());
+                }
+                staying.push(old);
+            }
+            (new, None) => staying.extend(new),
+        }
+    }
 }
 
 /// From a set, its pods and the nodes to what is next.
@@ -149,7 +201,8 @@ pub(super) fn plan(
     }
     let (mut old, mut unavailable) = (Vec::new(), 0_usize);
     let mut desired = 0_usize;
-    let status = &mut plan.status;
+    let mut surge = Surge::default();
+    let most_surge = tally.surge(nodes.iter().filter(|node| suits(set, node).0).count());
     for node in nodes {
         let name = node.metadata.name.as_deref().unwrap_or_default();
         let (should, may) = suits(set, node);
@@ -161,7 +214,7 @@ pub(super) fn plan(
             .extend(failed.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).cloned());
         desired += usize::from(should);
         if !should {
-            status.number_misscheduled += i32::from(!live.is_empty());
+            plan.status.number_misscheduled += i32::from(!live.is_empty());
             if !may {
                 plan.delete
                     .extend(live.into_iter().filter(|it| it.metadata.deletion_timestamp.is_none()).cloned());
@@ -175,13 +228,16 @@ pub(super) fn plan(
         }
         // The oldest stays if there are several.
         staying.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-        if staying.len() > 1 {
+        if most_surge > 0 {
+            surge.pair(&tally, name, &mut staying, &mut plan);
+        } else if staying.len() > 1 {
             plan.delete.extend(staying.drain(1..).cloned());
         }
         let Some(pod) = staying.first() else {
             unavailable += 1;
             continue;
         };
+        let status = &mut plan.status;
         status.current_number_scheduled += 1;
         status.number_ready += i32::from(pod::is_ready(pod));
         match tally.is_available(pod) {
@@ -199,13 +255,17 @@ pub(super) fn plan(
             old.push(Arc::clone(pod));
         }
     }
+    plan.create.extend(surge.candidates.into_iter().take(most_surge.saturating_sub(surge.running)));
+    let status = &mut plan.status;
     // What is left is on nodes that are gone: the pod collector clears it away.
     status.desired_number_scheduled = i32::try_from(desired).unwrap_or(i32::MAX);
     let missing = status.desired_number_scheduled - status.number_available.unwrap_or(0);
     status.number_unavailable = Some(missing).filter(|missing| *missing > 0);
     status.observed_generation = set.metadata.generation;
     status.collision_count = set.status.as_ref().and_then(|status| status.collision_count);
-    renew(&tally, old, desired, unavailable, &mut plan);
+    if most_surge == 0 {
+        renew(&tally, old, desired, unavailable, &mut plan);
+    }
     plan
 }
 
@@ -216,7 +276,6 @@ fn renew(tally: &Tally<'_>, old: Vec<Arc<Pod>>, desired: usize, unavailable: usi
         return;
     }
     let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
-    // With surge only, old pods would wait for new ones beside them; one at a time keeps the promise more simply.
     let most = amount(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), desired).max(1);
     let (idle, useful): (Vec<_>, Vec<_>) = old.into_iter().partition(|pod| tally.is_available(pod).is_err());
     let room = most.saturating_sub(unavailable);
@@ -284,6 +343,22 @@ mod tests {
         assert_eq!(planned(&set(&json!({})), &idle, &nodes).1, "p2");
         let manual = set(&json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}));
         assert_eq!(planned(&manual, &all, &nodes).1, "");
+    }
+
+    #[test]
+    fn with_surge_an_old_pod_goes_when_the_new_one_beside_it_is_well() {
+        let nodes = [node("a", None), node("b", None)];
+        let surge = json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}});
+        let surge = set(&surge);
+        let old = [pod("p1", "a", "old", true), pod("p2", "b", "old", true)];
+        let (create, delete, _) = planned(&surge, &old, &nodes);
+        assert_eq!((create.as_str(), delete.as_str()), ("a", ""));
+        let beside = [old[0].clone(), old[1].clone(), pod("p3", "a", "new", false)];
+        let (create, delete, _) = planned(&surge, &beside, &nodes);
+        assert_eq!((create.as_str(), delete.as_str()), ("", ""));
+        let well = [old[0].clone(), old[1].clone(), pod("p3", "a", "new", true)];
+        let (create, delete, _) = planned(&surge, &well, &nodes);
+        assert_eq!((create.as_str(), delete.as_str()), ("b", "p1"));
     }
 
     #[test]

@@ -262,7 +262,7 @@ async fn what_is_missing_is_said_in_upstreams_words() {
         (json!({ "emptyDir": { "medium": "Clay" } }), "unknown storage medium \"Clay\""),
         (
             json!({ "persistentVolumeClaim": { "claimName": "data" } }),
-            "persistentVolumeClaim \"data\": persistent volumes are not supported by this node",
+            "error processing PVC ns/data: failed to fetch PVC from API server: persistentvolumeclaims \"data\" not found",
         ),
         (
             json!({ "nfs": { "path": "/", "server": "x" } }),

@@ -13,5 +13,6 @@ mod bad_input;
 mod guestbook;
 mod kubectl;
 mod restart;
+mod storage;
 mod support;
 mod workloads;
