@@ -9,7 +9,10 @@ use skiff_api::ApiError;
 use crate::kinds::Draft;
 use crate::registry::Scope;
 
+mod certificate_signers;
+mod certificate_subject;
 mod claim_resize;
+mod default_ingress_class;
 mod default_toleration_seconds;
 mod escalation;
 mod namespace_lifecycle;
@@ -90,6 +93,11 @@ static PLUGINS: &[&Plugin] = &[
     &storage_classes::PLUGIN,
     &storage_in_use::PLUGIN,
     &claim_resize::PLUGIN,
+    &certificate_signers::APPROVAL,
+    &certificate_signers::SIGNING,
+    &certificate_signers::ATTEST,
+    &certificate_subject::PLUGIN,
+    &default_ingress_class::PLUGIN,
     &escalation::PLUGIN,
 ];
 

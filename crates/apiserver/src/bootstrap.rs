@@ -19,6 +19,7 @@ use skiff_api::{ApiError, Object, Readable, names};
 use skiff_base::task::Tasks;
 
 use crate::api::Api;
+use crate::kinds::flowcontrol::bootstrap as flowcontrol;
 use crate::kinds::scheduling::priority_class::SYSTEM_CLASSES;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::registry::{Scope, create};
@@ -55,6 +56,12 @@ pub(crate) async fn objects(api: &Api) -> Result<(), ApiError> {
     }
     ensure(api, "default", &service(api), false).await?;
     ensure(api, "", &service_range(api), false).await?;
+    for level in flowcontrol::levels() {
+        ensure(api, "", &level, false).await?;
+    }
+    for schema in flowcontrol::schemas() {
+        ensure(api, "", &schema, false).await?;
+    }
     // Nobody else reaches a loopback address, and endpoints may not have one.
     if let Some(address) = api.settings.advertise.filter(|address| !address.ip().is_loopback()) {
         ensure(api, "default", &endpoints(address), true).await?;

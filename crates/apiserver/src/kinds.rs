@@ -8,20 +8,28 @@ use skiff_api::Errors;
 use skiff_api::names;
 use skiff_api::resource::{Readable, Scoped};
 
+use crate::user::User;
+
 pub mod apiextensions;
 pub mod apps;
+pub mod autoscaling;
 pub mod batch;
+pub mod certificates;
 pub(crate) mod check;
 pub mod coordination;
 pub mod core;
 pub mod discovery;
 mod draft;
+pub mod events;
+pub mod flowcontrol;
 pub mod networking;
 pub mod node;
 pub mod policy;
 pub mod rbac;
+pub mod resource;
 pub mod scheduling;
 pub mod storage;
+pub mod storagemigration;
 mod workload;
 
 pub use crate::conversion::{Between, Conversion};
@@ -48,10 +56,18 @@ pub static ALL: &[&Row] = &[
     &apps::deployment::KIND,
     &apps::replica_set::KIND,
     &apps::stateful_set::KIND,
+    &autoscaling::v1::KIND,
+    &autoscaling::horizontal_pod_autoscaler::KIND,
     &batch::cron_job::KIND,
     &batch::job::KIND,
+    &certificates::certificate_signing_request::KIND,
+    &certificates::cluster_trust_bundle::KIND,
+    &certificates::pod_certificate_request::KIND,
     &coordination::lease::KIND,
     &discovery::endpoint_slice::KIND,
+    &events::event::KIND,
+    &flowcontrol::flow_schema::KIND,
+    &flowcontrol::priority_level_configuration::KIND,
     &networking::ingress::KIND,
     &networking::ingress_class::KIND,
     &networking::ip_address::KIND,
@@ -63,6 +79,11 @@ pub static ALL: &[&Row] = &[
     &rbac::cluster_role_binding::KIND,
     &rbac::role::KIND,
     &rbac::role_binding::KIND,
+    &resource::device_class::KIND,
+    &resource::device_taint_rule::KIND,
+    &resource::resource_claim::KIND,
+    &resource::resource_claim_template::KIND,
+    &resource::resource_slice::KIND,
     &scheduling::priority_class::KIND,
     &storage::csi_driver::KIND,
     &storage::csi_node::KIND,
@@ -70,6 +91,7 @@ pub static ALL: &[&Row] = &[
     &storage::storage_class::KIND,
     &storage::volume_attachment::KIND,
     &storage::volume_attributes_class::KIND,
+    &storagemigration::storage_version_migration::KIND,
 ];
 
 /// What is particular to a kind. All methods do nothing by default.
@@ -78,11 +100,15 @@ pub trait Kind: Readable + k8s_openapi::ListableResource + schemars::JsonSchema 
     fn set_defaults(&mut self) {}
     /// Before a create, after defaulting: clears what clients may not set, such as status.
     fn prepare_create(&mut self) {}
+    /// Before a create, last of all: writes down who asks, for kinds that say so.
+    fn requested_by(&mut self, _user: &User) {}
     /// Before an update of the object itself: takes from `old` what this update may not touch, such as status.
     fn prepare_update(&mut self, _old: &Self) {}
     /// Before an update of the status subresource: takes everything but the status from `old`. Metadata is already the
     /// old one's, with what a status update may change.
     fn prepare_status(&mut self, _old: &Self) {}
+    /// Before an update of the approval subresource, as [`Kind::prepare_status`].
+    fn prepare_approval(&mut self, _old: &Self) {}
     /// True if the desired state differs, so that `metadata.generation` must grow.
     fn generation_changed(&self, _old: &Self) -> bool {
         false
@@ -95,6 +121,8 @@ pub trait Kind: Readable + k8s_openapi::ListableResource + schemars::JsonSchema 
     fn validate_update(&self, _old: &Self, _errors: &mut Errors) {}
     /// Finds what a status update may not do.
     fn validate_status(&self, _old: &Self, _errors: &mut Errors) {}
+    /// Finds what an approval may not do.
+    fn validate_approval(&self, _old: &Self, _errors: &mut Errors) {}
     /// Warnings for the client about legal but doubtful input.
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         Vec::new()

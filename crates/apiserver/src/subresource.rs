@@ -12,6 +12,7 @@ use crate::request::Target;
 use crate::verbs::Context;
 use crate::wire::Response;
 
+mod approval;
 mod binding;
 mod ephemeral;
 mod eviction;
@@ -51,6 +52,7 @@ pub(crate) struct Sub {
 /// Every subresource.
 static ALL: &[&Sub] = &[
     &status::SUB,
+    &approval::SUB,
     &finalize::SUB,
     &crate::stream::proxy::NODES,
     &crate::stream::pod::ATTACH,

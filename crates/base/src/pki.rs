@@ -12,6 +12,11 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType,
 };
 
+pub mod request;
+pub mod sign;
+
+pub use sign::not_after;
+
 /// A certificate and its key, both PEM.
 #[derive(Clone, Debug)]
 pub struct Identity {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use skiff_base::metrics::Metrics;
+use skiff_base::pki::Authority;
 use skiff_base::{Clock, Tasks};
 use skiff_client::Link;
 use skiff_client::controller::{self, Runner};
 
+mod certificates;
 mod cron_job;
 mod daemon;
 mod deployment;
@@ -52,6 +54,8 @@ pub struct Options {
     pub node_cidr_mask: u8,
     /// The authority that pods need to trust the server, PEM; published in every namespace.
     pub root_ca: Option<String>,
+    /// Signs approved certificate signing requests; nothing does without it.
+    pub signer: Option<Arc<Authority>>,
     /// How long a node may be silent before it counts as lost.
     pub node_grace: Duration,
     /// How many finished pods are kept.
@@ -72,6 +76,7 @@ impl Options {
             cluster_cidr: None,
             node_cidr_mask: 24,
             root_ca: None,
+            signer: None,
             node_grace: Duration::from_secs(50),
             finished_pods: 12_500,
             clock: Clock::system(),
@@ -85,6 +90,7 @@ struct Settings {
     cluster_cidr: Option<IpNet>,
     node_cidr_mask: u8,
     root_ca: Option<String>,
+    signer: Option<Arc<Authority>>,
     node_grace: Duration,
     finished_pods: usize,
     selectors: shared::selectors::Selectors,
@@ -104,6 +110,7 @@ pub fn build(options: Options) -> Controllers {
         cluster_cidr: options.cluster_cidr,
         node_cidr_mask: options.node_cidr_mask,
         root_ca: options.root_ca,
+        signer: options.signer,
         node_grace: options.node_grace,
         finished_pods: options.finished_pods,
         selectors: shared::selectors::Selectors::default(),

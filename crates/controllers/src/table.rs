@@ -4,9 +4,10 @@ use skiff_api::Readable;
 use skiff_client::controller::{self, How};
 
 use crate::{
-    Settings, cron_job, daemon, deployment, disruption, endpoint_slices, endpoints, job, namespaces,
-    node_ipam, node_lifecycle, pod_gc, replica_set, replication, role_aggregation, root_ca, service_accounts,
-    slice_mirroring, stateful, taint_eviction, token_cleaner, token_secrets, ttl_after_finished, volumes,
+    Settings, certificates, cron_job, daemon, deployment, disruption, endpoint_slices, endpoints, job,
+    namespaces, node_ipam, node_lifecycle, pod_gc, replica_set, replication, role_aggregation, root_ca,
+    service_accounts, slice_mirroring, stateful, taint_eviction, token_cleaner, token_secrets,
+    ttl_after_finished, volumes,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -15,6 +16,9 @@ pub(crate) type Wake = controller::Wake<Settings>;
 
 /// Every controller.
 pub(crate) static ALL: &[&Row] = &[
+    &certificates::approving::CONTROLLER,
+    &certificates::cleaning::CONTROLLER,
+    &certificates::signing::CONTROLLER,
     &cron_job::CONTROLLER,
     &daemon::CONTROLLER,
     &deployment::CONTROLLER,

@@ -19,6 +19,7 @@ use skiff_api::{Decoded, Errors, Meta, Object, Strictness};
 
 use super::{Column, Kind};
 use crate::stored::{Change, Stored};
+use crate::user::User;
 
 /// Stands for the revision in encoded JSON until the store has numbered the write. A random text, so that no client
 /// can put it into an object.
@@ -85,10 +86,14 @@ pub trait Draft: Send + Sync {
     fn set_defaults(&mut self);
     /// As [`Kind::prepare_create`].
     fn prepare_create(&mut self);
+    /// As [`Kind::requested_by`].
+    fn requested_by(&mut self, _user: &User) {}
     /// As [`Kind::prepare_update`].
     fn prepare_update(&mut self, old: &dyn Draft);
     /// As [`Kind::prepare_status`].
     fn prepare_status(&mut self, old: &dyn Draft);
+    /// As [`Kind::prepare_approval`].
+    fn prepare_approval(&mut self, _old: &dyn Draft) {}
     /// As [`Kind::generation_changed`].
     fn generation_changed(&self, old: &dyn Draft) -> bool;
     /// As [`Kind::validate`].
@@ -99,6 +104,8 @@ pub trait Draft: Send + Sync {
     fn validate_update(&self, old: &dyn Draft, errors: &mut Errors);
     /// As [`Kind::validate_status`].
     fn validate_status(&self, old: &dyn Draft, errors: &mut Errors);
+    /// As [`Kind::validate_approval`].
+    fn validate_approval(&self, _old: &dyn Draft, _errors: &mut Errors) {}
     /// As [`Kind::warnings`].
     fn warnings(&self, old: Option<&dyn Draft>) -> Vec<String>;
     /// As [`Kind::grace`].
@@ -214,12 +221,20 @@ impl<K: Kind> Draft for Whole<K> {
         self.0.prepare_create();
     }
 
+    fn requested_by(&mut self, user: &User) {
+        self.0.requested_by(user);
+    }
+
     fn prepare_update(&mut self, old: &dyn Draft) {
         self.0.prepare_update(Self::same(old));
     }
 
     fn prepare_status(&mut self, old: &dyn Draft) {
         self.0.prepare_status(Self::same(old));
+    }
+
+    fn prepare_approval(&mut self, old: &dyn Draft) {
+        self.0.prepare_approval(Self::same(old));
     }
 
     fn generation_changed(&self, old: &dyn Draft) -> bool {
@@ -240,6 +255,10 @@ impl<K: Kind> Draft for Whole<K> {
 
     fn validate_status(&self, old: &dyn Draft, errors: &mut Errors) {
         self.0.validate_status(Self::same(old), errors);
+    }
+
+    fn validate_approval(&self, old: &dyn Draft, errors: &mut Errors) {
+        self.0.validate_approval(Self::same(old), errors);
     }
 
     fn warnings(&self, old: Option<&dyn Draft>) -> Vec<String> {

@@ -36,6 +36,7 @@ pub(crate) async fn create(
     let mut attempt = Attempt::new(scope, Operation::Create, None).dry_run(dry_run);
     admission::mutate(&mut attempt, &mut draft).await?;
     draft.prepare_create();
+    draft.requested_by(scope.user);
     rules::drop_empty(draft.meta_mut());
     let name = draft.meta().name.clone().unwrap_or_default();
     let mut errors = Errors::new();

@@ -22,6 +22,8 @@ pub(crate) enum Part {
     Whole,
     /// The status, and some metadata.
     Status,
+    /// Whether it is approved, and some metadata.
+    Approval,
     /// What a subresource of the server's own (binding, finalize) sets; validated, not prepared.
     Internal,
 }
@@ -98,6 +100,7 @@ async fn attempt(
     match how.part {
         Part::Whole => draft.prepare_update(&*old),
         Part::Status => draft.prepare_status(&*old),
+        Part::Approval => draft.prepare_approval(&*old),
         Part::Internal => {}
     }
     rules::drop_empty(draft.meta_mut());
@@ -113,6 +116,7 @@ async fn attempt(
             draft.validate_update(&*old, &mut errors);
         }
         Part::Status => draft.validate_status(&*old, &mut errors),
+        Part::Approval => draft.validate_approval(&*old, &mut errors),
         Part::Internal => {}
     }
     if !errors.is_empty() {
@@ -223,7 +227,7 @@ pub(super) fn uid_conflict(scope: &Scope<'_>, wanted: &str, found: &str) -> ApiE
 fn inherit(draft: &mut dyn Draft, old: &dyn Draft, part: Part) {
     let before = old.meta();
     let meta = draft.meta_mut();
-    if part == Part::Status {
+    if matches!(part, Part::Status | Part::Approval) {
         // A status may come with labels, annotations and finalizers; all else is the object's.
         let sent = std::mem::take(meta);
         *meta = before.clone();

@@ -175,6 +175,17 @@ pub(crate) fn path(row: &Row) -> String {
     row.resource().path(row.namespaced.then_some("default"))
 }
 
+/// The request of `O=blue, CN=alice`, PEM in base64.
+const SIGNING_REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIWk1JR0JBZ0VBTUI4eERUQUxCZ05WQkFvTUJHSnNkV1V4RGpBTUJnTlZCQU1NQldGc2FXTmxNRmt3RXdZSApLb1pJemowQ0FRWUlLb1pJemowREFRY0RRZ0FFS3pKRGZ6dU5ZbGFHdFFhMDFBZVp4U1grUTZWNEdkS0tEa041CkxaWkh3YXRqOUNUUUdUZzBUVSs1L2k2cDQrek5rZXVHQlY5SzdudUhwOHl6VUZHRGhhQUFNQW9HQ0NxR1NNNDkKQkFNQ0EwY0FNRVFDSUFkRjQ2bDlZbmFwWnlLVmFZRGRsU0NtNEw2T1RCdmcrcUJROW9kdENiZThBaUI2WkVPVwplMGtzamt3NjdOZjhVZnpTeEE5L0FHbXZDci9ZRlNMd1NROFBkUT09Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
+/// The same as DER.
+const STUB_REQUEST: &str = "MIHZMIGBAgEAMB8xDTALBgNVBAoMBGJsdWUxDjAMBgNVBAMMBWFsaWNlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEKzJDfzuNYlaGtQa01AeZxSX+Q6V4GdKKDkN5LZZHwatj9CTQGTg0TU+5/i6p4+zNkeuGBV9K7nuHp8yzUFGDhaAAMAoGCCqGSM49BAMCA0cAMEQCIAdF46l9YnapZyKVaYDdlSCm4L6OTBvg+qBQ9odtCbe8AiB6ZEOWe0ksjkw67Nf8UfzSxA9/AGmvCr/YFSLwSQ8PdQ==";
+/// An authority, PEM.
+const AUTHORITY: &str = "-----BEGIN CERTIFICATE-----\nMIIBezCCASGgAwIBAgIUFIByvIDaw0HIPgIJ8W3ZuqplqlMwCgYIKoZIzj0EAwIw\nEjEQMA4GA1UEAwwHdGVzdC1jYTAgFw0yNjExMjYxMTQzMTBaGA8yMTI2MTEwMjEx\nNDMxMFowEjEQMA4GA1UEAwwHdGVzdC1jYTBZMBMGByqGSM49AgEGCCqGSM49AwEH\nA0IABG7yaPjOd5kFcbubODnCxUBvsbrTnM/jYbOrsQQulLu9fQ8AcK4URjoaPy06\nsLAWXsiWCirb2IWPfRCJihQ/cgijUzBRMB0GA1UdDgQWBBQ2IpFvX/x16TdqIQjq\nl/nUtIzzejAfBgNVHSMEGDAWgBQ2IpFvX/x16TdqIQjql/nUtIzzejAPBgNVHRMB\nAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIEiqiQk1mfCRw1///MZhOZyF0SFL\nJJ7B1M8ASXzzoP8PAiEAqSjZXe58ll5QD0ofW8/7IcVTRNNMA/QBEAOi7fYPIX4=\n-----END CERTIFICATE-----\n";
+
+fn device_claim() -> Value {
+    json!({ "devices": { "requests": [{ "name": "a", "exactly": { "deviceClassName": "example.com" } }] } })
+}
+
 /// A name that the kind allows.
 pub(crate) fn name(row: &Row, name: &'static str) -> &'static str {
     match row.kind {
@@ -204,6 +215,11 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
         }
         "EndpointSlice" => json!({
             "addressType": "IPv4", "endpoints": [{ "addresses": ["10.1.2.3"] }], "ports": [{ "name": "", "port": 80 }],
+        }),
+        "Event" if row.group == "events.k8s.io" => json!({
+            "regarding": { "kind": "Pod", "namespace": "default", "name": "a" }, "reason": "Tested", "type": "Normal",
+            "note": "a test", "eventTime": "2026-11-22T10:00:00.000000Z", "action": "Testing",
+            "reportingController": "test", "reportingInstance": "test-1",
         }),
         "Event" => json!({
             "involvedObject": { "kind": "Pod", "namespace": "default", "name": "a" }, "reason": "Tested", "type": "Normal",
@@ -235,6 +251,33 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
         } }),
         "VolumeAttributesClass" => json!({ "driverName": "d", "parameters": { "a": "b" } }),
         "PriorityClass" => json!({ "value": 1000, "description": "a test" }),
+        "HorizontalPodAutoscaler" => json!({ "spec": {
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "a" }, "maxReplicas": 3,
+        } }),
+        "CertificateSigningRequest" => json!({ "spec": {
+            "request": SIGNING_REQUEST, "signerName": "example.com/test", "usages": ["client auth"],
+        } }),
+        "ClusterTrustBundle" => json!({ "spec": { "trustBundle": AUTHORITY } }),
+        "PodCertificateRequest" => json!({ "spec": {
+            "signerName": "example.com/test", "stubPKCS10Request": STUB_REQUEST, "podName": "a", "podUID": "1",
+            "serviceAccountName": "default", "serviceAccountUID": "2", "nodeName": "n", "nodeUID": "3",
+        } }),
+        "FlowSchema" => json!({ "spec": { "priorityLevelConfiguration": { "name": "system" } } }),
+        "PriorityLevelConfiguration" => {
+            json!({ "spec": { "type": "Limited", "limited": { "limitResponse": { "type": "Reject" } } } })
+        }
+        "DeviceTaintRule" => {
+            json!({ "spec": { "taint": { "key": "example.com/a", "effect": "NoSchedule" } } })
+        }
+        "ResourceClaim" => json!({ "spec": device_claim() }),
+        "ResourceClaimTemplate" => json!({ "spec": { "spec": device_claim() } }),
+        "ResourceSlice" => json!({ "spec": {
+            "driver": "example.com", "nodeName": "n", "devices": [{ "name": "a" }],
+            "pool": { "name": "n", "generation": 1, "resourceSliceCount": 1 },
+        } }),
+        "StorageVersionMigration" => {
+            json!({ "spec": { "resource": { "group": "apps", "resource": "deployments" } } })
+        }
         "PodTemplate" => json!({ "template": template("Always") }),
         "Ingress" => {
             json!({ "spec": { "defaultBackend": { "service": { "name": "a", "port": { "number": 80 } } } } })

@@ -83,6 +83,8 @@ impl ControlPlane {
         settings.links = Arc::new(move |name| account(User::service_account("kube-system", name)));
         settings.cluster_cidr = Some(cluster.cluster_cidr.into());
         settings.root_ca = Some(authority.cert_pem().to_owned());
+        let signer = Authority::from_pem(authority.identity().clone()).context("read the authority")?;
+        settings.signer = Some(Arc::new(signer));
         settings.node_grace = Duration::from_secs(cluster.node_monitor_grace_period);
         skiff_controllers::build(settings).run(tasks);
         let settings =

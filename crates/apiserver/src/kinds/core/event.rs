@@ -1,7 +1,7 @@
 //! Event: something that happened to an object.
 //!
-//! Only core/v1 is served. The same store as `events.k8s.io/v1` would need a second type over one table, and bytes are
-//! served as they are stored.
+//! This is the stored form; `events.k8s.io/v1` is a view of it, see `kinds/events`. That view is stricter: its checks
+//! are here as well.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
@@ -72,6 +72,62 @@ fn reported(errors: &mut Errors, field: &str, text: Option<&String>, max: usize)
             errors.invalid(field, text, format!("can have at most {max} characters"));
         }
         Some(_) => {}
+    }
+}
+
+/// What a new event that comes through `events.k8s.io/v1` must be.
+pub(crate) fn validate_new(event: &Event, errors: &mut Errors) {
+    const UNSET: &str = "needs to be unset";
+    event.validate(errors);
+    validate_series(event, errors);
+    if event.event_time.is_none() {
+        errors.required("eventTime", "");
+    }
+    let kind = event.type_.as_deref().unwrap_or_default();
+    if !["Normal", "Warning"].contains(&kind) {
+        errors.invalid("type", "", format!("has invalid value: {kind}"));
+    }
+    let source = event.source.clone().unwrap_or_default();
+    for (field, given) in [
+        ("firstTimestamp", event.first_timestamp.is_some()),
+        ("lastTimestamp", event.last_timestamp.is_some()),
+        ("count", event.count.unwrap_or(0) != 0),
+        ("source", check::given(source.component.as_ref().or(source.host.as_ref())).is_some()),
+    ] {
+        if given {
+            errors.invalid(field, "", UNSET);
+        }
+    }
+}
+
+/// What an update through `events.k8s.io/v1` may change: the series alone.
+pub(crate) fn validate_change(new: &Event, old: &Event, errors: &mut Errors) {
+    new.validate(errors);
+    if new.series != old.series {
+        validate_series(new, errors);
+    }
+    errors.immutable("involvedObject", &new.involved_object, &old.involved_object);
+    errors.immutable("reason", &new.reason, &old.reason);
+    errors.immutable("message", &new.message, &old.message);
+    errors.immutable("source", &new.source, &old.source);
+    errors.immutable("firstTimestamp", &new.first_timestamp, &old.first_timestamp);
+    errors.immutable("lastTimestamp", &new.last_timestamp, &old.last_timestamp);
+    errors.immutable("count", &new.count, &old.count);
+    errors.immutable("type", &new.type_, &old.type_);
+    errors.immutable("eventTime", &new.event_time, &old.event_time);
+    errors.immutable("action", &new.action, &old.action);
+    errors.immutable("related", &new.related, &old.related);
+    errors.immutable("reportingController", &new.reporting_component, &old.reporting_component);
+    errors.immutable("reportingInstance", &new.reporting_instance, &old.reporting_instance);
+}
+
+fn validate_series(event: &Event, errors: &mut Errors) {
+    let Some(series) = &event.series else { return };
+    if series.count.unwrap_or(0) < 2 {
+        errors.invalid("series.count", "", "should be at least 2");
+    }
+    if series.last_observed_time.is_none() {
+        errors.required("series.lastObservedTime", "");
     }
 }
 

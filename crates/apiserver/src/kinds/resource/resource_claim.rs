@@ -1,0 +1,102 @@
+//! ResourceClaim: devices that pods want, and those that they were given.
+
+use std::collections::HashSet;
+
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimStatus};
+use skiff_api::Errors;
+
+use super::claim;
+use crate::kinds::{Column, Kind, Row, row};
+
+/// The row of ResourceClaim.
+pub(crate) const KIND: Row = Row { status: true, ..row::<ResourceClaim>() };
+
+const MAX_CONSUMERS: usize = 256;
+
+fn status(claim: &ResourceClaim) -> ResourceClaimStatus {
+    claim.status.clone().unwrap_or_default()
+}
+
+fn state(claim: &ResourceClaim) -> String {
+    let (status, leaving) = (status(claim), claim.metadata.deletion_timestamp.is_some());
+    let mut states = Vec::new();
+    if leaving {
+        states.push("deleted");
+    }
+    if status.allocation.is_some() {
+        states.push("allocated");
+        if status.reserved_for.is_some_and(|consumers| !consumers.is_empty()) {
+            states.push("reserved");
+        }
+    } else if !leaving {
+        states.push("pending");
+    }
+    states.join(",")
+}
+
+impl Kind for ResourceClaim {
+    fn set_defaults(&mut self) {
+        claim::set_defaults(self.spec.get_or_insert_default().devices.get_or_insert_default());
+        self.status.get_or_insert_default();
+    }
+
+    fn prepare_create(&mut self) {
+        self.status = Some(ResourceClaimStatus::default());
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        self.status.clone_from(&old.status);
+    }
+
+    fn prepare_status(&mut self, old: &Self) {
+        self.spec.clone_from(&old.spec);
+    }
+
+    fn validate_create(&self, errors: &mut Errors) {
+        let devices = self.spec.as_ref().and_then(|spec| spec.devices.clone()).unwrap_or_default();
+        errors.at("spec.devices", |errors| claim::validate(&devices, errors));
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        errors.immutable("spec", &self.spec, &old.spec);
+    }
+
+    fn validate_status(&self, old: &Self, errors: &mut Errors) {
+        let (new, old) = (status(self), status(old));
+        errors.at("status", |errors| {
+            let consumers = new.reserved_for.as_deref().unwrap_or_default();
+            claim::at_most(errors, "reservedFor", consumers.len(), MAX_CONSUMERS);
+            let mut seen = HashSet::new();
+            for (index, consumer) in consumers.iter().enumerate() {
+                errors.item("reservedFor", index, |errors| {
+                    for (field, text) in
+                        [("resource", &consumer.resource), ("name", &consumer.name), ("uid", &consumer.uid)]
+                    {
+                        if text.is_empty() {
+                            errors.required(field, "");
+                        }
+                    }
+                    if !seen.insert(&consumer.uid) {
+                        errors.duplicate("", &consumer.uid);
+                    }
+                });
+            }
+            if !consumers.is_empty() && new.allocation.is_none() {
+                errors.forbidden("reservedFor", "may not be specified when `allocated` is not set");
+            }
+            if self.metadata.deletion_timestamp.is_some()
+                && new.allocation.is_some()
+                && old.allocation.is_none()
+            {
+                errors.forbidden("allocation", "may not be set when `deletionTimestamp` is set");
+            }
+            if old.allocation.is_some() && new.allocation.is_some() {
+                errors.immutable("allocation", &new.allocation, &old.allocation);
+            }
+        });
+    }
+
+    fn columns() -> Vec<Column<Self>> {
+        vec![Column::<Self>::text("State", |claim, _| state(claim).into()), Column::age()]
+    }
+}
