@@ -76,6 +76,8 @@ pub(crate) struct Entry {
     pub(crate) structure: Option<Arc<Node>>,
     /// What OpenAPI says of a custom resource, in v3's words.
     pub(crate) published: Option<serde_json::Value>,
+    /// Whether the kind is going with its definition, so that nothing may be created.
+    pub(crate) ending: bool,
     /// Cancelled when the kind is not served any more; ends its watches.
     pub(crate) gone: CancellationToken,
     /// How stored objects become objects of this version and back; nothing if they always are.
@@ -132,6 +134,7 @@ impl Entry {
             ops,
             structure: None,
             published: None,
+            ending: false,
             gone: CancellationToken::new(),
             conversion: None,
             table: resource.table(),

@@ -48,7 +48,8 @@ pub(crate) fn entries(
     let Some(names) = names.filter(|names| !names.plural.is_empty()) else { return Vec::new() };
     let family = Arc::new(convert::Family::new(crd, since, api));
     let one = |version: &CustomResourceDefinitionVersion| {
-        let entry = Entry { gone: gone.clone(), ..entry(crd, names, version, &family) };
+        let ending = crd.metadata.deletion_timestamp.is_some();
+        let entry = Entry { ending, gone: gone.clone(), ..entry(crd, names, version, &family) };
         (version.served, Arc::new(entry))
     };
     crd.spec.versions.iter().map(one).collect()

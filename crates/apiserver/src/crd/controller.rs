@@ -7,11 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionSpec,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use skiff_api::{ApiError, Object};
 use skiff_base::task::{Policy, Tasks};
 use skiff_store::Key;
@@ -23,8 +25,11 @@ use crate::catalog::Entry;
 use crate::kinds::apiextensions::custom_resource_definition::{CLEANUP, holds};
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::registry::{self, Scope};
+use crate::stored::Stored;
 use crate::user::User;
 
+/// How long after a failure objects are deleted again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// The definitions' table.
 pub(crate) const TABLE: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
@@ -36,6 +41,8 @@ struct Served {
     since: u64,
     /// Ends the watches of the kind.
     gone: CancellationToken,
+    /// Whether the definition is being deleted.
+    going: bool,
     /// A task deletes its objects.
     ending: bool,
 }
@@ -142,7 +149,9 @@ impl Controller {
         if !holds(crd, "Established") {
             return;
         }
-        let same = self.served.get(name).is_some_and(|served| served.spec == crd.spec);
+        let going = crd.metadata.deletion_timestamp.is_some();
+        let same =
+            self.served.get(name).is_some_and(|served| served.spec == crd.spec && served.going == going);
         if same {
             return;
         }
@@ -156,7 +165,8 @@ impl Controller {
         let visible = versions.into_iter().filter(|(served, _)| *served).map(|(_, entry)| entry).collect();
         self.api.catalog.replace(&table, visible);
         let ending = before.is_some_and(|before| before.ending);
-        self.served.insert(Arc::clone(name), Served { spec: crd.spec.clone(), table, since, gone, ending });
+        self.served
+            .insert(Arc::clone(name), Served { spec: crd.spec.clone(), table, since, gone, going, ending });
     }
 
     fn withdraw(&mut self, name: &str) {
@@ -190,38 +200,46 @@ impl Controller {
         tasks.spawn("end of a definition", Policy::Optional, async move {
             tokio::select! {
                 () = stopped.stopped() => {}
-                outcome = finish(&api, &name, entry) => if let Err(error) = outcome {
-                    tracing::warn!(%error, %name, "the objects of a definition could not be deleted");
-                },
+                () = insist(&api, &name, entry.as_ref()) => {}
             }
             Ok::<_, Infallible>(())
         });
     }
 }
 
+/// Ends a definition, however often that fails: nobody tells when what refuses to let an object go has changed its mind.
+async fn insist(api: &Arc<Api>, name: &str, entry: Option<&Arc<Entry>>) {
+    while let Err(error) = finish(api, name, entry).await {
+        tracing::warn!(%error, %name, "the objects of a definition could not be deleted");
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
 /// Deletes everything, waits for what finalizers hold, and takes the definition's own finalizer away.
-async fn finish(api: &Arc<Api>, name: &str, entry: Option<Arc<Entry>>) -> Result<(), ApiError> {
+async fn finish(api: &Arc<Api>, name: &str, entry: Option<&Arc<Entry>>) -> Result<(), ApiError> {
     if let Some(entry) = entry {
         let user = User::server();
-        let (snapshot, mut watch) = api.store.snapshot_and_watch(&entry.table);
-        for (_, stored) in &snapshot.objects {
-            let meta = stored.object().meta();
-            let scope = Scope {
-                api,
-                entry: &entry,
-                user: &user,
-                namespace: meta.namespace.as_deref().unwrap_or_default(),
-                name: &meta.name,
-                subresource: "",
-                legacy_name: false,
-            };
-            match registry::delete::delete(&scope, &Default::default()).await {
-                Err(error) if error.code() != 404 => return Err(error),
-                _ => {}
+        let (mut snapshot, mut watch) = api.store.snapshot_and_watch(&entry.table);
+        while !snapshot.objects.is_empty() {
+            let standing = |stored: &&Arc<Stored>| stored.object().meta().deletion_timestamp.is_none();
+            for stored in snapshot.objects.values().filter(standing) {
+                let meta = stored.object().meta();
+                let scope = Scope {
+                    api,
+                    entry,
+                    user: &user,
+                    namespace: meta.namespace.as_deref().unwrap_or_default(),
+                    name: &meta.name,
+                    subresource: "",
+                    legacy_name: false,
+                };
+                match registry::delete::delete(&scope, &DeleteOptions::default()).await {
+                    Err(error) if error.code() != 404 => return Err(error),
+                    _ => {}
+                }
             }
-        }
-        while !api.store.snapshot(&entry.table).objects.is_empty() {
-            if watch.next().await.is_none() {
+            snapshot = api.store.snapshot(&entry.table);
+            if !snapshot.objects.is_empty() && watch.next().await.is_none() {
                 return Ok(());
             }
         }

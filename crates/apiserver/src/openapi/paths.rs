@@ -19,6 +19,9 @@ const PATCH_TYPES: &[&str] = &[
     "application/strategic-merge-patch+json",
 ];
 
+/// Without the strategic one: kubectl reads here how it may patch a custom resource.
+const CUSTOM_PATCH_TYPES: &[&str] = &["application/json-patch+json", "application/merge-patch+json"];
+
 const LISTING: &[&str] = &[
     "allowWatchBookmarks",
     "continue",
@@ -179,7 +182,11 @@ fn operation(entry: &Entry, method: &'static str, action: &'static str, suffix: 
         body,
         answer: Some(answer),
         parameters,
-        consumes: if action == "patch" { PATCH_TYPES } else { &["*/*"] },
+        consumes: match action {
+            "patch" if !entry.built_in => CUSTOM_PATCH_TYPES,
+            "patch" => PATCH_TYPES,
+            _ => &["*/*"],
+        },
         produces: if action == "list" { WATCH_TYPES } else { READ_TYPES },
     }
 }

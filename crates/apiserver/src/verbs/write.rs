@@ -14,6 +14,10 @@ use crate::wire::{self, Response, warn};
 
 /// Creates.
 pub(crate) async fn create(context: &Context, call: Authorized) -> Result<Response, ApiError> {
+    if context.entry.ending {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::new(405, "MethodNotAllowed", why));
+    }
     let options = WriteOptions::parse(&call.info.query, "CreateOptions")?;
     let form = media::negotiate(call.request.headers())?;
     let legacy_name = call.request.extensions().get::<crate::legacy::LegacyName>().is_some();

@@ -270,6 +270,11 @@ async fn a_definition_takes_its_objects_and_its_watches_along() {
     assert_eq!(going.code, 200);
     assert_eq!(going.body["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
     assert_eq!(watch.next().await.unwrap()["type"], "MODIFIED");
+    let late = cluster.post(TABS, &tab("late", json!({ "cronSpec": "* * * * *" }))).await;
+    assert_eq!(
+        (late.code, message(&late)),
+        (405, "create not allowed while custom resource definition is terminating")
+    );
     cluster
         .patch(&format!("{TABS}/held"), "merge-patch", &json!({ "metadata": { "finalizers": null } }))
         .await;
