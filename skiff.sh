@@ -33,6 +33,13 @@ node_packages() { packages containerd runc nftables iproute2 conntrack; }
 build_packages() { packages gcc libc6-dev make cmake protobuf-compiler; }
 kubectl_package() { command -v kubectl >/dev/null || packages kubernetes-client; }
 
+# Puts a kubectl of our time first in the PATH where the machine has none or Debian's of 2020.
+new_kubectl() {
+  case $(kubectl version --client 2>/dev/null) in
+    ''|*GitVersion:\"v1.2[0-9]*) PATH="$PWD/target/clients/helm:$PATH" ;;
+  esac
+}
+
 cargo_tool() { # name of the program, then what cargo install needs
   command -v "$1" >/dev/null || { say "installing $1"; shift; cargo install --quiet --locked "$@"; }
 }
@@ -76,8 +83,9 @@ sweep() {
 
 run_tests() {
   needs_root test
-  node_packages; build_packages; kubectl_package
-  packages busybox-static procps
+  node_packages; build_packages
+  packages busybox-static procps python3-pip python3-venv
+  command -v npm >/dev/null || packages nodejs npm
   cargo_tool cargo-nextest cargo-nextest
   cargo_tool cargo-deny --debug --no-default-features cargo-deny
   say "format";  cargo fmt --all --check
@@ -85,6 +93,8 @@ run_tests() {
   say "deny";    cargo deny --log-level error check bans licenses sources
   say "docs";    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
   say "images";  cargo xtask images --out target/images
+  say "clients"; cargo xtask clients --out target/clients
+  new_kubectl
   say "tests";   cargo build --workspace --all-targets --quiet
   trap sweep EXIT
   cargo nextest run --workspace --no-fail-fast

@@ -1,4 +1,5 @@
-//! The house's own tools: `tidy` keeps its rules, `images` makes the demo's images from Debian packages.
+//! The house's own tools: `tidy` keeps its rules, `images` makes the demo's images from Debian packages, `clients`
+//! fetches other people's clients for the tests.
 //!
 //! Run as `cargo xtask NAME`; longer than a line of shell, so it is Rust.
 
@@ -6,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+mod clients;
 mod images;
 mod tidy;
 
@@ -26,11 +28,18 @@ enum Task {
         #[arg(long, default_value = "target/images")]
         out: PathBuf,
     },
+    /// Fetch other people's clients from their registries, for the end-to-end tests.
+    Clients {
+        /// Where they go, a folder each.
+        #[arg(long, default_value = "target/clients")]
+        out: PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().task {
         Task::Tidy => tidy::report(),
         Task::Images { out } => images::make_all(&out),
+        Task::Clients { out } => clients::fetch_all(&out),
     }
 }
