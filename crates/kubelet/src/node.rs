@@ -8,6 +8,7 @@ pub(crate) mod admit;
 pub(crate) mod facts;
 pub(crate) mod object;
 pub(crate) mod pressure;
+mod sysctls;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -71,7 +71,9 @@ impl Manager {
         let known = self.mirrors.insert(key(&mirror), Arc::clone(&mirror));
         let owner = self.static_pod(&key(&mirror));
         let fits = owner.is_some_and(|pod| annotation(pod, HASH) == annotation(&mirror, MIRROR));
-        if !fits && (owner.is_some() || self.settled) {
+        // A deletion asks the kubelet for the last word; the mirror comes back once it is gone.
+        let leaving = mirror.metadata.deletion_timestamp.is_some();
+        if leaving || !fits && (owner.is_some() || self.settled) {
             self.drop_mirror(mirror);
             return;
         }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use skiff_api::pod::affinity::{Target, allows};
 use skiff_api::pod::{is_finished, ports, requests};
 
+use super::sysctls;
 use crate::pod::state::Verdict;
 
 /// What the node has for pods, and its labels as they are now.
@@ -84,7 +85,10 @@ pub(crate) fn admit(pod: &Pod, others: &[&Pod], room: &Room) -> Result<(), Verdi
     if ports::of(spec).iter().any(|port| taken.iter().any(|other| port.clashes_with(other))) {
         return Err(verdict("NodePorts", "Predicate NodePorts failed"));
     }
-    Ok(())
+    match sysctls::forbidden(spec) {
+        Some(why) => Err(verdict("SysctlForbidden", &format!("forbidden sysctl: {why}"))),
+        None => Ok(()),
+    }
 }
 
 fn short(name: &str, wanted: i64, used: i64, capacity: i64) -> Verdict {
