@@ -172,7 +172,7 @@ impl Kubelet {
     pub fn build(options: Options) -> Self {
         let runtime: Arc<dyn Runtime> = match &options.runtime {
             RuntimeChoice::Socket(socket) => Arc::new(Cri::at(socket)),
-            RuntimeChoice::Own(own) => Arc::new(Cri::at(&own.socket())),
+            RuntimeChoice::Own(own) => Arc::new(Cri::at(&own.socket()).pinning(&own.sandbox_image)),
             RuntimeChoice::Custom(runtime) => Arc::clone(runtime),
         };
         let handle = Handle::new(options.node_name.clone(), options.data_dir.clone(), runtime);

@@ -43,6 +43,8 @@ pub struct Cri {
     channel: Channel,
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
+    /// The image that every pod's sandbox is made of, if we know: it must never be collected.
+    sandbox_image: Option<String>,
 }
 
 impl Cri {
@@ -61,7 +63,15 @@ impl Cri {
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             images: ImageServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_LIMIT),
             channel,
+            sandbox_image: None,
         }
+    }
+
+    /// The same, counting `image` as pinned. Runtimes since 2023 say that of their sandbox image themselves.
+    #[must_use]
+    pub fn pinning(mut self, image: &str) -> Self {
+        self.sandbox_image = Some(image.to_owned());
+        self
     }
 
     /// Where the runtime listens.
@@ -262,7 +272,11 @@ impl Runtime for Cri {
         Box::pin(async move {
             let request = v1::ListImagesRequest { filter: None };
             let answer = client.list_images(within(request)).await.map_err(convert::fault)?;
-            Ok(answer.into_inner().images.into_iter().map(convert::image).collect())
+            let mut images: Vec<Image> = answer.into_inner().images.into_iter().map(convert::image).collect();
+            if let Some(sandbox) = &self.sandbox_image {
+                images.iter_mut().for_each(|image| image.pinned |= image.tags.contains(sandbox));
+            }
+            Ok(images)
         })
     }
 
