@@ -15,6 +15,7 @@ use crate::wire::{Request, Response, refusal};
 use crate::{authz, verbs};
 
 mod deadline;
+mod form;
 mod identity;
 mod impersonation;
 mod log;
@@ -31,7 +32,14 @@ pub(crate) struct Call {
 type Layer = fn(Arc<Api>, Call, Next) -> BoxFuture<'static, Response>;
 
 /// From the outermost to the innermost; behind the last one authorisation decides and the verbs act.
-static LAYERS: &[Layer] = &[panic::layer, log::layer, deadline::layer, identity::layer, impersonation::layer];
+static LAYERS: &[Layer] = &[
+    panic::layer,
+    log::layer,
+    form::layer,
+    deadline::layer,
+    identity::layer,
+    impersonation::layer,
+];
 
 /// The rest of the chain.
 #[derive(Clone, Copy)]

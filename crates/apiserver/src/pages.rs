@@ -35,7 +35,7 @@ struct Page {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct Token {
     v: String,
-    /// The list's revision.
+    /// The list's revision; 0 if it goes on in whatever there is (upstream says -1).
     pub(crate) rv: u64,
     /// The last key that was sent.
     pub(crate) start: String,
@@ -47,6 +47,16 @@ pub(crate) struct Token {
 impl Token {
     pub(crate) fn new(revision: u64, last: &str, left: Option<usize>) -> Self {
         Self { v: "meta.k8s.io/v1".to_owned(), rv: revision, start: last.to_owned(), left }
+    }
+
+    /// The same place in whatever there is when the list goes on.
+    pub(crate) fn inconsistent(&self) -> Self {
+        Self { rv: 0, left: None, ..self.clone() }
+    }
+
+    /// Whether the list goes on in whatever there is.
+    pub(crate) fn is_inconsistent(&self) -> bool {
+        self.rv == 0
     }
 
     /// The opaque form.

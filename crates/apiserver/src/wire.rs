@@ -57,6 +57,14 @@ impl Body {
         Self(Shape::Full(Some(bytes.into())))
     }
 
+    /// Takes the bytes of a body that is one piece.
+    pub(crate) fn take_full(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Shape::Full(bytes) => bytes.take(),
+            _ => None,
+        }
+    }
+
     /// Slices joined by commas between a head and a tail.
     pub(crate) fn join(
         head: Bytes,

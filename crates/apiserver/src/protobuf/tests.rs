@@ -1,5 +1,6 @@
 //! Bodies as clients send them, and what they are as JSON.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -77,15 +78,43 @@ fn broken_bodies_are_refused_wherever_they_break() {
 }
 
 #[test]
-fn every_message_that_is_named_is_known() {
-    for (message, fields) in MESSAGES.iter() {
-        for field in fields {
-            let plain = matches!(field.of, "s" | "b" | "i" | "B" | "d") || field.of.starts_with('@');
-            assert!(
-                field.number > 0 && (plain || MESSAGES.contains_key(field.of)),
-                "{message}.{}",
-                field.name
-            );
+fn what_go_writes_although_nobody_set_it_is_left_out() {
+    // hostNetwork false, an empty hostname; terminationGracePeriodSeconds 0 is a pointer's.
+    let spec = [vec![4 << 3, 0, 11 << 3, 0], vec![0x82, 1, 0]].concat();
+    let pod = read(&enveloped("v1", "Pod", &held(2, &spec)));
+    assert_eq!(pod["spec"], json!({ "terminationGracePeriodSeconds": 0 }));
+    // No storage class and the empty one are two things.
+    let claim = read(&enveloped("v1", "PersistentVolumeClaim", &held(2, &held(5, b""))));
+    assert_eq!(claim["spec"], json!({ "storageClassName": "" }));
+}
+
+#[test]
+fn an_object_with_a_field_without_a_number_is_refused_unless_it_may_be_left_out() {
+    let pod = br#"{"apiVersion":"v1","kind":"Pod","spec":{"nodeName":"n","evictionResponders":[{"name":"x"}]}}"#;
+    assert!(matches!(from_json(pod), Err(Fault::Unnumbered(_))));
+    let bytes = Kind::find("v1", "Pod").unwrap().object(pod, true).unwrap();
+    assert_eq!(read(&bytes)["spec"], json!({ "nodeName": "n" }));
+    assert!(matches!(from_json(br#"{"apiVersion":"a.io/v1","kind":"B"}"#), Err(Fault::Unknown { .. })));
+}
+
+#[test]
+fn a_watch_event_is_framed_by_its_length() {
+    let object = from_json(br#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}"#).unwrap();
+    let event = frame("ADDED", &object);
+    assert_eq!(u32::from_be_bytes(event[..4].try_into().unwrap()) as usize, event.len() - 4);
+    let expected = [held(1, b"ADDED"), held(2, &held(1, &object))].concat();
+    assert_eq!(event[4..], expected);
+}
+
+proptest! {
+    #[test]
+    fn no_body_makes_the_reader_panic(body: Vec<u8>, kind in "(Pod|CustomResourceDefinition|Event|Status|List)") {
+        let version = if kind == "CustomResourceDefinition" { "apiextensions.k8s.io/v1" } else { "v1" };
+        let _any_answer = to_json(&body);
+        if body.len() < 128 {
+            let _any_answer = to_json(&enveloped(version, &kind, &body));
         }
     }
 }
+
+mod roundtrip;

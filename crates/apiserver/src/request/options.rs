@@ -109,12 +109,14 @@ fn matching(
                 "resourceVersionMatch",
                 "resourceVersionMatch is forbidden when continue is provided",
             );
-        } else if text.is_some() && revision.is_none() {
+        }
+        if text.is_some() && revision.is_none() {
             errors.forbidden(
                 "resourceVersionMatch",
                 "resourceVersionMatch is forbidden unless resourceVersion is provided",
             );
-        } else if found == Some(Match::Exact) && revision == Some(0) {
+        }
+        if found == Some(Match::Exact) && revision == Some(0) {
             errors.forbidden(
                 "resourceVersionMatch",
                 "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",

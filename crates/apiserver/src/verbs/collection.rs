@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use skiff_api::ApiError;
 
 use super::select::Select;
-use super::{Context, input, list, media, write};
+use super::{Context, input, list, write};
 use crate::authz::Authorized;
 use crate::registry;
 use crate::request::options::ListOptions;
@@ -17,7 +17,7 @@ const AT_ONCE: usize = 64;
 
 /// Deletes every selected object; answers with what they were.
 pub(crate) async fn delete(context: &Context, call: Authorized) -> Result<Response, ApiError> {
-    let form = media::negotiate(call.request.headers())?;
+    let form = list::form(context, &call)?;
     let options = ListOptions::parse(&call.info.query, false)?;
     let select =
         Select::new(&context.entry, &context.target, options.labels.clone(), options.fields.clone())?;

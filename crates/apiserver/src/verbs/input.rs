@@ -17,7 +17,7 @@ use crate::wire::Incoming;
 /// Upstream's `MaxRequestBodyBytes`.
 pub(crate) const LIMIT: usize = 3 * 1024 * 1024;
 
-const OFFERED: &str = "application/json, application/yaml";
+const OFFERED: &str = super::media::OFFERED;
 
 /// The media type of a body, without parameters.
 pub(crate) fn media_type(headers: &HeaderMap) -> &str {

@@ -14,10 +14,13 @@ use crate::api::Api;
 use crate::authz::Authorized;
 use crate::catalog::Entry;
 use crate::pages::Token;
+use crate::protobuf::{self, Fault};
 use crate::request::Info;
 use crate::request::options::{ListOptions, Match};
 use crate::stored::Stored;
 use crate::wire::{self, Body, Response};
+
+const TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
 /// What a list found.
 pub(crate) struct Found {
@@ -31,7 +34,7 @@ pub(crate) struct Found {
 
 /// Answers with a list.
 pub(crate) async fn list(context: &Context, call: Authorized) -> Result<Response, ApiError> {
-    let form = media::negotiate(call.request.headers())?;
+    let form = form(context, &call)?;
     let options = ListOptions::parse(&call.info.query, false)?;
     let select =
         Select::new(&context.entry, &context.target, options.labels.clone(), options.fields.clone())?;
@@ -41,6 +44,15 @@ pub(crate) async fn list(context: &Context, call: Authorized) -> Result<Response
         context.api.pages.keep(&context.entry.table, &snapshot);
     }
     answer(context, &call.info, &form, found)
+}
+
+/// The form of a list's or watch's answer; the kind may have none in protobuf.
+///
+/// # Errors
+/// 406.
+pub(crate) fn form(context: &Context, call: &Authorized) -> Result<media::Form, ApiError> {
+    let known = protobuf::Kind::find(&context.entry.api_version, &context.entry.list_kind).is_some();
+    media::negotiate_with(call.request.headers(), known)
 }
 
 /// The snapshot that a list asks for.
@@ -56,10 +68,14 @@ async fn snapshot(
             ));
         }
         let token = Token::parse(text)?;
+        if token.is_inconsistent() {
+            return Ok(Arc::new(api.store.snapshot(&entry.table)));
+        }
         return exact(api, entry, token.rv).ok_or_else(|| {
-            ApiError::expired(
-                "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.",
-            )
+            // Who does not mind may go on from the same key in what there is now.
+            let mut error = ApiError::expired(TOO_OLD);
+            error.status.metadata.continue_ = Some(token.inconsistent().text());
+            error
         });
     }
     let revision = options.revision.unwrap_or(0);
@@ -175,15 +191,28 @@ pub(crate) fn answer(
     let mut head = Vec::from(&entry.list_head[..]);
     head.extend_from_slice(metadata.to_string().as_bytes());
     head.extend_from_slice(br#","items":["#);
-    let slices = found.items.into_iter();
     match form {
+        media::Form::Protobuf | media::Form::PartialProtobuf(_) => {
+            match in_protobuf(entry, form, &metadata, &found.items) {
+                Ok(bytes) => Ok(wire::answer(200, protobuf::MEDIA, Body::full(bytes))),
+                Err(fault) => {
+                    // Better another form than a part of what there is.
+                    tracing::debug!(%fault, kind = %entry.list_kind, "a list is told in JSON");
+                    let plain = match form {
+                        media::Form::PartialProtobuf(version) => media::Form::Partial(version),
+                        _ => media::Form::Json,
+                    };
+                    answer(context, info, &plain, found)
+                }
+            }
+        }
         media::Form::Json => {
-            let slices = slices.map(|stored| stored.object().bytes().clone());
+            let slices = found.items.into_iter().map(|stored| stored.object().bytes().clone());
             Ok(wire::answer(200, wire::JSON, Body::join(head.into(), slices, "]}".into())))
         }
         media::Form::Yaml => {
             let mut json = head;
-            for (index, stored) in slices.enumerate() {
+            for (index, stored) in found.items.into_iter().enumerate() {
                 if index > 0 {
                     json.push(b',');
                 }
@@ -197,20 +226,45 @@ pub(crate) fn answer(
                 r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/{version}","metadata":{metadata},"items":["#
             );
             let items: Result<Vec<Bytes>, ApiError> =
-                slices.map(|stored| media::partial(stored.object().bytes(), version)).collect();
+                found.items.iter().map(|stored| media::partial(stored.object().bytes(), version)).collect();
             Ok(wire::answer(200, wire::JSON, Body::join(head.into(), items?.into_iter(), "]}".into())))
         }
         media::Form::Table(version) => {
             // Rows decode: they are made as they are sent, so that a big table neither waits whole nor is held whole.
             let view = table::View::new(entry, info, version, context.api.clock.now())?;
             let head = view.head(&metadata, true)?;
-            let rows = slices.filter_map(move |stored| {
+            let rows = found.items.into_iter().filter_map(move |stored| {
                 let row = view.row(stored.object());
                 row.inspect_err(|error| tracing::error!(%error, object = ?stored.object(), "no row")).ok()
             });
             Ok(wire::answer(200, wire::JSON, Body::join(head, rows, "]}".into())))
         }
     }
+}
+
+/// A list in protobuf: its length stands before it, so it is made whole.
+fn in_protobuf(
+    entry: &Entry,
+    form: &media::Form,
+    metadata: &serde_json::Value,
+    items: &[Arc<Stored>],
+) -> Result<Vec<u8>, Fault> {
+    let metadata = metadata.to_string();
+    let (version, kind) = match form {
+        media::Form::PartialProtobuf(version) => {
+            (format!("meta.k8s.io/{version}"), "PartialObjectMetadataList")
+        }
+        _ => (entry.api_version.clone(), &*entry.list_kind),
+    };
+    let known = protobuf::Kind::find(&version, kind);
+    let known = known.ok_or_else(|| Fault::Unknown { version: version.clone(), kind: kind.to_owned() })?;
+    if version == entry.api_version {
+        return known.list(metadata.as_bytes(), items.iter().map(|stored| stored.object().bytes()));
+    }
+    let partial: Result<Vec<Bytes>, _> =
+        items.iter().map(|stored| media::partial(stored.object().bytes(), "v1")).collect();
+    let partial = partial.map_err(|error| Fault::Json(error.to_string()))?;
+    known.list(metadata.as_bytes(), partial.iter())
 }
 
 impl Found {

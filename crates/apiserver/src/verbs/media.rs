@@ -12,6 +12,7 @@ use skiff_api::{ApiError, Object};
 
 use super::table;
 use crate::catalog::Entry;
+use crate::protobuf;
 use crate::request::Info;
 use crate::wire::{self, Body, Response};
 
@@ -20,14 +21,18 @@ use crate::wire::{self, Body, Response};
 pub(crate) enum Form {
     Json,
     Yaml,
+    /// JSON until it leaves; see `chain/form.rs`.
+    Protobuf,
     /// `as=Table`, in this version of `meta.k8s.io`.
     Table(&'static str),
     /// `as=PartialObjectMetadata`, in this version.
     Partial(&'static str),
+    /// The same in protobuf.
+    PartialProtobuf(&'static str),
 }
 
 /// What we can produce, as 406 names it.
-const OFFERED: &str = "application/json, application/yaml";
+pub(crate) const OFFERED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 pub(crate) const YAML: &str = "application/yaml";
 
 /// The form to answer in.
@@ -35,13 +40,25 @@ pub(crate) const YAML: &str = "application/yaml";
 /// # Errors
 /// 406 if nothing the client accepts can be produced.
 pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Form, ApiError> {
+    negotiate_with(headers, true)
+}
+
+/// As [`negotiate`], for what may have no form in protobuf.
+///
+/// # Errors
+/// As [`negotiate`].
+pub(crate) fn negotiate_with(headers: &HeaderMap, protobuf: bool) -> Result<Form, ApiError> {
     let accepted: Vec<&str> =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let accepted = accepted.join(",");
     if accepted.trim().is_empty() {
         return Ok(Form::Json);
     }
-    let mut clauses: Vec<(f32, Form)> = accepted.split(',').filter_map(clause).collect();
+    let mut clauses: Vec<(f32, Form)> = accepted
+        .split(',')
+        .filter_map(clause)
+        .filter(|(_, form)| protobuf || *form != Form::Protobuf)
+        .collect();
     // Stable: what the client names first wins among equals.
     clauses.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     match clauses.into_iter().next() {
@@ -73,6 +90,12 @@ fn clause(text: &str) -> Option<(f32, Form)> {
         ("application/json" | "application/*" | "*/*", "") => Form::Json,
         ("application/yaml", "") => Form::Yaml,
         ("application/json", "Table") if group == "meta.k8s.io" && !known.is_empty() => Form::Table(known),
+        (protobuf::MEDIA, "") => Form::Protobuf,
+        (protobuf::MEDIA, "PartialObjectMetadata" | "PartialObjectMetadataList")
+            if group == "meta.k8s.io" && !known.is_empty() =>
+        {
+            Form::PartialProtobuf(known)
+        }
         ("application/json", "PartialObjectMetadata" | "PartialObjectMetadataList")
             if group == "meta.k8s.io" && !known.is_empty() =>
         {
@@ -96,9 +119,9 @@ pub(crate) fn object(
     now: Timestamp,
 ) -> Result<Response, ApiError> {
     Ok(match form {
-        Form::Json => wire::json(code, bytes),
+        Form::Json | Form::Protobuf => wire::json(code, bytes),
         Form::Yaml => wire::answer(code, YAML, Body::full(yaml(&bytes)?)),
-        Form::Partial(version) => wire::json(code, partial(&bytes, version)?),
+        Form::Partial(version) | Form::PartialProtobuf(version) => wire::json(code, partial(&bytes, version)?),
         Form::Table(version) => {
             let object = Object::parse(bytes).map_err(ApiError::internal)?;
             let view = table::View::new(entry, info, version, now)?;
@@ -155,8 +178,13 @@ mod tests {
             ("application/json", "Json"),
             ("application/json;stream=watch", "Json"),
             ("application/yaml", "Yaml"),
-            ("application/vnd.kubernetes.protobuf", "406"),
-            ("application/vnd.kubernetes.protobuf,application/json", "Json"),
+            ("application/vnd.kubernetes.protobuf", "Protobuf"),
+            ("application/vnd.kubernetes.protobuf;stream=watch,application/json", "Protobuf"),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+                "PartialProtobuf(\"v1\")",
+            ),
+            ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json", "Json"),
             ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "Table(\"v1\")"),
             ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", "Json"),
             ("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", "Partial(\"v1\")"),

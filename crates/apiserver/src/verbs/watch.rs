@@ -16,9 +16,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::select::Select;
-use super::{Context, get, media, table};
+use super::{Context, get, list, media, table};
 use crate::authz::Authorized;
 use crate::catalog::Entry;
+use crate::protobuf;
 use crate::request::Info;
 use crate::request::options::ListOptions;
 use crate::stored::{Change, Stored, restamped};
@@ -33,9 +34,9 @@ const PIECE: usize = 64 * 1024;
 
 /// Answers with an endless body.
 pub(crate) async fn watch(context: &Context, call: Authorized) -> Result<Response, ApiError> {
-    let form = media::negotiate(call.request.headers())?;
+    let form = list::form(context, &call)?;
     if form == media::Form::Yaml {
-        return Err(ApiError::not_acceptable("application/json;stream=watch, application/json"));
+        return Err(ApiError::not_acceptable("application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"));
     }
     let options = ListOptions::parse(&call.info.query, true)?;
     let mut fields = options.fields.clone();
@@ -46,16 +47,29 @@ pub(crate) async fn watch(context: &Context, call: Authorized) -> Result<Respons
     let select = Select::new(&context.entry, &context.target, options.labels.clone(), fields)?;
     let lines = Lines {
         entry: Arc::clone(&context.entry),
+        kind: protobuf_kind(context, &form),
         form,
         info: call.info.clone(),
         clock: context.api.clock.clone(),
     };
+    let media = if lines.kind.is_some() { protobuf::WATCH } else { wire::JSON };
     let state = begin(context, &options, select, lines).await?;
     let stream = futures::stream::unfold(state, |mut state| async move {
         let piece = state.next().await?;
         Some((Ok::<_, BoxError>(piece), state))
     });
-    Ok(wire::answer(200, wire::JSON, Body::stream(stream)))
+    Ok(wire::answer(200, media, Body::stream(stream)))
+}
+
+/// What the objects of a watch in protobuf are.
+fn protobuf_kind(context: &Context, form: &media::Form) -> Option<protobuf::Kind> {
+    match form {
+        media::Form::Protobuf => protobuf::Kind::find(&context.entry.api_version, &context.entry.resource.kind),
+        media::Form::PartialProtobuf(version) => {
+            protobuf::Kind::find(&format!("meta.k8s.io/{version}"), "PartialObjectMetadata")
+        }
+        _ => None,
+    }
 }
 
 /// A watch under way.
@@ -105,7 +119,7 @@ async fn begin(
         match api.store.watch(&entry.table, if revision == 0 { api.store.revision() } else { revision }) {
             Ok(watch) => watch,
             Err(compacted) => {
-                first.push_back(expired(compacted.asked, compacted.compacted));
+                first.push_back(lines.expired(compacted.asked, compacted.compacted));
                 ended = true;
                 api.store.snapshot_and_watch(&entry.table).1
             }
@@ -127,18 +141,6 @@ async fn begin(
         stopping: api.stopping.clone(),
         ended,
     })
-}
-
-/// What a watcher that cannot go on is told.
-fn expired(asked: u64, oldest: u64) -> Bytes {
-    failure(&ApiError::expired(format!("too old resource version: {asked} ({oldest})")))
-}
-
-fn failure(error: &ApiError) -> Bytes {
-    let mut line = br#"{"type":"ERROR","object":"#.to_vec();
-    line.extend(serde_json::to_vec(&error.status).unwrap_or_default());
-    line.extend_from_slice(b"}\n");
-    line.into()
 }
 
 impl State {
@@ -200,7 +202,7 @@ impl State {
         match event {
             None => self.ended = true,
             Some(Err(compacted)) => {
-                self.first.push_back(expired(compacted.asked, compacted.compacted));
+                self.first.push_back(self.lines.expired(compacted.asked, compacted.compacted));
                 self.ended = true;
             }
             Some(Ok(event)) => match self.lines.event(&self.select, &event) {
@@ -212,7 +214,7 @@ impl State {
 
     fn fail(&mut self, error: &ApiError) {
         tracing::error!(%error, kind = %self.lines.entry.resource.kind, "a watch event could not be told");
-        self.first.push_back(failure(error));
+        self.first.push_back(self.lines.failure(error));
         self.ended = true;
     }
 
@@ -229,6 +231,8 @@ impl State {
 /// How events become lines for one watcher.
 struct Lines {
     entry: Arc<Entry>,
+    /// What the objects are, if they are told in protobuf.
+    kind: Option<protobuf::Kind>,
     form: media::Form,
     info: Info,
     clock: skiff_base::Clock,
@@ -257,6 +261,10 @@ impl Lines {
     fn line(&self, change: Change, stored: &Stored) -> Result<Bytes, ApiError> {
         match &self.form {
             media::Form::Json | media::Form::Yaml => Ok(stored.line(change)),
+            media::Form::Protobuf => self.framed(change.word(), stored.object().bytes()),
+            media::Form::PartialProtobuf(version) => {
+                self.framed(change.word(), &media::partial(stored.object().bytes(), version)?)
+            }
             media::Form::Partial(version) => {
                 Ok(change.line(&[&media::partial(stored.object().bytes(), version)?]))
             }
@@ -269,6 +277,32 @@ impl Lines {
         }
     }
 
+    /// The frame of an event. What has no number is left out: a watch cannot change its form under way.
+    fn framed(&self, change: &str, json: &[u8]) -> Result<Bytes, ApiError> {
+        let Some(kind) = &self.kind else { return Err(ApiError::internal("no protobuf form")) };
+        let object = kind.object(json, true).map_err(ApiError::internal)?;
+        Ok(protobuf::frame(change, &object).into())
+    }
+
+    /// An event about no object of the store.
+    fn tell(&self, change: &str, object: &serde_json::Value) -> Bytes {
+        if self.kind.is_none() {
+            return format!("{{\"type\":\"{change}\",\"object\":{object}}}\n").into();
+        }
+        let object = protobuf::from_json(object.to_string().as_bytes());
+        let object = object.inspect_err(|fault| tracing::error!(%fault, "a watch event could not be told"));
+        protobuf::frame(change, &object.unwrap_or_default()).into()
+    }
+
+    /// What a watcher that cannot go on is told.
+    fn expired(&self, asked: u64, oldest: u64) -> Bytes {
+        self.failure(&ApiError::expired(format!("too old resource version: {asked} ({oldest})")))
+    }
+
+    fn failure(&self, error: &ApiError) -> Bytes {
+        self.tell("ERROR", &serde_json::to_value(&error.status).unwrap_or_default())
+    }
+
     /// "You have seen everything up to here."
     fn bookmark(&self, revision: u64, initial_end: bool) -> Bytes {
         let mut metadata = json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
@@ -277,10 +311,12 @@ impl Lines {
         }
         let (version, kind) = match &self.form {
             media::Form::Table(version) => (format!("meta.k8s.io/{version}"), "Table"),
-            media::Form::Partial(version) => (format!("meta.k8s.io/{version}"), "PartialObjectMetadata"),
+            media::Form::Partial(version) | media::Form::PartialProtobuf(version) => {
+                (format!("meta.k8s.io/{version}"), "PartialObjectMetadata")
+            }
             _ => (self.entry.api_version.clone(), &*self.entry.resource.kind),
         };
         let object = json!({ "kind": kind, "apiVersion": version, "metadata": metadata });
-        format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").into()
+        self.tell("BOOKMARK", &object)
     }
 }

@@ -56,7 +56,7 @@ async fn bodies_are_json_or_yaml_and_bounded() {
     let protobuf = "application/vnd.kubernetes.protobuf";
     client.send("POST", MAPS, &[("content-type", protobuf)], b"k8s\0".to_vec()).await.code(415);
     client.send("POST", MAPS, &[("content-type", protobuf)], b"{}".to_vec()).await.code(400);
-    client.send("GET", MAPS, &[("accept", protobuf)], vec![]).await.code(406);
+    client.send("GET", MAPS, &[("accept", "text/html")], vec![]).await.code(406);
     client
         .send("PATCH", &format!("{MAPS}/why"), &[("content-type", "application/apply-patch+yaml")], vec![])
         .await

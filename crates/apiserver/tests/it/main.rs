@@ -10,6 +10,7 @@ mod http_face;
 mod identities;
 mod kinds;
 mod lists;
+mod protobuf;
 mod roles;
 mod services;
 mod streams;
