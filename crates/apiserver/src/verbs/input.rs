@@ -67,6 +67,9 @@ pub(crate) async fn json(headers: &HeaderMap, body: Incoming) -> Result<Bytes, A
         }
         protobuf::MEDIA => {
             let body = read(headers, body).await?;
+            if body.is_empty() {
+                return Ok(body);
+            }
             protobuf::to_json(&body).map(Bytes::from).map_err(|fault| match fault {
                 Fault::Unknown { .. } => ApiError::unsupported_media_type(OFFERED),
                 fault => ApiError::bad_request(fault.to_string()),
