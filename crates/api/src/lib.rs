@@ -27,3 +27,6 @@ pub use object::Object;
 pub use resource::{Readable, Resource};
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::ApiError;
+
+#[cfg(test)]
+mod robust;

@@ -1,5 +1,7 @@
 //! What every part of the server shares: the store, the kinds, the clock, what has been given out.
 
+use std::sync::OnceLock;
+
 use skiff_base::Clock;
 use skiff_base::metrics::Metrics;
 use skiff_base::task::Tasks;
@@ -7,10 +9,12 @@ use skiff_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::alloc::Alloc;
+use crate::audit::Log;
 use crate::authn::account::Issuer;
 use crate::authn::static_file::StaticTokens;
 use crate::authz::rbac::Rbac;
 use crate::catalog::Catalog;
+use crate::fairness::Fairness;
 use crate::health::Health;
 use crate::metrics::Counters;
 use crate::options::Settings;
@@ -37,6 +41,10 @@ pub(crate) struct Api {
     pub(crate) counters: Counters,
     pub(crate) kubelets: Kubelets,
     pub(crate) resource_metrics: resource_metrics::Recent,
+    /// Who waits for whom.
+    pub(crate) fairness: Fairness,
+    /// The audit log, if there is one.
+    pub(crate) audit: OnceLock<Log>,
     pub(crate) settings: Settings,
     /// Connections to elsewhere that the server keeps for its clients.
     pub(crate) tasks: Tasks,

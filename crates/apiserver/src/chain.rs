@@ -14,12 +14,17 @@ use crate::request::Info;
 use crate::wire::{Request, Response, refusal};
 use crate::{authz, verbs};
 
+mod audit;
 mod deadline;
+mod fairness;
 mod form;
+mod gzip;
+mod id;
 mod identity;
 mod impersonation;
 mod log;
 mod panic;
+mod pretty;
 
 /// A request on its way through the layers.
 pub(crate) struct Call {
@@ -33,12 +38,16 @@ type Layer = fn(Arc<Api>, Call, Next) -> BoxFuture<'static, Response>;
 
 /// From the outermost to the innermost; behind the last one authorisation decides and the verbs act.
 static LAYERS: &[Layer] = &[
+    id::layer,
     panic::layer,
     log::layer,
+    gzip::layer,
     form::layer,
     deadline::layer,
     identity::layer,
+    audit::layer,
     impersonation::layer,
+    fairness::layer,
 ];
 
 /// The rest of the chain.

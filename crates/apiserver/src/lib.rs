@@ -15,6 +15,9 @@ pub mod serve;
 pub mod user;
 pub mod wire;
 
+pub mod audit;
+mod fairness;
+
 mod admission;
 mod registry;
 mod reviews;
@@ -42,6 +45,7 @@ mod metrics;
 mod openapi;
 mod paths;
 
+pub use audit::{Audit, Policy as AuditPolicy};
 pub use authn::Peer;
 pub use options::{ComponentRole, KubeletAccess, Options, Storage, Tls, Version};
 pub use serve::Listener;

@@ -9,6 +9,8 @@ use skiff_base::Clock;
 use skiff_base::metrics::Metrics;
 use skiff_base::pki::Identity;
 
+use crate::audit::Audit;
+
 /// Where objects are kept.
 #[derive(Clone, Debug)]
 pub enum Storage {
@@ -95,6 +97,8 @@ pub struct Options {
     pub default_not_ready_toleration_seconds: i64,
     /// How long new pods tolerate a node that cannot be reached, unless they say otherwise.
     pub default_unreachable_toleration_seconds: i64,
+    /// What is written to the audit log, and where that is; nothing for none.
+    pub audit: Option<Audit>,
     /// The time of day.
     pub clock: Clock,
     /// Where the server's metrics go; served at `/metrics`.
@@ -128,6 +132,7 @@ impl Options {
             garbage_collector: false,
             default_not_ready_toleration_seconds: 300,
             default_unreachable_toleration_seconds: 300,
+            audit: None,
             clock: Clock::system(),
             metrics: Metrics::new(),
             version: Version::default(),

@@ -53,6 +53,10 @@ impl Listener {
     }
 }
 
+/// Where a request's connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct From(pub(crate) SocketAddr);
+
 /// How a connection's peer is found.
 #[derive(Clone)]
 pub(crate) enum Acceptor {
@@ -111,14 +115,14 @@ async fn connection(
                 let port = Arc::clone(&port);
                 async move { port.answer(request).await }.boxed()
             };
-            requests(stream, answer, stop).await;
+            requests(stream, from, answer, stop).await;
         }
         Acceptor::Tls(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let peer = certificate.map_or(Peer::Unknown, authn::of_certificate);
                 let answer = move |request| handler.handle(peer.clone(), request);
-                requests(stream, answer, stop).await;
+                requests(stream, from, answer, stop).await;
             }
             Ok(Err(error)) => tracing::debug!(%from, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(%from, "TLS handshake took too long"),
@@ -129,11 +133,14 @@ async fn connection(
 
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    from: SocketAddr,
     answer: impl Fn(Request) -> BoxFuture<'static, Response> + Send + 'static,
     stop: CancellationToken,
 ) {
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let answer = answer(request.map(wire::incoming));
+        let mut request = request.map(wire::incoming);
+        request.extensions_mut().insert(From(from));
+        let answer = answer(request);
         async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());

@@ -11,10 +11,12 @@ use skiff_store::{Disk, Engine, Memory, OpenError, Store};
 
 use crate::alloc::Alloc;
 use crate::api::Api;
+use crate::audit::{Audit, Log};
 use crate::authn::account::Issuer;
 use crate::authn::static_file::{StaticTokens, TokenFileError};
 use crate::authn::{self, Peer};
 use crate::catalog::Catalog;
+use crate::fairness::{self, Fairness};
 use crate::local::Feeds;
 use crate::metrics::Counters;
 use crate::options::{Options, Settings, Storage};
@@ -29,6 +31,7 @@ use crate::{bootstrap, chain, expiry, legacy};
 pub struct Server {
     api: Arc<Api>,
     tls: Option<Arc<rustls::ServerConfig>>,
+    audit: Option<Audit>,
 }
 
 /// How long what is under way may take when the server stops.
@@ -99,6 +102,8 @@ impl Server {
             health: crate::health::Health::default(),
             counters: Counters::new(&options.metrics),
             metrics: options.metrics,
+            fairness: Fairness::new(fairness::SEATS),
+            audit: std::sync::OnceLock::new(),
             kubelets: Kubelets::new(options.kubelets.as_ref())?,
             resource_metrics: Default::default(),
             settings: Settings {
@@ -113,7 +118,7 @@ impl Server {
             stopping: tasks.token().clone(),
             tasks,
         };
-        Ok(Self { api: Arc::new(api), tls: tls.map(Arc::new) })
+        Ok(Self { api: Arc::new(api), tls: tls.map(Arc::new), audit: options.audit })
     }
 
     /// Answers requests of known peers; what listeners and links are made of.
@@ -160,6 +165,10 @@ impl Server {
     /// If the cluster's own objects cannot be made, or the store fails.
     pub async fn run(self, listeners: Vec<Listener>, tasks: Tasks) -> Result<(), RunError> {
         let background = tasks.child();
+        if let Some(audit) = &self.audit {
+            // Only this call sets it.
+            let _is_new = self.api.audit.set(Log::start(audit, &background));
+        }
         let handler = self.handler();
         let definitions = crate::crd::controller::Controller::load(&self.api);
         for listener in listeners {
@@ -171,6 +180,11 @@ impl Server {
         bootstrap::objects(&self.api).await?;
         bootstrap::roles(&self.api).await?;
         self.api.health.bootstrapped.open();
+        background.spawn(
+            "priority and fairness",
+            Policy::Essential,
+            fairness::keep::run(Arc::clone(&self.api), background.clone()),
+        );
         let keep = bootstrap::keep(Arc::clone(&self.api), background.clone());
         background.spawn("own objects", Policy::Essential, keep);
         background.spawn(

@@ -56,11 +56,18 @@ async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError
         return subresource::serve(api, &entry, &target, call).await;
     }
     placed(&entry, &target, call.info.verb)?;
-    let deprecation: Vec<String> = entry.deprecation.clone().into_iter().collect();
+    let deprecation = entry.deprecation.clone().or_else(|| outdated(&entry));
     let context = Context { api: Arc::clone(api), entry, target };
     let mut response = verb(&context, call).await?;
-    wire::warn(&mut response, &deprecation);
+    wire::warn(&mut response, deprecation.as_slice());
     Ok(response)
+}
+
+/// What clients of a built-in kind that is on its way out are told; upstream's `APILifecycleDeprecated`.
+fn outdated(entry: &Entry) -> Option<String> {
+    let endpoints = entry.resource.group.is_empty() && &*entry.resource.plural == "endpoints";
+    let text = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+    endpoints.then(|| text.to_owned())
 }
 
 async fn verb(context: &Context, call: Authorized) -> Result<Response, ApiError> {

@@ -30,7 +30,10 @@ pub(crate) const JSON: &str = "application/json";
 const PIECE: usize = 64 * 1024;
 
 /// An answer's body.
-pub struct Body(Shape);
+pub struct Body(Shape, Option<Kept>);
+
+/// What lives as long as a body.
+type Kept = Box<dyn std::any::Any + Send>;
 
 enum Shape {
     Full(Option<Bytes>),
@@ -49,12 +52,26 @@ struct Join {
 impl Body {
     /// Nothing.
     pub fn empty() -> Self {
-        Self(Shape::Full(None))
+        Self(Shape::Full(None), None)
     }
 
     /// The whole body.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self(Shape::Full(Some(bytes.into())))
+        Self(Shape::Full(Some(bytes.into())), None)
+    }
+
+    /// The same body; `kept` is dropped with it.
+    pub(crate) fn kept_until_end(self, kept: impl std::any::Any + Send) -> Self {
+        let kept: Kept = match self.1 {
+            Some(before) => Box::new((before, kept)),
+            None => Box::new(kept),
+        };
+        Self(self.0, Some(kept))
+    }
+
+    /// Whether it ends by itself: no watch, nothing from elsewhere.
+    pub(crate) fn is_finite(&self) -> bool {
+        matches!(self.0, Shape::Full(_) | Shape::Join(_))
     }
 
     /// Takes the bytes of a body that is one piece.
@@ -72,12 +89,12 @@ impl Body {
         tail: Bytes,
     ) -> Self {
         let slices: Box<dyn Iterator<Item = Bytes> + Send> = Box::new(slices);
-        Self(Shape::Join(Join { head: Some(head), slices: slices.peekable(), tail: Some(tail) }))
+        Self(Shape::Join(Join { head: Some(head), slices: slices.peekable(), tail: Some(tail) }), None)
     }
 
     /// Bytes as they come.
     pub(crate) fn stream(stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {
-        Self(Shape::Stream(Box::pin(stream)))
+        Self(Shape::Stream(Box::pin(stream)), None)
     }
 
     /// Another server's body, passed on.
@@ -86,7 +103,7 @@ impl Body {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self(Shape::Foreign(incoming(body)))
+        Self(Shape::Foreign(incoming(body)), None)
     }
 }
 

@@ -100,6 +100,12 @@ pub(crate) struct ClusterArgs {
     pub(crate) default_unreachable_toleration_seconds: i64,
     #[command(flatten)]
     pub(crate) authn: authn::AuthnArgs,
+    /// Which requests the audit log tells of: a Policy of audit.k8s.io/v1
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_policy_file: Option<PathBuf>,
+    /// Where the audit log is written; "-" for standard output
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    pub(crate) audit_log_path: Option<PathBuf>,
 }
 
 impl ClusterArgs {

@@ -28,9 +28,11 @@ pub fn apply(object: &mut Value, mut patch: Value) -> Result<(), PatchError> {
         );
         return Err(PatchError::Malformed(why));
     }
-    if has_negative_index(&patch) {
-        return one_by_one(object, patch.take());
-    }
+    if has_negative_index(&patch) { one_by_one(object, patch.take()) } else { at_once(object, patch) }
+}
+
+/// Applies operations whose indexes are as the crate reads them.
+fn at_once(object: &mut Value, patch: Value) -> Result<(), PatchError> {
     let patch: Patch =
         serde_json::from_value(patch).map_err(|error| PatchError::Malformed(error.to_string()))?;
     json_patch::patch(object, &patch).map_err(|error| {
@@ -59,7 +61,8 @@ fn one_by_one(object: &mut Value, patch: Value) -> Result<(), PatchError> {
                 *path = resolve(&changed, path);
             }
         }
-        apply(&mut changed, Value::Array(vec![operation]))?;
+        // An index that is still negative has no item: it is refused like any other that is not there.
+        at_once(&mut changed, Value::Array(vec![operation]))?;
     }
     *object = changed;
     Ok(())

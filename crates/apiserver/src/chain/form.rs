@@ -1,4 +1,5 @@
-//! Answers leave in the form that the client asked for. Inside, every object and every error is JSON.
+//! Answers leave in the form that the client asked for. Inside, every object and every error is JSON; people get it with
+//! line breaks.
 //!
 //! Lists and watches choose their form themselves, since they must not be held whole; what comes here is one piece. What
 //! has no form in protobuf (custom resources, documents) leaves as JSON if the client takes that too.
@@ -6,10 +7,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::BoxFuture;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use http_body_util::BodyStream;
 use skiff_api::ApiError;
 
+use super::pretty::Pretty;
 use super::{Call, Next};
 use crate::api::Api;
 use crate::protobuf;
@@ -20,6 +24,7 @@ pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static,
     let wanted = match media::negotiate(call.request.headers()) {
         Ok(Form::Protobuf | Form::PartialProtobuf(_)) => protobuf::MEDIA,
         Ok(Form::Yaml) => media::YAML,
+        _ if wants_lines(&call) => return Box::pin(in_lines(api, call, next)),
         _ => return next.run(api, call),
     };
     let headers = call.request.headers().clone();
@@ -46,6 +51,30 @@ pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static,
                 response
             }
             None => refusal(&ApiError::not_acceptable("application/json, application/yaml")),
+        }
+    })
+}
+
+/// Whether JSON is to have line breaks: if the query says so, else if the client is one that people read.
+fn wants_lines(call: &Call) -> bool {
+    let agent =
+        call.request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let read = ["curl", "Wget", "Mozilla/5.0"].iter().any(|known| agent.starts_with(known));
+    call.info.query.maybe_flag("pretty").unwrap_or(read)
+}
+
+async fn in_lines(api: Arc<Api>, call: Call, next: Next) -> Response {
+    let response = next.run(api, call).await;
+    if !is_json(response.headers()) || !response.body().is_finite() {
+        return response;
+    }
+    response.map(|mut body| {
+        let mut pretty = Pretty::default();
+        match body.take_full() {
+            Some(json) => Body::full(pretty.piece(&json)),
+            None => Body::stream(BodyStream::new(body).map(move |frame| {
+                frame.map(|frame| pretty.piece(&frame.into_data().unwrap_or_default()).into())
+            })),
         }
     })
 }

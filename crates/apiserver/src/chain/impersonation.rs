@@ -1,10 +1,10 @@
 //! `Impersonate-User` and its companions: a request in another's name, if its sender may use that name.
 //!
 //! Follows upstream's `k8s.io/apiserver/pkg/endpoints/filters/impersonation`: each part of the other identity is a
-//! right of its own. From here on nobody sees who really asked.
+//! right of its own. From here on nobody sees who really asked; the audit log has seen it before.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use http::HeaderMap;
@@ -22,6 +22,10 @@ const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
 const EXTRA: &str = "impersonate-extra-";
 
+/// Where the audit log learns of the other identity.
+#[derive(Clone, Default)]
+pub(super) struct Impersonated(pub(super) Arc<OnceLock<User>>);
+
 pub(super) fn layer(api: Arc<Api>, mut call: Call, next: Next) -> BoxFuture<'static, Response> {
     let headers = call.request.headers();
     if !headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
@@ -37,7 +41,12 @@ pub(super) fn layer(api: Arc<Api>, mut call: Call, next: Next) -> BoxFuture<'sta
             return refusal(&error);
         }
         tracing::debug!(user = %real.name, as_user = wanted.name, "impersonation");
-        call.peer = Peer::Known(wanted.user());
+        let user = wanted.user();
+        if let Some(told) = call.request.extensions().get::<Impersonated>() {
+            // Only this call sets it.
+            let _is_new = told.0.set(user.clone());
+        }
+        call.peer = Peer::Known(user);
         let headers = call.request.headers_mut();
         let named = headers.keys().filter(|name| name.as_str().starts_with("impersonate-"));
         for name in named.cloned().collect::<Vec<_>>() {

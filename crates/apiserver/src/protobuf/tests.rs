@@ -90,7 +90,8 @@ fn what_go_writes_although_nobody_set_it_is_left_out() {
 
 #[test]
 fn an_object_with_a_field_without_a_number_is_refused_unless_it_may_be_left_out() {
-    let pod = br#"{"apiVersion":"v1","kind":"Pod","spec":{"nodeName":"n","evictionResponders":[{"name":"x"}]}}"#;
+    let pod =
+        br#"{"apiVersion":"v1","kind":"Pod","spec":{"nodeName":"n","evictionResponders":[{"name":"x"}]}}"#;
     assert!(matches!(from_json(pod), Err(Fault::Unnumbered(_))));
     let bytes = Kind::find("v1", "Pod").unwrap().object(pod, true).unwrap();
     assert_eq!(read(&bytes)["spec"], json!({ "nodeName": "n" }));

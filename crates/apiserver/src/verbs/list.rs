@@ -4,6 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use serde_json::json;
 use skiff_api::{ApiError, meta};
 use skiff_store::Snapshot;
@@ -87,6 +88,7 @@ async fn snapshot(
     };
     if must_be_exact {
         return exact(api, entry, revision)
+            .or_else(|| rewound(api, entry, revision))
             .ok_or_else(|| ApiError::expired("The resourceVersion for the provided list is too old."));
     }
     Ok(Arc::new(api.store.snapshot(&entry.table)))
@@ -99,6 +101,28 @@ fn exact(api: &Api, entry: &Entry, revision: u64) -> Option<Arc<Snapshot<Stored>
     }
     let now = api.store.snapshot(&entry.table);
     (now.revision == revision).then(|| Arc::new(now))
+}
+
+/// The state of a table at a revision that its window of events still reaches: what came later is taken back.
+fn rewound(api: &Api, entry: &Entry, revision: u64) -> Option<Arc<Snapshot<Stored>>> {
+    let mut snapshot = api.store.snapshot(&entry.table);
+    let mut watch = api.store.watch(&entry.table, revision).ok()?;
+    let mut later = Vec::new();
+    while let Some(Some(event)) = watch.next().now_or_never() {
+        let event = event.ok()?;
+        if event.revision > snapshot.revision {
+            break;
+        }
+        later.push(event);
+    }
+    for event in later.into_iter().rev() {
+        match event.previous {
+            Some(before) => snapshot.objects.insert(event.key.name, before),
+            None => snapshot.objects.remove(&event.key.name),
+        };
+    }
+    snapshot.revision = revision;
+    Some(Arc::new(snapshot))
 }
 
 /// A page, converted if it must be. Where fields are looked at, conversion comes first.

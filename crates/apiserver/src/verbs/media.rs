@@ -121,7 +121,9 @@ pub(crate) fn object(
     Ok(match form {
         Form::Json | Form::Protobuf => wire::json(code, bytes),
         Form::Yaml => wire::answer(code, YAML, Body::full(yaml(&bytes)?)),
-        Form::Partial(version) | Form::PartialProtobuf(version) => wire::json(code, partial(&bytes, version)?),
+        Form::Partial(version) | Form::PartialProtobuf(version) => {
+            wire::json(code, partial(&bytes, version)?)
+        }
         Form::Table(version) => {
             let object = Object::parse(bytes).map_err(ApiError::internal)?;
             let view = table::View::new(entry, info, version, now)?;

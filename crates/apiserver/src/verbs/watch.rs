@@ -36,7 +36,9 @@ const PIECE: usize = 64 * 1024;
 pub(crate) async fn watch(context: &Context, call: Authorized) -> Result<Response, ApiError> {
     let form = list::form(context, &call)?;
     if form == media::Form::Yaml {
-        return Err(ApiError::not_acceptable("application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"));
+        return Err(ApiError::not_acceptable(
+            "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+        ));
     }
     let options = ListOptions::parse(&call.info.query, true)?;
     let mut fields = options.fields.clone();
@@ -64,7 +66,9 @@ pub(crate) async fn watch(context: &Context, call: Authorized) -> Result<Respons
 /// What the objects of a watch in protobuf are.
 fn protobuf_kind(context: &Context, form: &media::Form) -> Option<protobuf::Kind> {
     match form {
-        media::Form::Protobuf => protobuf::Kind::find(&context.entry.api_version, &context.entry.resource.kind),
+        media::Form::Protobuf => {
+            protobuf::Kind::find(&context.entry.api_version, &context.entry.resource.kind)
+        }
         media::Form::PartialProtobuf(version) => {
             protobuf::Kind::find(&format!("meta.k8s.io/{version}"), "PartialObjectMetadata")
         }

@@ -33,6 +33,28 @@ async fn pages_show_the_state_in_which_the_list_began() {
 }
 
 #[tokio::test]
+async fn a_list_whose_beginning_is_forgotten_can_go_on_in_what_there_is_now() {
+    let given = filled(25).await;
+    let client = &given.client;
+    let first = client.get(&format!("{MAPS}?limit=10")).await.code(200);
+    let token = first.body["metadata"]["continue"].as_str().unwrap();
+    client.delete(&format!("{MAPS}/m15")).await.code(200);
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(301)).await;
+    tokio::time::resume();
+    let expired = client.get(&format!("{MAPS}?limit=10&continue={token}")).await.code(410);
+    assert!(expired.message().starts_with("The provided continue parameter is too old"));
+    let token = expired.body["metadata"]["continue"].as_str().unwrap();
+    let second = client.get(&format!("{MAPS}?limit=10&continue={token}")).await.code(200);
+    assert_eq!((second.names()[0], second.names().len()), ("m10", 10));
+    assert!(!second.names().contains(&"m15") && second.revision() > first.revision());
+    // The rest is consistent with this page again.
+    let token = second.body["metadata"]["continue"].as_str().unwrap();
+    let third = client.get(&format!("{MAPS}?limit=10&continue={token}")).await.code(200);
+    assert_eq!((third.names(), third.revision()), (vec!["m21", "m22", "m23", "m24"], second.revision()));
+}
+
+#[tokio::test]
 async fn revisions_are_waited_for_matched_or_refused() {
     let given = filled(2).await;
     let client = &given.client;
@@ -41,7 +63,9 @@ async fn revisions_are_waited_for_matched_or_refused() {
     client.get(&format!("{MAPS}?resourceVersion={now}&resourceVersionMatch=Exact")).await.code(200);
     client.get(&format!("{MAPS}?resourceVersion={now}&resourceVersionMatch=NotOlderThan")).await.code(200);
     let old = client.get(&format!("{MAPS}?resourceVersion={}&resourceVersionMatch=Exact", now - 1)).await;
-    assert_eq!(old.code(410).body["reason"], "Expired");
+    assert_eq!(old.code(200).names(), ["m00"]);
+    let oldest = client.get(&format!("{MAPS}?resourceVersion=1&resourceVersionMatch=Exact")).await;
+    assert_eq!(oldest.code(200).names().len(), 0);
     client.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.code(422);
     client.get(&format!("{MAPS}?resourceVersion=0&resourceVersionMatch=Exact")).await.code(422);
     client.get(&format!("{MAPS}?resourceVersion=abc")).await.code(400);

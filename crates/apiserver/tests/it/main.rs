@@ -11,6 +11,7 @@ mod identities;
 mod kinds;
 mod lists;
 mod protobuf;
+mod requests;
 mod roles;
 mod services;
 mod streams;

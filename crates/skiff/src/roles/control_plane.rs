@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
-use skiff_apiserver::{ComponentRole, KubeletAccess, Listener, Options, Server, Storage, Tls, User};
+use skiff_apiserver::{
+    Audit, AuditPolicy, ComponentRole, KubeletAccess, Listener, Options, Server, Storage, Tls, User,
+};
 use skiff_base::metrics::Metrics;
 use skiff_base::pki::Authority;
 use skiff_base::task::Policy;
@@ -173,6 +175,7 @@ fn options(
         ),
         issuer: format!("https://kubernetes.default.svc.{}", cluster.cluster_domain),
         token_file: cluster.authn.token_file()?,
+        audit: audit(cluster)?,
         default_unreachable_toleration_seconds: cluster.default_unreachable_toleration_seconds,
         ..Options::in_memory()
     })
@@ -185,6 +188,16 @@ fn component_roles() -> Vec<ComponentRole> {
         rules: may.iter().map(|(verbs, what)| ((*verbs).to_owned(), (*what).to_owned())).collect(),
     };
     skiff_controllers::names().map(role).collect()
+}
+
+/// The audit log, if one is asked for.
+fn audit(cluster: &ClusterArgs) -> anyhow::Result<Option<Audit>> {
+    let (Some(policy), Some(log)) = (&cluster.audit_policy_file, &cluster.audit_log_path) else {
+        return Ok(None);
+    };
+    let text = std::fs::read(policy).with_context(|| format!("read {}", policy.display()))?;
+    let read = AuditPolicy::parse(&text).with_context(|| format!("read {}", policy.display()))?;
+    Ok(Some(Audit { policy: Arc::new(read), log: log.clone() }))
 }
 
 /// Waits until all these nodes are Ready.

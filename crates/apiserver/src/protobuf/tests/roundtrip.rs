@@ -90,7 +90,9 @@ impl Maker {
                 continue;
             }
             // What an object is stands in the envelope; one within another has lost it, as upstream's.
-            if ["apiVersion", "kind"].contains(&field.as_str()) && schema["properties"]["metadata"].is_object() {
+            if ["apiVersion", "kind"].contains(&field.as_str())
+                && schema["properties"]["metadata"].is_object()
+            {
                 continue;
             }
             if let Some(value) = self.make(property, within) {
@@ -104,8 +106,7 @@ impl Maker {
 /// An object of every kind, with all its fields.
 fn full(turn: bool) -> Vec<(String, Value)> {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let roots: Vec<_> =
-        kinds::ALL.iter().map(|row| row.ops.schema(&mut generator).to_value()).collect();
+    let roots: Vec<_> = kinds::ALL.iter().map(|row| row.ops.schema(&mut generator).to_value()).collect();
     let maker = Maker { definitions: generator.take_definitions(true), turn };
     kinds::ALL
         .iter()
