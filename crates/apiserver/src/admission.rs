@@ -9,19 +9,30 @@ use skiff_api::ApiError;
 use crate::kinds::Draft;
 use crate::registry::Scope;
 
+mod attributes;
 mod certificate_signers;
 mod certificate_subject;
 mod claim_resize;
 mod default_ingress_class;
 mod default_toleration_seconds;
+mod dynamic;
 mod escalation;
+mod evaluation;
+mod kept;
+mod matching;
+mod metrics;
 mod namespace_lifecycle;
 mod node_restriction;
+mod policy;
 mod priority;
 mod service_account;
 mod storage_classes;
 mod storage_in_use;
 mod taint_nodes;
+mod webhook;
+
+pub(crate) use dynamic::{Dynamic, StandIn, review};
+pub(crate) use metrics::Counts;
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +50,22 @@ pub(crate) struct Attempt<'a> {
     pub(crate) old: Option<&'a dyn Draft>,
     /// True if nothing will be stored.
     pub(crate) dry_run: bool,
+    /// The options of the call, as JSON; null for none.
+    pub(crate) options: serde_json::Value,
     /// For the client.
     pub(crate) warnings: Vec<String>,
 }
 
 impl<'a> Attempt<'a> {
     pub(crate) fn new(scope: &Scope<'a>, operation: Operation, old: Option<&'a dyn Draft>) -> Self {
-        Self { scope: *scope, operation, old, dry_run: false, warnings: Vec::new() }
+        Self {
+            scope: *scope,
+            operation,
+            old,
+            dry_run: false,
+            options: serde_json::Value::Null,
+            warnings: Vec::new(),
+        }
     }
 
     /// The same attempt, stored or not.
@@ -103,6 +123,11 @@ static PLUGINS: &[&Plugin] = &[
 
 /// Lets every plugin complete the object.
 pub(crate) async fn mutate(attempt: &mut Attempt<'_>, draft: &mut Box<dyn Draft>) -> Result<(), ApiError> {
+    plugins(attempt, draft)?;
+    Box::pin(dynamic::mutate(attempt, draft)).await
+}
+
+fn plugins(attempt: &mut Attempt<'_>, draft: &mut Box<dyn Draft>) -> Result<(), ApiError> {
     let draft = &mut **draft;
     PLUGINS.iter().try_for_each(|plugin| (plugin.mutate)(attempt, draft).inspect_err(|e| refused(plugin, e)))
 }
@@ -111,12 +136,14 @@ pub(crate) async fn mutate(attempt: &mut Attempt<'_>, draft: &mut Box<dyn Draft>
 pub(crate) async fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     PLUGINS
         .iter()
-        .try_for_each(|plugin| (plugin.validate)(attempt, draft).inspect_err(|e| refused(plugin, e)))
+        .try_for_each(|plugin| (plugin.validate)(attempt, draft).inspect_err(|e| refused(plugin, e)))?;
+    Box::pin(dynamic::validate(attempt, draft)).await
 }
 
 /// Asks every plugin whether the object may go.
 pub(crate) async fn delete(attempt: &mut Attempt<'_>) -> Result<(), ApiError> {
-    PLUGINS.iter().try_for_each(|plugin| (plugin.delete)(attempt).inspect_err(|e| refused(plugin, e)))
+    PLUGINS.iter().try_for_each(|plugin| (plugin.delete)(attempt).inspect_err(|e| refused(plugin, e)))?;
+    Box::pin(dynamic::delete(attempt)).await
 }
 
 fn refused(plugin: &Plugin, error: &ApiError) {

@@ -39,6 +39,8 @@ pub(crate) struct Api {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) counters: Counters,
+    pub(crate) dynamic: crate::admission::Dynamic,
+    pub(crate) admission: crate::admission::Counts,
     pub(crate) kubelets: Kubelets,
     pub(crate) resource_metrics: resource_metrics::Recent,
     /// Who waits for whom.

@@ -10,6 +10,7 @@ use skiff_api::resource::{Readable, Scoped};
 
 use crate::user::User;
 
+pub mod admissionregistration;
 pub mod apiextensions;
 pub mod apps;
 pub mod autoscaling;
@@ -51,6 +52,12 @@ pub static ALL: &[&Row] = &[
     &core::service_account::KIND,
     &core::service::KIND,
     &apiextensions::custom_resource_definition::KIND,
+    &admissionregistration::mutating_admission_policy::KIND,
+    &admissionregistration::mutating_admission_policy_binding::KIND,
+    &admissionregistration::mutating_webhook_configuration::KIND,
+    &admissionregistration::validating_admission_policy::KIND,
+    &admissionregistration::validating_admission_policy_binding::KIND,
+    &admissionregistration::validating_webhook_configuration::KIND,
     &apps::controller_revision::KIND,
     &apps::daemon_set::KIND,
     &apps::deployment::KIND,

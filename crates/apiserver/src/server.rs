@@ -101,6 +101,8 @@ impl Server {
             recent: crate::registry::Recent::default(),
             health: crate::health::Health::default(),
             counters: Counters::new(&options.metrics),
+            dynamic: crate::admission::Dynamic::default(),
+            admission: crate::admission::Counts::new(&options.metrics),
             metrics: options.metrics,
             fairness: Fairness::new(fairness::SEATS),
             audit: std::sync::OnceLock::new(),
@@ -118,7 +120,9 @@ impl Server {
             stopping: tasks.token().clone(),
             tasks,
         };
-        Ok(Self { api: Arc::new(api), tls: tls.map(Arc::new), audit: options.audit })
+        let api = Arc::new(api);
+        api.dynamic.belongs_to(&api);
+        Ok(Self { api, tls: tls.map(Arc::new), audit: options.audit })
     }
 
     /// Answers requests of known peers; what listeners and links are made of.

@@ -66,6 +66,7 @@ pub(crate) async fn delete(scope: &Scope<'_>, options: &DeleteOptions) -> Result
         preconditions(scope, options, &current)?;
         let old = scope.thaw(&current)?;
         let mut attempt = Attempt::new(scope, Operation::Delete, Some(&*old)).dry_run(dry_run);
+        attempt.options = serde_json::to_value(options).unwrap_or_default();
         admission::delete(&mut attempt).await?;
         let mut draft = old.copy();
         let policy = scope.api.settings.garbage_collector;

@@ -2,12 +2,15 @@
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use serde_json::{Value, json};
 use skiff_api::{ApiError, Errors};
 
 use super::{kubelet, relay};
+use crate::admission::{self, StandIn};
 use crate::authz::Authorized;
 use crate::request::{Query, Verb};
 use crate::subresource::{Of, Sub};
+use crate::user::User;
 use crate::verbs::Context;
 use crate::wire::{self, Body, Response};
 
@@ -121,6 +124,16 @@ async fn exec(context: Context, call: Authorized, what: &'static str) -> Result<
     }
     let container = container(query.get("container"), &pod)?;
     let options = exec_options(&query, what)?;
+    let kind = if what == "exec" { "PodExecOptions" } else { "PodAttachOptions" };
+    let flag = |name: &str, unless: bool| query.maybe_flag(name).unwrap_or(unless);
+    let mut asked = json!({
+        "stdin": flag("stdin", false), "stdout": flag("stdout", true), "stderr": flag("stderr", true),
+        "tty": flag("tty", false), "container": query.get("container").unwrap_or(&container),
+    });
+    if what == "exec" {
+        asked["command"] = query.all("command").collect();
+    }
+    admit(&context, &call.user, kind, asked).await?;
     let place = &context.target;
     let path = format!("/{what}/{}/{}/{container}?{options}", place.namespace, place.name);
     upgrade(context, call, &pod, path).await
@@ -152,10 +165,28 @@ fn exec_options(query: &Query, what: &str) -> Result<String, ApiError> {
 
 async fn port_forward(context: Context, call: Authorized) -> Result<Response, ApiError> {
     let pod = pod(&context, &call)?;
+    let numbers =
+        call.info.query.all("ports").filter_map(|port| port.parse::<u16>().ok()).collect::<Vec<_>>();
+    let asked = if numbers.is_empty() { json!({}) } else { json!({ "ports": numbers }) };
+    admit(&context, &call.user, "PodPortForwardOptions", asked).await?;
     let ports = call.info.query.all("ports").map(|port| ("port", port));
     let ports = form_urlencoded::Serializer::new(String::new()).extend_pairs(ports).finish();
     let path = format!("/portForward/{}/{}?{ports}", context.target.namespace, context.target.name);
     upgrade(context, call, &pod, path).await
+}
+
+/// Asks policies and webhooks, which see the options.
+async fn admit(context: &Context, user: &User, kind: &str, mut options: Value) -> Result<(), ApiError> {
+    options["kind"] = kind.into();
+    options["apiVersion"] = "v1".into();
+    let review = StandIn {
+        operation: "CONNECT",
+        kind: ("", "v1", kind),
+        object: options,
+        old: Value::Null,
+        dry_run: false,
+    };
+    admission::review(&context.scope(user), review).await.map(|_| ())
 }
 
 /// Hands the client's stream to the kubelet.

@@ -9,6 +9,7 @@ use serde_json::json;
 use skiff_api::{ApiError, Errors, Object, Resource};
 
 use super::{Of, Sub};
+use crate::admission::{self, StandIn};
 use crate::api::Api;
 use crate::authz::Authorized;
 use crate::registry::update::{Part, Proposal, Update, update};
@@ -63,6 +64,15 @@ async fn bind(mut context: Context, call: Authorized) -> Result<Response, ApiErr
         )));
     }
     check(&binding, &context.target.name)?;
+    let review = StandIn {
+        operation: "CREATE",
+        kind: ("", "v1", "Binding"),
+        object: serde_json::from_slice(&json).unwrap_or_default(),
+        old: serde_json::Value::Null,
+        dry_run: options.dry_run,
+    };
+    context.target.subresource = "binding".to_owned();
+    admission::review(&context.scope(&call.user), review).await?;
     let now = Time(context.api.clock.now_seconds());
     let change = |current: Option<&Object>| {
         let current = current.ok_or_else(ApiError::no_such_path)?;

@@ -14,6 +14,7 @@ use skiff_api::selector::LabelSelector;
 use skiff_api::{ApiError, Object, pod};
 
 use super::{Of, Sub};
+use crate::admission::{self, StandIn};
 use crate::api::Api;
 use crate::authz::Authorized;
 use crate::registry::update::{Part, Proposal, Update, update};
@@ -53,6 +54,14 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
         let dry_run = delete.dry_run.as_ref().is_some_and(|list| !list.is_empty());
         let scope = context.scope(&call.user);
         let object = scope.existing().await?;
+        let review = StandIn {
+            operation: "CREATE",
+            kind: ("policy", "v1", "Eviction"),
+            object: serde_json::from_slice(&json).unwrap_or_default(),
+            old: serde_json::Value::Null,
+            dry_run,
+        };
+        admission::review(&scope, review).await?;
         if let Some(budget) = budget_of(&context.api, &object)? {
             spend(&context.api, &object, &budget, dry_run).await?;
             // The pod that was judged, not one that has taken its name since.

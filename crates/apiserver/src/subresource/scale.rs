@@ -12,9 +12,11 @@ use skiff_api::selector::LabelSelector;
 use skiff_api::{ApiError, Errors, Object, Strictness};
 
 use super::{Of, Sub};
+use crate::admission::{self, StandIn};
 use crate::authz::Authorized;
 use crate::crd::Path;
 use crate::crd::scale::Paths;
+use crate::registry::Scope;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::request::Verb;
 use crate::request::options::WriteOptions;
@@ -54,6 +56,8 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             let media = input::media_type(&parts.headers).to_owned();
             Sent::Patch(Patch::read(&media, &input::read(&parts.headers, body).await?)?)
         };
+        let scope = context.scope(&call.user);
+        let sent = reviewed(&context, &scope, sent, options.dry_run).await?;
         let change = |current: Option<&Object>| {
             let current = current.ok_or_else(ApiError::no_such_path)?;
             let scale = match &sent {
@@ -71,10 +75,34 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             Ok(Proposal::quiet(draft))
         };
         let how = Update { part: Part::Whole, dry_run: options.dry_run, change: &change, upsert: false };
-        let written = update(&context.scope(&call.user), &how).await?;
+        let written = update(&scope, &how).await?;
         let object = Object::parse(written.bytes).map_err(ApiError::internal)?;
         Ok(wire::encoded(200, &of(&context, &object)?))
     })
+}
+
+/// Asks policies and webhooks, which see a Scale.
+async fn reviewed(context: &Context, scope: &Scope<'_>, sent: Sent, dry_run: bool) -> Result<Sent, ApiError> {
+    let current = scope.existing().await?;
+    let scale = match &sent {
+        Sent::Scale(scale) => (**scale).clone(),
+        Sent::Patch(patch) => patched(context, &current, patch)?,
+    };
+    let tree = |scale: &Scale| skiff_api::decode::tree(scale).map_err(ApiError::internal);
+    let review = StandIn {
+        operation: "UPDATE",
+        kind: ("autoscaling", "v1", "Scale"),
+        object: tree(&scale)?,
+        old: tree(&of(context, &current)?)?,
+        dry_run,
+    };
+    let before = review.object.clone();
+    let (after, _) = admission::review(scope, review).await?;
+    if after == before {
+        return Ok(sent);
+    }
+    let json = serde_json::to_vec(&after).map_err(ApiError::internal)?;
+    Ok(Sent::Scale(Box::new(input::typed(VERSION, "Scale", &json, Strictness::Ignore)?.object)))
 }
 
 fn check(name: &str, scale: &Scale, wanted: i32) -> Result<(), ApiError> {

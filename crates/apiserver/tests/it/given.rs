@@ -170,6 +170,11 @@ fn template(restart: &str) -> Value {
     })
 }
 
+/// A rule that matches nothing there is.
+fn none() -> Value {
+    json!({ "apiGroups": ["example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["none"] })
+}
+
 /// The path of a kind's collection.
 pub(crate) fn path(row: &Row) -> String {
     row.resource().path(row.namespaced.then_some("default"))
@@ -296,6 +301,24 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
         "Role" | "ClusterRole" => {
             json!({ "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] }] })
         }
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => json!({ "webhooks": [{
+            "name": "hook.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": { "url": "https://127.0.0.1:1" }, "failurePolicy": "Ignore",
+            "rules": [{
+                "apiGroups": ["example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["none"],
+            }],
+        }] }),
+        "ValidatingAdmissionPolicy" => json!({ "spec": {
+            "matchConstraints": { "resourceRules": [none()] }, "validations": [{ "expression": "true" }],
+        } }),
+        "MutatingAdmissionPolicy" => json!({ "spec": {
+            "matchConstraints": { "resourceRules": [none()] }, "reinvocationPolicy": "Never",
+            "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": "[]" } }],
+        } }),
+        "ValidatingAdmissionPolicyBinding" => {
+            json!({ "spec": { "policyName": "none", "validationActions": ["Deny"] } })
+        }
+        "MutatingAdmissionPolicyBinding" => json!({ "spec": { "policyName": "none" } }),
         "Lease" => json!({ "spec": { "holderIdentity": "one", "leaseDurationSeconds": 40 } }),
         _ => json!({}),
     };
