@@ -29,7 +29,7 @@ mod service_account;
 mod storage_classes;
 mod storage_in_use;
 mod taint_nodes;
-mod webhook;
+pub(crate) mod webhook;
 
 pub(crate) use dynamic::{Dynamic, StandIn, review};
 pub(crate) use metrics::Counts;

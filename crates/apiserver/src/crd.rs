@@ -32,6 +32,7 @@ pub(crate) mod scale;
 pub(crate) mod schema;
 pub(crate) mod structural;
 mod validate;
+mod webhook;
 
 pub(crate) use path::Path;
 pub(crate) use schema::Node;

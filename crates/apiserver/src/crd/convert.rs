@@ -9,13 +9,12 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, WebhookConversion,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 use skiff_api::{ApiError, Object};
 
 use super::schema::Node;
+use super::webhook::{self, Hook};
 use super::{defaults, prune};
 use crate::api::Api;
 use crate::conversion::Conversion;
@@ -25,11 +24,10 @@ pub(super) struct Family {
     group: String,
     storage: String,
     nodes: HashMap<String, Arc<Node>>,
-    webhook: Option<WebhookConversion>,
+    webhook: Option<Hook>,
     kind: String,
     /// Objects written after this revision are as the present schema has them.
     since: u64,
-    #[expect(dead_code, reason = "the webhook client asks")]
     api: Weak<Api>,
 }
 
@@ -49,7 +47,7 @@ impl Family {
             group: crd.spec.group.clone(),
             storage: storage.map(|version| version.name.clone()).unwrap_or_default(),
             nodes: crd.spec.versions.iter().map(node).collect(),
-            webhook: conversion.and_then(|conversion| conversion.webhook.clone()),
+            webhook: conversion.and_then(|conversion| conversion.webhook.as_ref()).and_then(Hook::of),
             kind: crd.spec.names.kind.clone(),
             since,
             api: Weak::clone(&Arc::downgrade(api)),
@@ -71,13 +69,14 @@ impl Family {
         let foreign: Vec<usize> =
             (0..objects.len()).filter(|index| objects[*index]["apiVersion"] != *wanted).collect();
         match &self.webhook {
-            Some(webhook) if !foreign.is_empty() => {
-                let versions = webhook.conversion_review_versions.join(", ");
-                let why = format!(
-                    "conversion webhook for {}, Kind={} failed: no client (asked for {versions})",
-                    wanted, self.kind
-                );
-                return Err(ApiError::internal(why));
+            Some(hook) if !foreign.is_empty() => {
+                let api =
+                    self.api.upgrade().ok_or_else(|| ApiError::unavailable("the server is shutting down"))?;
+                let sent: Vec<Value> = foreign.iter().map(|index| objects[*index].clone()).collect();
+                let converted = webhook::convert(&api, hook, &self.kind, &wanted, sent).await?;
+                for (index, converted) in foreign.into_iter().zip(converted) {
+                    objects[index] = converted;
+                }
             }
             _ => foreign.into_iter().for_each(|index| objects[index]["apiVersion"] = wanted.as_str().into()),
         }

@@ -365,3 +365,60 @@ async fn definitions_that_are_not_structural_are_refused() {
         assert!(causes.iter().any(|cause| cause == expected), "{expected} in {causes:?}");
     }
 }
+
+/// Renames `spec.image` to `spec.picture` from the second version on, and back.
+fn converted(_: &str, request: &Value) -> Value {
+    let version = request["desiredAPIVersion"].as_str().unwrap();
+    let (from, to) = if version.ends_with("/v2") { ("image", "picture") } else { ("picture", "image") };
+    let object = |object: &Value| {
+        let mut object = object.clone();
+        object["apiVersion"] = version.into();
+        let spec = object["spec"].as_object_mut().unwrap();
+        if let Some(value) = spec.remove(from) {
+            spec.insert(to.to_owned(), value);
+        }
+        object
+    };
+    let objects: Vec<Value> = request["objects"].as_array().unwrap().iter().map(object).collect();
+    json!({ "result": { "status": "Success" }, "convertedObjects": objects })
+}
+
+#[tokio::test]
+async fn a_webhook_converts_between_versions_both_ways() {
+    let server = crate::webhooks::Server::start(converted).await;
+    let cluster = Cluster::start().await;
+    let mut crd = definition();
+    let first = &mut crd["spec"]["versions"][0];
+    let spec = first.pointer_mut("/schema/openAPIV3Schema/properties/spec").unwrap();
+    spec.as_object_mut().unwrap().remove("x-kubernetes-validations");
+    spec["properties"]["image"] = json!({ "type": "string" });
+    let mut second = first.clone();
+    second["name"] = "v2".into();
+    second["storage"] = false.into();
+    let fields = second.pointer_mut("/schema/openAPIV3Schema/properties/spec/properties").unwrap();
+    fields.as_object_mut().unwrap().remove("image");
+    fields["picture"] = json!({ "type": "string" });
+    crd["spec"]["versions"].as_array_mut().unwrap().push(second);
+    crd["spec"]["conversion"] = json!({
+        "strategy": "Webhook",
+        "webhook": { "clientConfig": server.client("/convert"), "conversionReviewVersions": ["v1"] },
+    });
+    cluster.post(CRDS, &crd).await.code(201);
+    until(&cluster, "crontabs.stable.example.com", "Established", "True").await;
+    let two = TABS.replace("/v1/", "/v2/");
+    let mut tab = tab("a", json!({ "cronSpec": "* * * * *", "picture": "nice" }));
+    tab["apiVersion"] = "stable.example.com/v2".into();
+    let made = cluster.post(&two, &tab).await.code(201);
+    assert_eq!(made.body["spec"]["picture"], "nice");
+    let stored = cluster.get(&format!("{TABS}/a")).await.code(200).body;
+    assert_eq!((&stored["spec"]["image"], &stored["spec"]["picture"]), (&json!("nice"), &Value::Null));
+    let patch = json!({ "spec": { "picture": "nicer" }, "metadata": { "labels": { "a": "b" } } });
+    cluster.patch(&format!("{two}/a"), "merge-patch", &patch).await.code(200);
+    let list = cluster.get(&two).await.code(200).body;
+    assert_eq!(list["items"][0]["spec"]["picture"], "nicer");
+    let mut watch = cluster.watch(&format!("{two}?watch=1")).await;
+    assert_eq!(watch.next().await.unwrap()["object"]["spec"]["picture"], "nicer");
+    cluster.delete(&format!("{TABS}/a")).await.code(200);
+    let gone = watch.next().await.unwrap();
+    assert_eq!((&gone["type"], &gone["object"]["spec"]["picture"]), (&json!("DELETED"), &json!("nicer")));
+}

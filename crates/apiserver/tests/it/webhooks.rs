@@ -24,7 +24,7 @@ const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhoo
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 
 /// A webhook server; answers with what `reply` makes of the path and the request.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     authority: Authority,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
@@ -32,10 +32,10 @@ struct Server {
     tasks: Tasks,
 }
 
-type Reply = fn(&str, &Value) -> Value;
+pub(crate) type Reply = fn(&str, &Value) -> Value;
 
 impl Server {
-    async fn start(reply: Reply) -> Self {
+    pub(crate) async fn start(reply: Reply) -> Self {
         let authority = Authority::create("webhooks").unwrap();
         let hosts = vec!["127.0.0.1".to_owned(), "hook.default.svc".to_owned()];
         let identity =
@@ -66,7 +66,7 @@ impl Server {
         Self { address, authority, asked, connections, tasks }
     }
 
-    fn client(&self, path: &str) -> Value {
+    pub(crate) fn client(&self, path: &str) -> Value {
         json!({
             "url": format!("https://{}{path}", self.address),
             "caBundle": STANDARD.encode(self.authority.cert_pem()),
@@ -107,8 +107,7 @@ async fn answer(
     }
     let mut response = reply(&path, &asked);
     response["uid"] = asked["uid"].clone();
-    let review =
-        json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response });
+    let review = json!({ "apiVersion": review["apiVersion"], "kind": review["kind"], "response": response });
     Ok(hyper::Response::new(review.to_string().into()))
 }
 

@@ -32,7 +32,7 @@ impl Connections {
     ///
     /// # Errors
     /// What upstream's client says when it cannot.
-    pub(super) async fn post(
+    pub(crate) async fn post(
         &self,
         api: &Api,
         target: &Target,

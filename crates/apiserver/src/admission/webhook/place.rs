@@ -20,7 +20,7 @@ use crate::api::Api;
 use crate::stream::kubelet::Place;
 
 /// A webhook's address and how to trust it.
-pub(super) struct Target {
+pub(crate) struct Target {
     /// As it stands in the `Host` header and in messages.
     pub(super) authority: String,
     pub(super) path: String,
@@ -34,7 +34,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(client: &WebhookClientConfig) -> Self {
+    pub(crate) fn new(client: &WebhookClientConfig) -> Self {
         let (host, port, path, service) = match (&client.service, &client.url) {
             (Some(service), _) => {
                 let host = format!("{}.{}.svc", service.name, service.namespace);
