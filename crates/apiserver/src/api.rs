@@ -12,6 +12,7 @@ use crate::alloc::Alloc;
 use crate::audit::Log;
 use crate::authn::account::Issuer;
 use crate::authn::static_file::StaticTokens;
+use crate::authz::graph::Graph;
 use crate::authz::rbac::Rbac;
 use crate::catalog::Catalog;
 use crate::fairness::Fairness;
@@ -31,6 +32,8 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) alloc: Alloc,
     pub(crate) rbac: Rbac,
+    /// What nodes have to do with.
+    pub(crate) graph: Graph,
     /// Makes the tokens of service accounts.
     pub(crate) issuer: Issuer,
     pub(crate) static_tokens: StaticTokens,

@@ -12,6 +12,7 @@ use crate::user::{MASTERS, User};
 use crate::wire::Request;
 
 pub(crate) mod follow;
+pub(crate) mod graph;
 pub(crate) mod node;
 pub(crate) mod rbac;
 pub(crate) mod rules;
@@ -42,6 +43,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) name: &'a str,
     /// `/metrics`; empty for resources.
     pub(crate) path: &'a str,
+    /// The field selector of a list or watch.
+    pub(crate) fields: &'a str,
 }
 
 /// An authoriser's answer.
@@ -96,6 +99,12 @@ pub(crate) async fn judge(api: &Api, ask: &Ask<'_>) -> Verdict {
     Verdict::NoOpinion(reasons.join("\n"))
 }
 
+/// The one object that a field selector leaves over: rights to it are rights to list and watch it.
+fn selected_name(fields: &str) -> &str {
+    let names = fields.split(',').find_map(|field| field.trim().strip_prefix("metadata.name="));
+    names.map(|name| name.trim_start_matches('=')).unwrap_or_default()
+}
+
 /// Paths that are answered to everybody, known or not.
 const PUBLIC: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
 
@@ -110,17 +119,25 @@ impl<'a> Ask<'a> {
     /// What a request asks for; `method` is its method in lower case.
     pub(crate) fn of(info: &'a Info, user: &'a User, method: &'a str) -> Self {
         match &info.target {
-            Some(target) => Self {
-                user,
-                verb: info.verb.word(),
-                group: &target.group,
-                version: &target.version,
-                resource: &target.plural,
-                subresource: &target.subresource,
-                namespace: &target.namespace,
-                name: &target.name,
-                path: "",
-            },
+            Some(target) => {
+                let fields = match info.verb {
+                    Verb::List | Verb::Watch | Verb::DeleteCollection => info.query.get("fieldSelector"),
+                    _ => None,
+                };
+                let fields = fields.unwrap_or_default();
+                Self {
+                    user,
+                    verb: info.verb.word(),
+                    group: &target.group,
+                    version: &target.version,
+                    resource: &target.plural,
+                    subresource: &target.subresource,
+                    namespace: &target.namespace,
+                    name: if target.name.is_empty() { selected_name(fields) } else { &target.name },
+                    path: "",
+                    fields,
+                }
+            }
             None => Self { verb: method, path: &info.path, ..Self::nothing(user) },
         }
     }
@@ -137,6 +154,7 @@ impl<'a> Ask<'a> {
             namespace: "",
             name: "",
             path: "",
+            fields: "",
         }
     }
 

@@ -78,6 +78,23 @@ pub(crate) async fn roles(api: &Api) -> Result<(), ApiError> {
     roles::reconcile(api).await
 }
 
+/// Writes values again as they are, since they lie on disk in another way than they should: in plain text, or under an
+/// older key.
+pub(crate) async fn renew(api: &Api, keys: Vec<skiff_store::Key>) {
+    for key in keys {
+        let Some(stored) = api.store.get(&key) else { continue };
+        let object = Arc::clone(stored.object());
+        let expect = skiff_store::Expect::Revision(object.meta().revision);
+        let write = skiff_store::Write::put(key, expect, move |revision| {
+            crate::stored::restamped(&object, revision, crate::stored::Change::Modified)
+        });
+        // Who wrote meanwhile has done the same.
+        if let Err(error) = api.store.write(write).await {
+            tracing::debug!(%error, "a value was not renewed");
+        }
+    }
+}
+
 /// Makes again what somebody deletes, as upstream's server does for its own service.
 pub(crate) async fn keep(api: Arc<Api>, tasks: Tasks) -> Result<(), Infallible> {
     let watch = |table: &str| {

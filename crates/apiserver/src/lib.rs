@@ -37,6 +37,7 @@ mod stream;
 
 mod bootstrap;
 mod discovery;
+mod encryption;
 mod expiry;
 mod health;
 pub mod legacy;
@@ -47,6 +48,7 @@ mod paths;
 
 pub use audit::{Audit, Policy as AuditPolicy};
 pub use authn::Peer;
+pub use encryption::fresh_configuration;
 pub use options::{ComponentRole, KubeletAccess, Options, Storage, Tls, Version};
 pub use serve::Listener;
 pub use server::{BuildError, Handler, RunError, Server};

@@ -114,6 +114,8 @@ pub struct Options {
     pub audiences: Vec<String>,
     /// The text of a file of tokens: lines of `token,user,uid,"group1,group2"`.
     pub token_file: Option<String>,
+    /// Which resources are ciphertext on disk: an EncryptionConfiguration, YAML. All that is read must be in it.
+    pub encryption: Option<String>,
     /// What the cluster's own components may do; each gets a role and a binding.
     pub roles: Vec<ComponentRole>,
 }
@@ -136,6 +138,7 @@ impl Options {
             clock: Clock::system(),
             metrics: Metrics::new(),
             version: Version::default(),
+            encryption: None,
             token_key_pem: None,
             issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
             audiences: Vec::new(),

@@ -16,6 +16,7 @@ use crate::authn::account::Issuer;
 use crate::authn::static_file::{StaticTokens, TokenFileError};
 use crate::authn::{self, Peer};
 use crate::catalog::Catalog;
+use crate::encryption::{EncryptionError, Keys, Sealed};
 use crate::fairness::{self, Fairness};
 use crate::local::Feeds;
 use crate::metrics::Counters;
@@ -30,6 +31,8 @@ use crate::{bootstrap, chain, expiry, legacy};
 /// The API server, not yet running.
 pub struct Server {
     api: Arc<Api>,
+    /// What is to be sealed anew.
+    keys: Keys,
     tls: Option<Arc<rustls::ServerConfig>>,
     audit: Option<Audit>,
 }
@@ -52,6 +55,9 @@ pub enum BuildError {
     /// The key that signs service accounts' tokens cannot be used.
     #[error("read the key for tokens")]
     TokenKey(#[from] authn::jwt::KeyError),
+    /// The encryption configuration cannot be used.
+    #[error("set up encryption")]
+    Encryption(#[from] EncryptionError),
     /// The file of tokens cannot be read.
     #[error("read the token file")]
     TokenFile(#[from] TokenFileError),
@@ -81,6 +87,8 @@ impl Server {
             Storage::Memory => Box::new(Memory::default()),
             Storage::Disk(path) => Box::new(Disk::open(path)?),
         };
+        let keys = options.encryption.as_deref().map(Keys::parse).transpose()?.unwrap_or_default();
+        let engine = Sealed::new(engine, keys.clone());
         let store = Store::<Stored>::open(engine, skiff_store::Options::default())?;
         let tls =
             options.tls.as_ref().map(|tls| tls::server(&tls.identity, &tls.client_ca_pem)).transpose()?;
@@ -95,6 +103,7 @@ impl Server {
             clock: options.clock,
             alloc,
             rbac: crate::authz::rbac::Rbac::default(),
+            graph: crate::authz::graph::Graph::default(),
             issuer: Issuer::new(options.token_key_pem.as_deref(), &options.issuer, &options.audiences)?,
             static_tokens: StaticTokens::parse(options.token_file.as_deref().unwrap_or_default())?,
             pages: crate::pages::Pages::default(),
@@ -122,7 +131,7 @@ impl Server {
         };
         let api = Arc::new(api);
         api.dynamic.belongs_to(&api);
-        Ok(Self { api, tls: tls.map(Arc::new), audit: options.audit })
+        Ok(Self { api, keys, tls: tls.map(Arc::new), audit: options.audit })
     }
 
     /// Answers requests of known peers; what listeners and links are made of.
@@ -183,6 +192,7 @@ impl Server {
         background.spawn("custom resources", Policy::Essential, definitions.run(background.clone()));
         bootstrap::objects(&self.api).await?;
         bootstrap::roles(&self.api).await?;
+        bootstrap::renew(&self.api, self.keys.stale()).await;
         self.api.health.bootstrapped.open();
         background.spawn(
             "priority and fairness",

@@ -27,6 +27,11 @@ impl Layout {
         self.root.join("server/state.redb")
     }
 
+    /// Which resources are ciphertext in the store, and their keys.
+    pub(crate) fn encryption(&self) -> PathBuf {
+        self.root.join("server/encryption.yaml")
+    }
+
     /// What runs: see [`crate::state`].
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join("skiff.json")

@@ -1,6 +1,7 @@
-//! NodeRestriction: a kubelet touches its own pods only, and creates none but the mirrors of its files.
+//! NodeRestriction: a kubelet touches its own node, lease and pods only, and creates no pods but the mirrors of its files.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use skiff_api::ApiError;
 
 use super::{Attempt, Operation, Plugin};
@@ -24,7 +25,27 @@ fn on(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
 }
 
+/// Its own node and lease, by name.
+fn own(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), ApiError> {
+    let name = draft.meta().name.as_deref().unwrap_or_default();
+    if name == node {
+        return Ok(());
+    }
+    if draft.as_any().is::<Node>() {
+        let why = format!("node \"{node}\" is not allowed to modify node \"{name}\"");
+        return Err(attempt.forbidden(name, why));
+    }
+    if draft.as_any().is::<Lease>() {
+        let why = "can only access node lease with the same name as the requesting node";
+        return Err(attempt.forbidden(name, why));
+    }
+    Ok(())
+}
+
 fn validate(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+    if let Some(node) = node(attempt) {
+        own(attempt, node, draft)?;
+    }
     let Some((node, new)) = node(attempt).zip(pod(draft)) else { return Ok(()) };
     let name = new.metadata.name.as_deref().unwrap_or_default();
     match attempt.operation {

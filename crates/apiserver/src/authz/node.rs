@@ -1,47 +1,151 @@
-//! The Node authoriser: what a kubelet may do, and to which objects.
+//! The Node authoriser: what a kubelet may do, and to which objects: those that pods of its node refer to.
+//!
+//! Follows upstream's `plugin/pkg/auth/authorizer/node`. Differences: a node may read all nodes, since it keeps the
+//! routes to them, and volumes, since it clears local ones. Which pods are a node's and what they refer to is an index that follows the store.
 
+use super::graph::Kind;
 use super::{Ask, Verdict};
 use crate::api::Api;
+use crate::user::User;
 
 /// The group of all kubelets.
 pub(crate) const NODES: &str = "system:nodes";
 /// What the user names of kubelets begin with, before the node's name.
 pub(crate) const NODE_PREFIX: &str = "system:node:";
+/// Where nodes keep their leases.
+const LEASES: &str = skiff_api::names::NODE_LEASE_NAMESPACE;
 
 /// The node that asks, if it is one.
-pub(crate) fn name(user: &crate::user::User) -> Option<&str> {
+pub(crate) fn name(user: &User) -> Option<&str> {
     user.name.strip_prefix(NODE_PREFIX).filter(|_| user.is_in(NODES))
 }
 
-/// Verbs, groups (`-` is the core one), resources.
+/// What every node may do, whatever it is about: verbs, groups (`-` is the core one), resources.
 const RULES: &[(&str, &str, &str)] = &[
+    ("create", "authentication.k8s.io", "tokenreviews"),
+    ("create", "authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews"),
     ("get list watch", "- discovery.k8s.io", "services endpoints endpointslices nodes namespaces"),
-    ("get list watch", "-", "pods configmaps secrets serviceaccounts"),
     ("create delete", "-", "pods"),
     ("patch update", "-", "pods/status"),
-    ("create", "-", "pods/eviction serviceaccounts/token nodes"),
-    ("get list watch", "storage.k8s.io", "*"),
-    // A node clears the folder of a local volume before the volume may go.
-    ("get list watch", "-", "persistentvolumeclaims persistentvolumes"),
-    ("patch", "-", "persistentvolumes"),
-    ("get list watch", "node.k8s.io", "*"),
+    ("create", "-", "nodes pods/eviction"),
+    ("get", "-", "serviceaccounts"),
     ("create patch update", "- events.k8s.io", "events"),
-    ("get list watch create update patch delete", "coordination.k8s.io", "leases"),
+    ("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),
+    ("get", "storage.k8s.io", "volumeattachments"),
+    ("get list watch", "storage.k8s.io", "csidrivers storageclasses"),
+    ("get list watch", "node.k8s.io", "runtimeclasses"),
+    ("get list watch", "networking.k8s.io", "servicecidrs"),
+    ("get", "resource.k8s.io", "resourceclaims"),
 ];
 
-pub(super) fn judge(_api: &Api, ask: &Ask<'_>) -> Verdict {
+pub(super) fn judge(api: &Api, ask: &Ask<'_>) -> Verdict {
     let Some(node) = name(ask.user) else { return Verdict::NoOpinion(String::new()) };
-    let has = |words: &str, word: &str| words.split(' ').any(|own| own == word || own == "*");
+    let outcome = match (ask.group, ask.resource, ask.subresource) {
+        ("", "secrets", "") => read(api, node, ask, Kind::Secret),
+        ("", "configmaps", "") => read(api, node, ask, Kind::ConfigMap),
+        ("", "persistentvolumeclaims", "" | "status") => claim(api, node, ask),
+        ("", "persistentvolumes", "") => volume(api, node, ask),
+        ("", "serviceaccounts", "token") => token(api, node, ask),
+        ("", "pods", "") if matches!(ask.verb, "get" | "list" | "watch") => pods(api, node, ask),
+        ("", "nodes", "" | "status") if matches!(ask.verb, "patch" | "update" | "delete") => {
+            own(node, ask, "can only access node API objects with the same name as the requesting node")
+        }
+        ("coordination.k8s.io", "leases", "") => lease(node, ask),
+        ("storage.k8s.io", "csinodes", "") => csi_node(node, ask),
+        _ if ruled(ask) => Ok(()),
+        _ => Err(String::new()),
+    };
+    outcome.map_or_else(Verdict::NoOpinion, |()| Verdict::Allow(String::new()))
+}
+
+type Outcome = Result<(), String>;
+
+fn ruled(ask: &Ask<'_>) -> bool {
+    let has = |words: &str, word: &str| words.split(' ').any(|own| own == word);
     let group = if ask.group.is_empty() { "-" } else { ask.group };
     let resource = ask.qualified();
-    let own = ask.group.is_empty()
-        && ask.resource == "nodes"
-        && ask.name == node
-        && matches!(ask.subresource, "" | "status")
-        && matches!(ask.verb, "patch" | "update" | "delete");
-    let allowed = own
-        || RULES.iter().any(|(verbs, groups, resources)| {
-            has(verbs, ask.verb) && has(groups, group) && has(resources, &resource)
-        });
-    if allowed { Verdict::Allow(String::new()) } else { Verdict::NoOpinion(String::new()) }
+    RULES.iter().any(|(verbs, groups, resources)| {
+        has(verbs, ask.verb) && has(groups, group) && has(resources, &resource)
+    })
+}
+
+fn or(allowed: bool, why: impl Into<String>) -> Outcome {
+    if allowed { Ok(()) } else { Err(why.into()) }
+}
+
+fn unrelated(node: &str) -> String {
+    format!("no relationship found between node '{node}' and this object")
+}
+
+/// One object that a pod of the node refers to.
+fn read(api: &Api, node: &str, ask: &Ask<'_>, kind: Kind) -> Outcome {
+    or(matches!(ask.verb, "get" | "list" | "watch"), "can only read resources of this type")?;
+    or(!ask.name.is_empty(), "No Object name found")?;
+    or(!ask.namespace.is_empty(), "can only read namespaced object of this type")?;
+    or(api.graph.refers(&api.store, node, ask.namespace, kind, ask.name), unrelated(node))
+}
+
+/// Our kubelet follows claims and volumes, and clears the folder of a local volume before the volume may go, so that it
+/// needs more of them than upstream's.
+fn following(ask: &Ask<'_>) -> bool {
+    ask.subresource.is_empty() && matches!(ask.verb, "list" | "watch")
+}
+
+fn claim(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
+    let verbs: &[&str] = if ask.subresource.is_empty() { &["get"] } else { &["get", "update", "patch"] };
+    if following(ask) {
+        return Ok(());
+    }
+    or(verbs.contains(&ask.verb), "can only get individual resources of this type")?;
+    or(api.graph.refers(&api.store, node, ask.namespace, Kind::Claim, ask.name), unrelated(node))
+}
+
+fn volume(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
+    if following(ask) || ask.verb == "patch" {
+        return Ok(());
+    }
+    or(ask.verb == "get", "can only get individual resources of this type")?;
+    or(api.graph.uses(&api.store, node, ask.name), unrelated(node))
+}
+
+fn token(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
+    or(
+        ask.verb == "create" && !ask.name.is_empty(),
+        "can only create tokens for individual service accounts",
+    )?;
+    or(api.graph.refers(&api.store, node, ask.namespace, Kind::Account, ask.name), unrelated(node))
+}
+
+fn pods(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
+    if ask.verb == "get" || !ask.name.is_empty() {
+        return or(api.graph.runs(&api.store, node, ask.namespace, ask.name), unrelated(node));
+    }
+    let own = ask.fields.split(',').any(|field| {
+        field.strip_prefix("spec.nodeName=").map(|name| name.trim_start_matches('=')) == Some(node)
+    });
+    or(own, "can only list/watch pods with spec.nodeName field selector")
+}
+
+fn own(node: &str, ask: &Ask<'_>, why: &str) -> Outcome {
+    or(ask.name == node, why)
+}
+
+fn lease(node: &str, ask: &Ask<'_>) -> Outcome {
+    let why = "can only get, create, update, patch, or delete a node lease";
+    or(matches!(ask.verb, "get" | "create" | "update" | "patch" | "delete"), why)?;
+    or(ask.namespace == LEASES, format!("can only access leases in the {LEASES:?} system namespace"))?;
+    // Its name is not known before the body is read; admission looks at it.
+    if ask.verb == "create" {
+        return Ok(());
+    }
+    own(node, ask, "can only access node lease with the same name as the requesting node")
+}
+
+fn csi_node(node: &str, ask: &Ask<'_>) -> Outcome {
+    let why = "can only get, create, update, patch, or delete a CSINode";
+    or(matches!(ask.verb, "get" | "create" | "update" | "patch" | "delete"), why)?;
+    if ask.verb == "create" {
+        return Ok(());
+    }
+    own(node, ask, "can only access CSINode with the same name as the requesting node")
 }

@@ -175,6 +175,7 @@ fn options(
         ),
         issuer: format!("https://kubernetes.default.svc.{}", cluster.cluster_domain),
         token_file: cluster.authn.token_file()?,
+        encryption: cluster.authn.encryption(layout)?,
         audit: audit(cluster)?,
         default_unreachable_toleration_seconds: cluster.default_unreachable_toleration_seconds,
         ..Options::in_memory()

@@ -1,0 +1,61 @@
+//! What a kubelet may see and touch: its own node and lease, its own pods, and what those refer to.
+
+use serde_json::json;
+use skiff_apiserver::User;
+
+use crate::given::{Client, Given, MAPS, map, pod};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+
+#[tokio::test]
+async fn a_node_reads_what_its_pods_refer_to_and_no_more() {
+    let given = Given::new().await;
+    let admin = &given.client;
+    let node =
+        |name: &str| Client::of(&given.cluster, User::new(&format!("system:node:{name}"), ["system:nodes"]));
+    let (one, two) = (node("one"), node("two"));
+    admin.post(MAPS, &map("own", "1")).await.code(201);
+    admin.post(MAPS, &map("other", "1")).await.code(201);
+    assert_eq!(
+        one.get(&format!("{MAPS}/own")).await.code(403).message(),
+        "configmaps \"own\" is forbidden: User \"system:node:one\" cannot get resource \"configmaps\" in API group \"\" in the namespace \"default\": no relationship found between node 'one' and this object"
+    );
+    let mut body = pod("a");
+    body["spec"]["nodeName"] = "one".into();
+    body["spec"]["containers"][0]["envFrom"] = json!([{ "configMapRef": { "name": "own" } }]);
+    admin.post(PODS, &body).await.code(201);
+    one.get(&format!("{MAPS}/own")).await.code(200);
+    // As informers of one object ask.
+    one.get(&format!("{MAPS}?fieldSelector=metadata.name%3Down")).await.code(200);
+    one.get(MAPS).await.code(403);
+    one.get(&format!("{MAPS}/other")).await.code(403);
+    two.get(&format!("{MAPS}/own")).await.code(403);
+    one.get(&format!("{PODS}/a")).await.code(200);
+    two.get(&format!("{PODS}/a")).await.code(403);
+    one.get("/api/v1/pods?fieldSelector=spec.nodeName%3Done").await.code(200);
+    one.get("/api/v1/pods?fieldSelector=spec.nodeName%3Dtwo").await.code(403);
+    one.get("/api/v1/pods").await.code(403);
+    one.get("/api/v1/secrets").await.code(403);
+    admin.delete(&format!("{PODS}/a?gracePeriodSeconds=0")).await.code(200);
+    one.get(&format!("{MAPS}/own")).await.code(403);
+}
+
+#[tokio::test]
+async fn a_node_touches_its_own_node_and_lease_only() {
+    let given = Given::new().await;
+    let one = Client::of(&given.cluster, User::new("system:node:one", ["system:nodes"]));
+    one.post("/api/v1/nodes", &json!({ "metadata": { "name": "one" } })).await.code(201);
+    assert_eq!(
+        one.post("/api/v1/nodes", &json!({ "metadata": { "name": "two" } })).await.code(403).message(),
+        "nodes \"two\" is forbidden: node \"one\" is not allowed to modify node \"two\""
+    );
+    let label = json!({ "metadata": { "labels": { "a": "b" } } });
+    one.patch("/api/v1/nodes/one", "merge-patch", &label).await.code(200);
+    given.client.post("/api/v1/nodes", &json!({ "metadata": { "name": "two" } })).await.code(201);
+    one.patch("/api/v1/nodes/two", "merge-patch", &label).await.code(403);
+    one.post(LEASES, &json!({ "metadata": { "name": "one" }, "spec": {} })).await.code(201);
+    one.post(LEASES, &json!({ "metadata": { "name": "two" }, "spec": {} })).await.code(403);
+    one.get(&format!("{LEASES}/one")).await.code(200);
+    one.get(&format!("{LEASES}/two")).await.code(403);
+}
