@@ -3,6 +3,7 @@
 //! Invariant: this crate is pure. It does no IO, runs nothing asynchronous and reads no clock; whoever needs
 //! "now" passes it in. Everything above it (server, controllers, kubelet) may rely on that in tests.
 
+pub mod apply;
 pub mod cel;
 pub mod cron;
 pub mod decode;

@@ -51,6 +51,16 @@ pub fn of(definition: &str, field: &str) -> Fact {
     FACTS.get(definition).and_then(|fields| fields.get(field)).copied().unwrap_or_default()
 }
 
+/// The value that `field` has when it is left out, where lists tell items apart by it. Clients see it in OpenAPI.
+pub fn default_of(definition: &str, field: &str) -> Option<&'static str> {
+    DEFAULTS.iter().find(|(of, at, _)| (*of, *at) == (definition, field)).map(|(.., default)| *default)
+}
+
+const DEFAULTS: &[(&str, &str, &str)] = &[
+    ("io.k8s.api.core.v1.ContainerPort", "protocol", "TCP"),
+    ("io.k8s.api.core.v1.ServicePort", "protocol", "TCP"),
+];
+
 /// Every definition of the table with its fields, for documents and tests.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str, Fact)> {
     FACTS

@@ -28,12 +28,6 @@ const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
-/// Values that fields have when they are left out, where a client may want to know: keys of lists, above all.
-const DEFAULTS: &[(&str, &str, &str)] = &[
-    ("io.k8s.api.core.v1.ContainerPort", "protocol", "TCP"),
-    ("io.k8s.api.core.v1.ServicePort", "protocol", "TCP"),
-];
-
 /// References whose `name` the Rust types demand and the published schemas do not.
 const NAME_OPTIONAL: &[&str] = &[
     "io.k8s.api.core.v1.ConfigMapEnvSource",
@@ -172,9 +166,8 @@ fn mend(name: &str, schema: &mut Value) {
         if let Some(key) = fact.merge_key {
             property["x-kubernetes-patch-merge-key"] = key.into();
         }
-        if let Some((.., default)) = DEFAULTS.iter().find(|(of, at, _)| (*of, *at) == (name, field.as_str()))
-        {
-            property["default"] = (*default).into();
+        if let Some(default) = facts::default_of(name, field) {
+            property["default"] = default.into();
         }
     }
 }

@@ -1,0 +1,162 @@
+//! The owners of an object's fields, as `metadata.managedFields` lists them.
+//!
+//! Follows upstream's `managedfields/internal/managedfields.go` and `capmanagers.go`. Sets are encoded again only if they
+//! changed.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use serde_json::{Map, Value};
+
+use super::set::Set;
+
+/// How many owners by plain updates an object keeps apart.
+const MOST_UPDATERS: usize = 10;
+/// The owner of what the oldest of them set.
+const ANCIENT: &str = "ancient-changes";
+/// Upstream's bound for a manager's name, in bytes.
+const LONGEST: usize = 128;
+
+/// The manager of a request that names none: its user agent's first part.
+pub fn manager_of_agent(agent: &str) -> String {
+    let mut manager = String::new();
+    for letter in agent.split('/').next().unwrap_or_default().chars().filter(|letter| !letter.is_control()) {
+        if manager.len() + letter.len_utf8() > LONGEST {
+            break;
+        }
+        manager.push(letter);
+    }
+    manager
+}
+
+/// One owner.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    /// Its entry; `fields_v1` is stale once `changed`.
+    pub(super) entry: ManagedFieldsEntry,
+    fields: Set,
+    changed: bool,
+}
+
+impl Owner {
+    pub(super) fn new(entry: ManagedFieldsEntry, fields: Set) -> Self {
+        Self { entry, fields, changed: true }
+    }
+
+    pub(super) fn fields(&self) -> &Set {
+        &self.fields
+    }
+
+    pub(super) fn set_fields(&mut self, fields: Set) {
+        if fields != self.fields {
+            self.fields = fields;
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn applied(&self) -> bool {
+        self.entry.operation.as_deref() == Some("Apply")
+    }
+
+    /// True if both are the same owner. An applier stays the same whatever version it applies.
+    pub(super) fn is(&self, other: &ManagedFieldsEntry) -> bool {
+        let own = &self.entry;
+        own.manager == other.manager
+            && own.operation == other.operation
+            && own.subresource == other.subresource
+            && (self.applied() || own.api_version == other.api_version)
+    }
+
+    /// As messages name it.
+    pub(super) fn shown(&self) -> String {
+        let manager = self.entry.manager.as_deref().unwrap_or_default();
+        let mut text = format!("{manager:?}");
+        if let Some(subresource) = self.entry.subresource.as_deref().filter(|name| !name.is_empty()) {
+            text += &format!(" with subresource {subresource:?}");
+        }
+        if !self.applied() {
+            text += &format!(" using {}", self.entry.api_version.as_deref().unwrap_or_default());
+        }
+        text
+    }
+
+    fn seconds(&self) -> i64 {
+        self.entry.time.as_ref().map_or(0, |time| time.0.as_second())
+    }
+}
+
+/// Reads entries; nothing if one of them is malformed.
+pub(super) fn decode(entries: &[ManagedFieldsEntry]) -> Option<Vec<Owner>> {
+    let mut owners: Vec<Owner> = Vec::with_capacity(entries.len() + 1);
+    for entry in entries {
+        let known = matches!(entry.operation.as_deref(), Some("Apply" | "Update"))
+            && entry.api_version.as_deref().is_some_and(|version| !version.is_empty())
+            && entry.fields_type.as_deref() == Some("FieldsV1");
+        if !known {
+            return None;
+        }
+        let empty = Value::Object(Map::new());
+        let fields = Set::decode(entry.fields_v1.as_ref().map_or(&empty, |fields| &fields.0)).ok()?;
+        owners.retain(|owner| !owner.is(entry));
+        owners.push(Owner { entry: entry.clone(), fields, changed: false });
+    }
+    Some(owners)
+}
+
+/// Writes entries, in upstream's order.
+pub(super) fn encode(mut owners: Vec<Owner>) -> Vec<ManagedFieldsEntry> {
+    owners.retain(|owner| !owner.fields.is_empty());
+    let key = |owner: &Owner| {
+        let entry = &owner.entry;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        (
+            text(&entry.operation),
+            owner.seconds(),
+            text(&entry.manager),
+            text(&entry.api_version),
+            text(&entry.subresource),
+        )
+    };
+    owners.sort_by_key(key);
+    let entry = |owner: Owner| ManagedFieldsEntry {
+        fields_v1: if owner.changed { Some(FieldsV1(owner.fields.encode())) } else { owner.entry.fields_v1 },
+        fields_type: Some("FieldsV1".to_owned()),
+        ..owner.entry
+    };
+    owners.into_iter().map(entry).collect()
+}
+
+/// Joins the oldest updaters of a version into one if there are too many.
+pub(super) fn cap(owners: &mut Vec<Owner>) {
+    let mut updaters: Vec<Owner> = Vec::new();
+    let mut left = owners.iter().filter(|owner| !owner.applied()).count();
+    if left <= MOST_UPDATERS {
+        return;
+    }
+    owners.retain(|owner| {
+        if !owner.applied() {
+            updaters.push(owner.clone());
+        }
+        owner.applied()
+    });
+    updaters.sort_by_key(|owner| (owner.seconds(), owner.entry.manager.clone()));
+    let mut buckets: Vec<Owner> = Vec::new();
+    let mut rest = updaters.into_iter();
+    while left > MOST_UPDATERS {
+        let Some(owner) = rest.next() else { break };
+        match buckets.iter_mut().find(|bucket| bucket.entry.api_version == owner.entry.api_version) {
+            Some(bucket) => {
+                let joined = bucket.fields.union(&owner.fields);
+                bucket.set_fields(joined);
+                bucket.entry = ManagedFieldsEntry {
+                    manager: Some(ANCIENT.to_owned()),
+                    subresource: None,
+                    time: owner.entry.time,
+                    ..bucket.entry.clone()
+                };
+                left -= 1;
+            }
+            None => buckets.push(owner),
+        }
+    }
+    owners.extend(buckets);
+    owners.extend(rest);
+}

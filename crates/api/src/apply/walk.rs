@@ -1,0 +1,379 @@
+//! Two walks over an object along its schema: which fields it sets, and which differ between two states of it.
+//!
+//! Follows structured-merge-diff's `typed/tofieldset.go` and `typed/compare.go`. What nobody ever owns (`apiVersion`, the
+//! object's name, what only the server sets in its metadata) is left out, and so are the parts of the object that a
+//! write cannot touch (upstream's reset fields).
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+
+use super::element::Element;
+use super::schema::{DEDUCED, Items, Ref, Schema, Type, Way};
+use super::set::Set;
+
+/// Which part of the object a write can touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    All,
+    /// All but the status, which has a subresource of its own.
+    NoStatus,
+    /// The status, and metadata.
+    Status,
+}
+
+impl Part {
+    /// True if a write of this part may change the member of the object.
+    fn holds(self, member: &str) -> bool {
+        match (self, member) {
+            (_, "apiVersion" | "kind") => false,
+            (Self::All, _) | (Self::Status, "metadata" | "status") => true,
+            (Self::NoStatus, member) => member != "status",
+            (Self::Status, _) => false,
+        }
+    }
+}
+
+/// Members of metadata that nobody owns.
+fn owned_in_metadata(member: &str) -> bool {
+    !matches!(
+        member,
+        "name"
+            | "namespace"
+            | "creationTimestamp"
+            | "selfLink"
+            | "uid"
+            | "clusterName"
+            | "generation"
+            | "managedFields"
+            | "resourceVersion"
+    )
+}
+
+/// What differs between two states of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Not there before.
+    pub added: Set,
+    /// Another value than before.
+    pub modified: Set,
+    /// No longer there.
+    pub removed: Set,
+}
+
+impl Compared {
+    /// True if nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+
+    fn attach(&mut self, element: &Element, at: Option<Change>, below: Self) {
+        for (set, below, change) in [
+            (&mut self.added, below.added, Change::Added),
+            (&mut self.modified, below.modified, Change::Modified),
+            (&mut self.removed, below.removed, Change::Removed),
+        ] {
+            if at == Some(change) || !below.is_empty() {
+                set.attach(element.clone(), at == Some(change), below);
+            }
+        }
+    }
+}
+
+/// What happened to one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Added,
+    Modified,
+    Removed,
+}
+
+impl Change {
+    fn of(old: Option<&Value>, new: Option<&Value>) -> Option<Self> {
+        match (old, new) {
+            (None, Some(_)) => Some(Self::Added),
+            (Some(_), None) => Some(Self::Removed),
+            _ => None,
+        }
+    }
+}
+
+impl Schema {
+    /// The fields that `object` sets in `part`.
+    pub fn fields(&self, object: &Value, part: Part) -> Set {
+        let mut set = Set::default();
+        for (name, value) in object.as_object().into_iter().flatten().filter(|(name, _)| part.holds(name)) {
+            let (at, named) = self.member(self.root(), name);
+            let (element, below) = (Element::field(name), self.below(at, value));
+            if name == "metadata" {
+                set.attach(element, false, owned(below));
+            } else {
+                set.attach(element, self.stands(at, value, named), below);
+            }
+        }
+        set
+    }
+
+    /// What differs in `part` between `old` and `new`; a new object has no `old`.
+    pub fn compare(&self, old: Option<&Value>, new: &Value, part: Part) -> Compared {
+        let mut compared = Compared::default();
+        let empty = Map::new();
+        let old = old.and_then(Value::as_object).unwrap_or(&empty);
+        let new = new.as_object().unwrap_or(&empty);
+        for (name, before, after) in zip(old, new).filter(|(name, ..)| part.holds(name)) {
+            let (at, below) = self.compare_member(self.root(), name, before, after, true);
+            let (at, below) = if name == "metadata" {
+                let Compared { added, modified, removed } = below;
+                (None, Compared { added: owned(added), modified: owned(modified), removed: owned(removed) })
+            } else {
+                (at, below)
+            };
+            compared.attach(&Element::field(name), at, below);
+        }
+        compared
+    }
+
+    /// A member's type, and whether it is a named field of a struct.
+    pub(super) fn member(&self, of: Ref, name: &str) -> (Ref, bool) {
+        match self.see(of).kind {
+            Type::Map(members) => match members.fields.get(name) {
+                Some(field) => (field.at, true),
+                None => (members.others.unwrap_or(DEDUCED), false),
+            },
+            _ => (DEDUCED, false),
+        }
+    }
+
+    /// Whether a member is in the set itself, besides what is below it.
+    fn stands(&self, at: Ref, value: &Value, named: bool) -> bool {
+        !named || value.is_null() || value.as_object().is_some_and(Map::is_empty) || self.leaf(at, value)
+    }
+
+    fn leaf(&self, at: Ref, value: &Value) -> bool {
+        let seen = self.see(at);
+        match (seen.kind, value) {
+            (Type::Map(_), Value::Object(_)) | (Type::List(_), Value::Array(_)) => seen.atomic(),
+            (Type::Deduced, Value::Object(_)) => false,
+            // A list without members sets nothing, and `null` is told by its parent.
+            (Type::Map(_) | Type::List(_), _) => false,
+            _ => true,
+        }
+    }
+
+    /// The fields below a value.
+    fn below(&self, at: Ref, value: &Value) -> Set {
+        let mut set = Set::default();
+        let seen = self.see(at);
+        if seen.atomic() {
+            return set;
+        }
+        match (seen.kind, value) {
+            (Type::Map(_) | Type::Deduced, Value::Object(map)) => {
+                for (name, value) in map {
+                    let (child, named) = self.member(at, name);
+                    let stands = self.stands(child, value, named);
+                    set.attach(Element::field(name), stands, self.below(child, value));
+                }
+            }
+            (Type::List(items), Value::Array(list)) => {
+                for (element, group) in group(items, list) {
+                    // Items that are there twice are owned as one.
+                    let below = match group.as_slice() {
+                        [one] => self.below(items.item, one),
+                        _ => Set::default(),
+                    };
+                    set.attach(element, true, below);
+                }
+            }
+            _ => {}
+        }
+        set
+    }
+
+    fn compare_member(
+        &self,
+        of: Ref,
+        name: &str,
+        old: Option<&Value>,
+        new: Option<&Value>,
+        parents: bool,
+    ) -> (Option<Change>, Compared) {
+        let (at, _) = self.member(of, name);
+        let always = match self.see(of).kind {
+            Type::Map(members) => members.fields.get(name).is_some_and(|field| field.always),
+            _ => false,
+        };
+        if always && parents {
+            // Upstream's struct has the field on both sides, `null` or empty where ours has none.
+            let (at, below) = match (old, new) {
+                (None, Some(new)) if !self.leaf(at, new) && !empty(new) => {
+                    self.compare_at(at, Some(&Value::Null), Some(new))
+                }
+                (Some(old), None) if !self.leaf(at, old) && !empty(old) => {
+                    self.compare_at(at, Some(old), Some(&Value::Null))
+                }
+                (None, Some(new)) if new.as_object().is_some_and(Map::is_empty) => {
+                    (None, Compared::default())
+                }
+                _ => return self.compare_at(at, old, new),
+            };
+            return (at, below);
+        }
+        self.compare_at(at, old, new)
+    }
+
+    fn compare_at(&self, at: Ref, old: Option<&Value>, new: Option<&Value>) -> (Option<Change>, Compared) {
+        let seen = self.see(at);
+        let mut below = Compared::default();
+        let nothing = |value: Option<&Value>| value.is_none_or(empty);
+        let whole = seen.atomic() || nothing(old) && nothing(new);
+        match seen.kind {
+            Type::Map(_) | Type::Deduced if !whole && maps(old, new) => {
+                let none = Map::new();
+                let (before, after) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
+                for (name, before, after) in zip(before.unwrap_or(&none), after.unwrap_or(&none)) {
+                    let both = old.is_some() && new.is_some();
+                    let (change, inner) = self.compare_member(at, name, before, after, both);
+                    below.attach(&Element::field(name), change, inner);
+                }
+                (Change::of(old, new), below)
+            }
+            Type::List(items) if !whole && lists(old, new) => {
+                if old == new {
+                    return (None, below);
+                }
+                self.compare_items(items, old, new, &mut below);
+                (Change::of(old, new), below)
+            }
+            _ => {
+                let change = Change::of(old, new).or_else(|| (old != new).then_some(Change::Modified));
+                (change, below)
+            }
+        }
+    }
+
+    fn compare_items(&self, items: &Items, old: Option<&Value>, new: Option<&Value>, below: &mut Compared) {
+        const NONE: &[Value] = &[];
+        let old = old.and_then(Value::as_array).map_or(NONE, Vec::as_slice);
+        let new = new.and_then(Value::as_array).map_or(NONE, Vec::as_slice);
+        let before: HashMap<Element, Vec<&Value>> = group(items, old).into_iter().collect();
+        let after = group(items, new);
+        for (element, now) in &after {
+            let then = before.get(element).map_or(&[][..], Vec::as_slice);
+            let (change, inner) = match (then, now.as_slice()) {
+                ([], [one]) => self.compare_at(items.item, None, Some(one)),
+                ([old], [new]) => self.compare_at(items.item, Some(old), Some(new)),
+                ([], _) => (Some(Change::Added), Compared::default()),
+                (then, now) => ((then != now).then_some(Change::Modified), Compared::default()),
+            };
+            below.attach(element, change, inner);
+        }
+        for (element, then) in group(items, old) {
+            if !after.iter().any(|(own, _)| *own == element) {
+                let (change, inner) = match then.as_slice() {
+                    [one] => self.compare_at(items.item, Some(one), None),
+                    _ => (Some(Change::Removed), Compared::default()),
+                };
+                below.attach(&element, change, inner);
+            }
+        }
+    }
+}
+
+fn owned(metadata: Set) -> Set {
+    let mut set = Set::default();
+    for (element, member, below) in metadata.steps() {
+        if element.name().is_none_or(owned_in_metadata) {
+            set.attach(element.clone(), member, below.clone());
+        }
+    }
+    set
+}
+
+fn empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+/// True if both sides are maps, or nothing.
+fn maps(old: Option<&Value>, new: Option<&Value>) -> bool {
+    [old, new].into_iter().flatten().all(|value| value.is_object() || value.is_null())
+}
+
+fn lists(old: Option<&Value>, new: Option<&Value>) -> bool {
+    [old, new].into_iter().flatten().all(|value| value.is_array() || value.is_null())
+}
+
+/// The members of two maps, side by side.
+fn zip<'a>(
+    old: &'a Map<String, Value>,
+    new: &'a Map<String, Value>,
+) -> impl Iterator<Item = (&'a str, Option<&'a Value>, Option<&'a Value>)> {
+    let both = old.iter().map(|(name, before)| (name.as_str(), Some(before), new.get(name)));
+    let fresh = new.iter().filter(|(name, _)| !old.contains_key(*name));
+    both.chain(fresh.map(|(name, after)| (name.as_str(), None, Some(after))))
+}
+
+/// A list's items by their steps, in the order of their first appearance; items that cannot be told apart are left out.
+pub(super) fn group<'a>(items: &Items, list: &'a [Value]) -> Vec<(Element, Vec<&'a Value>)> {
+    let mut groups: Vec<(Element, Vec<&Value>)> = Vec::with_capacity(list.len());
+    let mut places: HashMap<Element, usize> = HashMap::with_capacity(list.len());
+    for value in list {
+        let Ok(element) = step(items, value) else { continue };
+        match places.get(&element) {
+            Some(place) => groups[*place].1.push(value),
+            None => {
+                places.insert(element.clone(), groups.len());
+                groups.push((element, vec![value]));
+            }
+        }
+    }
+    groups
+}
+
+/// The step to an item of a list that is not atomic.
+///
+/// # Errors
+/// In upstream's words, if the item lacks what tells it apart.
+pub(super) fn step(items: &Items, value: &Value) -> Result<Element, String> {
+    match &items.way {
+        Way::Atomic => Err("an atomic list has no items of its own".to_owned()),
+        Way::Set => match value {
+            Value::Object(_) => {
+                Err("associative list without keys has an element that's a map type".to_owned())
+            }
+            Value::Array(_) => Err("not supported: associative list with lists as elements".to_owned()),
+            Value::Null => {
+                Err("associative list without keys has an element that's an explicit null".to_owned())
+            }
+            scalar => Ok(Element::value(scalar)),
+        },
+        Way::Keyed(keys) => {
+            let Value::Object(map) = value else {
+                let what = if value.is_null() { "a null element" } else { "non-map elements" };
+                return Err(format!("associative list with keys may not have {what}"));
+            };
+            let mut found = BTreeMap::new();
+            for key in keys {
+                match map.get(&*key.name).or(key.default.as_ref()) {
+                    Some(value) => {
+                        found.insert(&*key.name, value);
+                    }
+                    None if !key.required && keys.len() > 1 => {}
+                    None => {
+                        return Err(format!(
+                            "associative list with keys has an element that omits key field {:?} (and doesn't have default value)",
+                            key.name
+                        ));
+                    }
+                }
+            }
+            Ok(Element::key(&found))
+        }
+    }
+}
