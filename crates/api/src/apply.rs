@@ -23,7 +23,7 @@ pub use conflict::{Conflict, Conflicts};
 pub use element::Element;
 pub use last_applied::LAST_APPLIED;
 pub use managers::manager_of_agent;
-pub use schema::{Builder, Schema};
+pub use schema::{Builder, Schema, custom};
 pub use set::{BadSet, Set};
 pub use track::{Applied, Before, Tracked, Who, apply, update};
 pub use walk::{Compared, Part};

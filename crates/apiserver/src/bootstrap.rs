@@ -144,8 +144,16 @@ async fn ensure<K: Readable>(api: &Api, namespace: &str, object: &K, renew: bool
     let Some(entry) = &api.catalog.of::<K>() else { return Ok(()) };
     let user = User::server();
     let name = object.metadata().name.clone().unwrap_or_default();
-    let scope =
-        Scope { api, entry, user: &user, namespace, name: &name, subresource: "", legacy_name: false };
+    let scope = Scope {
+        api,
+        entry,
+        user: &user,
+        namespace,
+        name: &name,
+        subresource: "",
+        manager: Some("kube-apiserver"),
+        legacy_name: false,
+    };
     let json = serde_json::to_vec(object).map_err(ApiError::internal)?;
     let propose = || input::decode(entry, &json, skiff_api::Strictness::Ignore);
     match (scope.current().await?, renew) {

@@ -29,6 +29,7 @@ pub mod policy;
 pub mod rbac;
 pub mod resource;
 pub mod scheduling;
+mod schemas;
 pub mod storage;
 pub mod storagemigration;
 mod workload;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use http::HeaderValue;
 use skiff_api::Object;
 use skiff_api::selector::{FieldSelector, LabelSelector};
 use skiff_client::{Delta, LocalFeeds, Topic};
@@ -26,11 +27,14 @@ use crate::wire::{self, Response};
 pub(crate) struct Transport {
     handler: Handler,
     user: User,
+    /// Tells who owns what the component writes.
+    agent: HeaderValue,
 }
 
 impl Transport {
     pub(crate) fn new(handler: Handler, user: User) -> Self {
-        Self { handler, user }
+        let agent = HeaderValue::from_str(agent(&user.name)).unwrap_or(HeaderValue::from_static("skiff"));
+        Self { handler, user, agent }
     }
 }
 
@@ -43,9 +47,20 @@ impl tower::Service<http::Request<kube::client::Body>> for Transport {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<kube::client::Body>) -> Self::Future {
+        request.headers_mut().entry(http::header::USER_AGENT).or_insert_with(|| self.agent.clone());
         let answer = self.handler.handle(Peer::Known(self.user.clone()), request.map(wire::incoming));
         Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+/// What upstream's component of that name calls itself.
+fn agent(user: &str) -> &str {
+    let name = user.strip_prefix("system:").unwrap_or(user);
+    match name.split(':').next() {
+        Some("node") => "kubelet",
+        Some("serviceaccount") => "kube-controller-manager",
+        _ => name,
     }
 }
 

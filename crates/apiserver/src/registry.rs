@@ -20,6 +20,7 @@ use crate::user::User;
 
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod fields;
 pub(crate) mod rules;
 pub(crate) mod update;
 
@@ -35,6 +36,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) name: &'a str,
     /// Empty for the object itself.
     pub(crate) subresource: &'a str,
+    /// Who owns the fields that are set; nothing if that is settled already, or nobody keeps track of it.
+    pub(crate) manager: Option<&'a str>,
     /// True for a name of the API of 2014, which allowed more.
     pub(crate) legacy_name: bool,
 }

@@ -97,6 +97,6 @@ pub(crate) async fn serve(
     if here && target.namespace.is_empty() {
         return Err(ApiError::no_such_path());
     }
-    let context = Context { api: Arc::clone(api), entry: Arc::clone(entry), target: target.clone() };
+    let context = Context::new(api, entry, target, &call);
     (sub.handle)(context, call).await
 }

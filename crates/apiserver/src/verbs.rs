@@ -57,7 +57,7 @@ async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError
     }
     placed(&entry, &target, call.info.verb)?;
     let deprecation = entry.deprecation.clone().or_else(|| outdated(&entry));
-    let context = Context { api: Arc::clone(api), entry, target };
+    let context = Context::new(api, &entry, &target, &call);
     let mut response = verb(&context, call).await?;
     wire::warn(&mut response, deprecation.as_slice());
     Ok(response)
@@ -115,9 +115,27 @@ pub(crate) struct Context {
     pub(crate) api: Arc<Api>,
     pub(crate) entry: Arc<Entry>,
     pub(crate) target: Target,
+    /// Who owns the fields that a write sets.
+    manager: String,
 }
 
 impl Context {
+    /// The context of a call on `target`.
+    pub(crate) fn new(api: &Arc<Api>, entry: &Arc<Entry>, target: &Target, call: &Authorized) -> Self {
+        let manager = match call.info.verb {
+            Verb::Create | Verb::Update | Verb::Patch => match call.info.query.get("fieldManager") {
+                Some(manager) => manager.to_owned(),
+                None => {
+                    let agent = call.request.headers().get(http::header::USER_AGENT);
+                    let agent = agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+                    skiff_api::apply::manager_of_agent(agent)
+                }
+            },
+            _ => String::new(),
+        };
+        Self { api: Arc::clone(api), entry: Arc::clone(entry), target: target.clone(), manager }
+    }
+
     /// The registry's view of the call.
     pub(crate) fn scope<'a>(&'a self, user: &'a User) -> Scope<'a> {
         let namespace = if self.entry.resource.namespaced { self.target.namespace.as_str() } else { "" };
@@ -128,6 +146,7 @@ impl Context {
             namespace,
             name: &self.target.name,
             subresource: &self.target.subresource,
+            manager: Some(&self.manager),
             legacy_name: false,
         }
     }

@@ -1,12 +1,16 @@
 //! Where a server elsewhere is and who we are there: the client for a remote link.
 
 use http::Uri;
+use http::header::{HeaderValue, USER_AGENT};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use skiff_base::pki::Identity;
 
 use crate::link::Link;
+
+/// Who owns the fields that are set from afar: only nodes are.
+const AGENT: HeaderValue = HeaderValue::from_static("kubelet");
 
 /// A server and the identity to show it.
 #[derive(Clone, Debug)]
@@ -47,6 +51,10 @@ impl Remote {
         let http: Http<_, kube::client::Body> = Http::builder(TokioExecutor::new()).build(connector);
         let service = tower::ServiceBuilder::new()
             .layer(kube::client::middleware::BaseUriLayer::new(self.server.clone()))
+            .map_request(|mut request: http::Request<kube::client::Body>| {
+                request.headers_mut().entry(USER_AGENT).or_insert(AGENT);
+                request
+            })
             .service(http);
         Ok(Link::remote(kube::Client::new(service, "default")))
     }

@@ -6,9 +6,12 @@
 //! Where a schema says nothing, the value decides: maps are merged, lists are one value.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use serde_json::{Map, Value};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::schemars::JsonSchema;
+use k8s_openapi::schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
 
 use crate::patch::facts::{self, Fact};
 
@@ -229,7 +232,8 @@ impl<'a> Builder<'a> {
             let at = self.at("", property, fact);
             fields.insert(name.as_str().into(), Field { at, always });
         }
-        let open = flag(schema, "x-kubernetes-preserve-unknown-fields");
+        let open = flag(schema, "x-kubernetes-preserve-unknown-fields")
+            || flag(schema, "x-kubernetes-embedded-resource");
         let others = match schema.get("additionalProperties") {
             Some(item @ Value::Object(_)) => Some(self.at("", item, Fact::default())),
             Some(Value::Bool(true)) => Some(DEDUCED),
@@ -290,4 +294,27 @@ fn word(kind: &Value) -> &str {
         }
         kind => kind.as_str().unwrap_or_default(),
     }
+}
+
+/// The schema of a custom resource, from its structural schema; without one the values decide.
+pub fn custom(schema: &Value) -> Schema {
+    static META: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+        let mut generator = SchemaSettings::draft2020_12().into_generator();
+        generator.subschema_for::<ObjectMeta>();
+        generator.take_definitions(true).into_iter().collect()
+    });
+    let mut schema = schema.clone();
+    if !schema.is_object() {
+        schema = json!({"x-kubernetes-preserve-unknown-fields": true});
+    }
+    for (field, of) in [
+        ("apiVersion", json!({"type": "string"})),
+        ("kind", json!({"type": "string"})),
+        ("metadata", json!({"$ref": format!("#/definitions/{}", ObjectMeta::schema_name())})),
+    ] {
+        schema["properties"][field] = of;
+    }
+    let mut builder = Builder::new(&META);
+    let root = builder.schema(&schema);
+    builder.finish(&[root]).remove(0)
 }

@@ -225,6 +225,7 @@ fn ensure<'a, K: Readable + Clone>(
             namespace: &namespace,
             name: &name,
             subresource: "",
+            manager: Some("kube-apiserver"),
             legacy_name: false,
         };
         let propose = |current: Option<&Object>| {

@@ -12,6 +12,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
+use skiff_api::apply;
 use skiff_api::decode::{DecodeFault, decode};
 use skiff_api::object::DecodeError;
 use skiff_api::patch::strategic;
@@ -68,6 +69,10 @@ pub trait Ops: Send + Sync {
     fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
     /// How the kind's fields merge under a strategic merge patch; made once.
     fn patch_schema(&self) -> Arc<strategic::Schema>;
+    /// How configurations are applied to the kind, and what its fields are called in ownership.
+    fn apply_schema(&self) -> apply::Schema {
+        apply::custom(&serde_json::Value::Null)
+    }
 }
 
 /// One object being written. `old` drafts are always of the same kind.
@@ -180,6 +185,10 @@ impl<K: Kind> Ops for Typed<K> {
         let mut made = MADE.lock();
         let schema = made.entry(TypeId::of::<K>()).or_insert_with(|| Arc::new(strategic::Schema::of::<K>()));
         Arc::clone(schema)
+    }
+
+    fn apply_schema(&self) -> apply::Schema {
+        super::schemas::of(&K::schema_name())
     }
 }
 

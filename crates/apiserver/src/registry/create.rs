@@ -3,7 +3,7 @@
 use skiff_api::{ApiError, Errors};
 use skiff_store::{Expect, Refused};
 
-use super::{Scope, Written, rules, unavailable, unstored};
+use super::{Scope, Written, fields, rules, unavailable, unstored};
 use crate::admission::{self, Attempt, Operation};
 use crate::kinds::Draft;
 use crate::stored::Change;
@@ -26,6 +26,7 @@ pub(crate) async fn create(
     dry_run: bool,
 ) -> Result<Written, ApiError> {
     let entry = scope.entry;
+    let sent = fields::take(&mut *draft);
     stamp(scope, draft.meta_mut())?;
     let generated = draft.meta().name.as_deref().unwrap_or_default().is_empty()
         && draft.meta().generate_name.as_deref().is_some_and(|prefix| !prefix.is_empty());
@@ -33,6 +34,7 @@ pub(crate) async fn create(
         draft.meta_mut().name = Some(generate(draft.meta().generate_name.as_deref().unwrap_or_default()));
     }
     draft.set_defaults();
+    fields::created(scope, &mut *draft, sent)?;
     let mut attempt = Attempt::new(scope, Operation::Create, None).dry_run(dry_run);
     admission::mutate(&mut attempt, &mut draft).await?;
     draft.prepare_create();
@@ -108,7 +110,6 @@ fn stamp(
     meta.deletion_timestamp = None;
     meta.deletion_grace_period_seconds = None;
     meta.self_link = None;
-    meta.managed_fields = None;
     meta.generation = None;
     meta.resource_version = None;
     Ok(())

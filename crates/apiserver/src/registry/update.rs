@@ -9,7 +9,7 @@ use std::sync::Arc;
 use skiff_api::{ApiError, Errors, Object};
 use skiff_store::{Expect, Refused};
 
-use super::{Scope, Written, create, unavailable, unstored};
+use super::{Scope, Written, create, fields, unavailable, unstored};
 use crate::admission::{self, Attempt, Operation};
 use crate::kinds::{Draft, Frozen};
 use crate::registry::rules;
@@ -32,12 +32,14 @@ pub(crate) enum Part {
 pub(crate) struct Proposal {
     pub(crate) draft: Box<dyn Draft>,
     pub(crate) warnings: Vec<String>,
+    /// Whether it carries the owners of its fields, because a configuration was applied.
+    pub(crate) applied: bool,
 }
 
 impl Proposal {
     /// A draft without warnings.
     pub(crate) fn quiet(draft: Box<dyn Draft>) -> Self {
-        Self { draft, warnings: Vec::new() }
+        Self { draft, warnings: Vec::new(), applied: false }
     }
 }
 
@@ -62,9 +64,10 @@ pub(crate) async fn update(scope: &Scope<'_>, how: &Update<'_>) -> Result<Writte
             if !how.upsert {
                 return Err(ApiError::not_found(&scope.entry.resource, scope.name));
             }
-            let Proposal { mut draft, warnings } = (how.change)(None)?;
+            let Proposal { mut draft, warnings, applied } = (how.change)(None)?;
             check_name(scope, &mut *draft)?;
-            match create::create(scope, draft, how.dry_run).await {
+            let manager = scope.manager.filter(|_| !applied);
+            match create::create(&Scope { manager, ..*scope }, draft, how.dry_run).await {
                 // Somebody else created it just now: then this is an update after all.
                 Err(error) if error.reason() == "AlreadyExists" && scope.current().await?.is_some() => {
                     continue;
@@ -90,11 +93,17 @@ async fn attempt(
 ) -> Result<Option<Written>, ApiError> {
     let entry = scope.entry;
     let old = scope.thaw(current)?;
-    let Proposal { mut draft, mut warnings } = (how.change)(Some(current))?;
+    let Proposal { mut draft, mut warnings, applied } = (how.change)(Some(current))?;
     check_name(scope, &mut *draft)?;
     preconditions(scope, how, &*draft, current)?;
+    let sent = fields::take(&mut *draft);
     inherit(&mut *draft, &*old, how.part);
     draft.set_defaults();
+    if applied {
+        draft.meta_mut().managed_fields = sent;
+    } else {
+        fields::updated(scope, how.part, (&*old, &**current), &mut *draft, sent)?;
+    }
     let mut attempt = Attempt::new(scope, Operation::Update, Some(&*old)).dry_run(how.dry_run);
     admission::mutate(&mut attempt, &mut draft).await?;
     match how.part {

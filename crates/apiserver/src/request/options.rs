@@ -130,6 +130,9 @@ fn matching(
     }
 }
 
+/// Upstream's bound for a field manager's name, in bytes.
+const MANAGER_MAX: usize = 128;
+
 /// Options of create, update and patch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WriteOptions {
@@ -144,6 +147,33 @@ impl WriteOptions {
     /// 422 for values that are none of the allowed ones.
     pub(crate) fn parse(query: &Query, kind: &str) -> Result<Self, ApiError> {
         let mut errors = Errors::new();
+        if kind == "PatchOptions" && query.maybe_flag("force").is_some() {
+            errors.forbidden("force", "may not be specified for non-apply patch");
+        }
+        Self::checked(query, kind, errors)
+    }
+
+    /// Reads the query of an apply, and whether it is to take fields away from others.
+    ///
+    /// # Errors
+    /// As [`WriteOptions::parse`], and if nobody is named as the manager.
+    pub(crate) fn parse_apply(query: &Query) -> Result<(Self, bool), ApiError> {
+        let mut errors = Errors::new();
+        if query.get("fieldManager").is_none() {
+            errors.required("fieldManager", "is required for apply patch");
+        }
+        Ok((Self::checked(query, "PatchOptions", errors)?, query.flag("force")))
+    }
+
+    fn checked(query: &Query, kind: &str, mut errors: Errors) -> Result<Self, ApiError> {
+        let manager = query.get("fieldManager").unwrap_or_default();
+        if manager.len() > MANAGER_MAX {
+            errors.too_long("fieldManager", MANAGER_MAX);
+        }
+        for (index, letter) in manager.char_indices().filter(|(_, letter)| letter.is_control()) {
+            let why = format!("invalid character U+{:04X} (at position {index})", u32::from(letter));
+            errors.invalid("fieldManager", manager, why);
+        }
         let dry_run = dry_run(query.all("dryRun"), &mut errors);
         let strictness = match query.get("fieldValidation") {
             None | Some("Warn") => Strictness::Warn,

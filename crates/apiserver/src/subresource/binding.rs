@@ -12,6 +12,7 @@ use super::{Of, Sub};
 use crate::admission::{self, StandIn};
 use crate::api::Api;
 use crate::authz::Authorized;
+use crate::registry::Scope;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::request::options::WriteOptions;
 use crate::reviews::Review;
@@ -41,7 +42,7 @@ fn create(api: Arc<Api>, call: Authorized) -> BoxFuture<'static, Result<Response
     Box::pin(async move {
         let entry = api.catalog.of::<Pod>().ok_or_else(ApiError::no_such_path)?;
         let target = call.info.target.clone().unwrap_or_default();
-        bind(Context { api, entry, target }, call).await
+        bind(Context::new(&api, &entry, &target, &call), call).await
     })
 }
 
@@ -84,7 +85,8 @@ async fn bind(mut context: Context, call: Authorized) -> Result<Response, ApiErr
         Ok(Proposal::quiet(draft))
     };
     let how = Update { part: Part::Internal, dry_run: options.dry_run, change: &change, upsert: false };
-    update(&context.scope(&call.user), &how).await?;
+    // As upstream: nobody owns what the binding sets.
+    update(&Scope { manager: None, ..context.scope(&call.user) }, &how).await?;
     Ok(success(201, json!({})))
 }
 

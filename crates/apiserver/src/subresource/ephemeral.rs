@@ -67,7 +67,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
                 check(&context.target.name, spec.ephemeral_containers.as_deref(), wanted.as_deref())?;
                 spec.ephemeral_containers = wanted;
             }
-            Ok(Proposal { draft, warnings: proposal.warnings })
+            Ok(Proposal { draft, ..proposal })
         };
         let how = Update { part: Part::Internal, dry_run: options.dry_run, change: &change, upsert: false };
         let written = update(&context.scope(&call.user), &how).await?;

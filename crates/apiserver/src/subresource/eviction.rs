@@ -120,6 +120,7 @@ async fn spend(api: &Api, pod: &Object, budget: &PodDisruptionBudget, dry_run: b
         namespace: &namespace,
         name: &name,
         subresource: "status",
+        manager: None,
         legacy_name: false,
     };
     let now = Time(api.clock.now_seconds());

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use skiff_api::selector::LabelSelector;
 use skiff_api::{ApiError, Errors, Object, Strictness};
 
@@ -17,10 +17,11 @@ use crate::authz::Authorized;
 use crate::crd::Path;
 use crate::crd::scale::Paths;
 use crate::registry::Scope;
+use crate::registry::fields::Config;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::request::Verb;
 use crate::request::options::WriteOptions;
-use crate::verbs::patch::Patch;
+use crate::verbs::patch::{APPLY, Patch};
 use crate::verbs::{Context, input};
 use crate::wire::{self, Response};
 
@@ -35,10 +36,11 @@ pub(super) static SUB: Sub = Sub {
 
 const VERSION: &str = "autoscaling/v1";
 
-/// What was sent: a scale, or a patch to make one.
+/// What was sent: a scale, a patch to make one, or one to apply.
 enum Sent {
     Scale(Box<Scale>),
     Patch(Patch),
+    Apply(Config),
 }
 
 fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Response, ApiError>> {
@@ -47,9 +49,17 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             let object = context.scope(&call.user).existing().await?;
             return Ok(wire::encoded(200, &of(&context, &object)?));
         }
-        let options = WriteOptions::parse(&call.info.query, "UpdateOptions")?;
+        let applies = input::media_type(call.request.headers()) == APPLY;
+        let (options, force) = match call.info.verb {
+            Verb::Update => (WriteOptions::parse(&call.info.query, "UpdateOptions")?, false),
+            _ if applies => WriteOptions::parse_apply(&call.info.query)?,
+            _ => (WriteOptions::parse(&call.info.query, "PatchOptions")?, false),
+        };
         let (parts, body) = call.request.into_parts();
-        let sent = if call.info.verb == Verb::Update {
+        let sent = if call.info.verb == Verb::Patch && applies {
+            let body = input::read(&parts.headers, body).await?;
+            Sent::Apply(Config::read(&body, force, VERSION, "Scale")?)
+        } else if call.info.verb == Verb::Update {
             let json = input::json(&parts.headers, body).await?;
             Sent::Scale(Box::new(input::typed(VERSION, "Scale", &json, options.strictness)?.object))
         } else {
@@ -63,6 +73,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             let scale = match &sent {
                 Sent::Scale(scale) => (**scale).clone(),
                 Sent::Patch(patch) => patched(&context, current, patch)?,
+                Sent::Apply(config) => return applied(&scope, paths(&context)?, config, current),
             };
             let wanted = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
             check(&context.target.name, &scale, wanted)?;
@@ -87,6 +98,12 @@ async fn reviewed(context: &Context, scope: &Scope<'_>, sent: Sent, dry_run: boo
     let scale = match &sent {
         Sent::Scale(scale) => (**scale).clone(),
         Sent::Patch(patch) => patched(context, &current, patch)?,
+        Sent::Apply(config) => {
+            let mut scale = of(context, &current)?;
+            let wanted = config.value()["spec"]["replicas"].as_i64().and_then(|wanted| wanted.try_into().ok());
+            scale.spec = wanted.map(|wanted| ScaleSpec { replicas: Some(wanted) }).or(scale.spec);
+            scale
+        }
     };
     let tree = |scale: &Scale| skiff_api::decode::tree(scale).map_err(ApiError::internal);
     let review = StandIn {
@@ -101,8 +118,37 @@ async fn reviewed(context: &Context, scope: &Scope<'_>, sent: Sent, dry_run: boo
     if after == before {
         return Ok(sent);
     }
+    if let Sent::Apply(config) = &sent {
+        let mut value = config.value().clone();
+        value["spec"]["replicas"] = after["spec"]["replicas"].clone();
+        return Ok(Sent::Apply(config.with(value)));
+    }
     let json = serde_json::to_vec(&after).map_err(ApiError::internal)?;
     Ok(Sent::Scale(Box::new(input::typed(VERSION, "Scale", &json, Strictness::Ignore)?.object)))
+}
+
+/// A scale's configuration says of the object itself how many there should be, and owns just that.
+fn applied(
+    scope: &Scope<'_>,
+    paths: &Paths,
+    config: &Config,
+    current: &Object,
+) -> Result<Proposal, ApiError> {
+    let json = config.value().to_string();
+    let mut scale: Scale = input::typed(VERSION, "Scale", json.as_bytes(), Strictness::Ignore)?.object;
+    let wanted = scale.spec.take().and_then(|spec| spec.replicas);
+    check(scope.name, &scale, wanted.unwrap_or(0))?;
+    let entry = scope.entry;
+    let mut whole = json!({
+        "apiVersion": entry.api_version, "kind": &*entry.resource.kind, "metadata": { "name": scope.name },
+    });
+    if let Some(version) = scale.metadata.resource_version {
+        whole["metadata"]["resourceVersion"] = version.into();
+    }
+    if let Some(wanted) = wanted {
+        paths.wanted.set(&mut whole, wanted.into());
+    }
+    config.with(whole).propose(scope, Part::Whole, Some(current))
 }
 
 fn check(name: &str, scale: &Scale, wanted: i32) -> Result<(), ApiError> {

@@ -89,7 +89,7 @@ pub(crate) fn decode(entry: &Entry, json: &[u8], strictness: Strictness) -> Resu
         .ops
         .decode(json, strictness)
         .map_err(|fault| refused(&entry.api_version, &entry.resource.kind, &fault))?;
-    Ok(Proposal { draft: decoded.object, warnings: decoded.warnings })
+    Ok(Proposal { warnings: decoded.warnings, ..Proposal::quiet(decoded.object) })
 }
 
 /// A body of a type of its own, such as a Binding.

@@ -1,15 +1,18 @@
-//! PATCH: JSON patch, merge patch and strategic merge patch; server-side apply is refused honestly until it is there.
+//! PATCH: JSON patch, merge patch, strategic merge patch, and configurations that are applied.
 
 use serde_json::Value;
 use skiff_api::patch::{json as json_patch, merge, strategic};
 use skiff_api::{ApiError, Object, Strictness};
 
 use super::{Context, input, media, write};
-use crate::authz::Authorized;
+use crate::authz::{self, Ask, Authorized, Verdict};
 use crate::catalog::Entry;
 use crate::registry;
+use crate::registry::fields::Config;
 use crate::registry::update::{Part, Proposal, Update};
+use crate::request::Info;
 use crate::request::options::WriteOptions;
+use crate::user::User;
 use crate::wire::Response;
 
 /// The kinds of patch, as their media types name them.
@@ -20,8 +23,11 @@ enum Kind {
     Strategic,
 }
 
-const OFFERED: &str =
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const OFFERED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
+                       application/apply-patch+yaml";
+
+/// The media type of configurations.
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 /// How custom resources may be patched: nothing says how their lists merge in a strategic way.
@@ -91,6 +97,9 @@ pub(crate) async fn patch_part(
     call: Authorized,
     part: Part,
 ) -> Result<Response, ApiError> {
+    if input::media_type(call.request.headers()) == APPLY {
+        return apply(context, call, part).await;
+    }
     let options = WriteOptions::parse(&call.info.query, "PatchOptions")?;
     let form = media::negotiate(call.request.headers())?;
     let (parts, body) = call.request.into_parts();
@@ -107,4 +116,31 @@ pub(crate) async fn patch_part(
     let how = Update { part, dry_run: options.dry_run, change: &change, upsert: false };
     let written = registry::update::update(&context.scope(&call.user), &how).await?;
     write::answer(context, &call.info, &form, written)
+}
+
+/// Lays a configuration over a part of the object; creates the object if there is none.
+async fn apply(context: &Context, call: Authorized, part: Part) -> Result<Response, ApiError> {
+    let (options, force) = WriteOptions::parse_apply(&call.info.query)?;
+    let form = media::negotiate(call.request.headers())?;
+    let (parts, body) = call.request.into_parts();
+    let body = input::read(&parts.headers, body).await?;
+    let entry = &context.entry;
+    let config = Config::read(&body, force, &entry.api_version, &entry.resource.kind)?;
+    let scope = context.scope(&call.user);
+    if part == Part::Whole && scope.stored().is_none() {
+        may_create(context, &call.info, &call.user).await?;
+    }
+    let change = |current: Option<&Object>| config.propose(&scope, part, current);
+    let how = Update { part, dry_run: options.dry_run, change: &change, upsert: part == Part::Whole };
+    let written = registry::update::update(&scope, &how).await?;
+    write::answer(context, &call.info, &form, written)
+}
+
+/// Who may patch need not be somebody who may create.
+async fn may_create(context: &Context, info: &Info, user: &User) -> Result<(), ApiError> {
+    let ask = Ask { verb: "create", ..Ask::of(info, user, "") };
+    match authz::judge(&context.api, &ask).await {
+        Verdict::Allow(_) => Ok(()),
+        Verdict::NoOpinion(why) => Err(ask.refusal(&why)),
+    }
 }

@@ -23,7 +23,7 @@ pub(crate) async fn create(context: &Context, call: Authorized) -> Result<Respon
     let legacy_name = call.request.extensions().get::<crate::legacy::LegacyName>().is_some();
     let (parts, body) = call.request.into_parts();
     let json = input::json(&parts.headers, body).await?;
-    let Proposal { draft, mut warnings } = input::decode(&context.entry, &json, options.strictness)?;
+    let Proposal { draft, mut warnings, .. } = input::decode(&context.entry, &json, options.strictness)?;
     let scope = registry::Scope { legacy_name, ..context.scope(&call.user) };
     let mut written = match registry::create::create(&scope, draft, options.dry_run).await {
         Ok(written) => written,
@@ -46,7 +46,7 @@ pub(crate) async fn replace(context: &Context, call: Authorized, part: Part) -> 
     let form = media::negotiate(call.request.headers())?;
     let (parts, body) = call.request.into_parts();
     let json = input::json(&parts.headers, body).await?;
-    let Proposal { draft, mut warnings } = input::decode(&context.entry, &json, options.strictness)?;
+    let Proposal { draft, mut warnings, .. } = input::decode(&context.entry, &json, options.strictness)?;
     let how = Update {
         part,
         dry_run: options.dry_run,

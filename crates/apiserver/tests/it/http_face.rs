@@ -58,7 +58,7 @@ async fn bodies_are_json_or_yaml_and_bounded() {
     client.send("POST", MAPS, &[("content-type", protobuf)], b"{}".to_vec()).await.code(400);
     client.send("GET", MAPS, &[("accept", "text/html")], vec![]).await.code(406);
     client
-        .send("PATCH", &format!("{MAPS}/why"), &[("content-type", "application/apply-patch+yaml")], vec![])
+        .send("PATCH", &format!("{MAPS}/why"), &[("content-type", "application/json")], vec![])
         .await
         .code(415);
     client.send("POST", MAPS, &[], b"{".to_vec()).await.code(400);
