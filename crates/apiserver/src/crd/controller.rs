@@ -231,6 +231,7 @@ async fn finish(api: &Arc<Api>, name: &str, entry: Option<&Arc<Entry>>) -> Resul
                     namespace: meta.namespace.as_deref().unwrap_or_default(),
                     name: &meta.name,
                     subresource: "",
+                    manager: None,
                     legacy_name: false,
                 };
                 match registry::delete::delete(&scope, &DeleteOptions::default()).await {
@@ -265,6 +266,7 @@ async fn change(
         namespace: "",
         name,
         subresource: "status",
+        manager: Some("kube-apiserver"),
         legacy_name: false,
     };
     let changed = |current: Option<&Object>| {

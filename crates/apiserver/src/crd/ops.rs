@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
+use skiff_api::apply;
 use skiff_api::decode::{DecodeFault, decode};
 use skiff_api::object::DecodeError;
 use skiff_api::patch::strategic;
@@ -24,6 +25,7 @@ pub(super) struct Custom {
     columns: Vec<columns::Column>,
     /// Selectable fields: their names, and where they are.
     fields: Vec<(String, Path)>,
+    apply: apply::Schema,
 }
 
 impl Custom {
@@ -40,7 +42,14 @@ impl Custom {
         };
         let field = |field: &str| Some((field.trim_start_matches('.').to_owned(), Path::parse(field).ok()?));
         let fields = version.selectable_fields.iter().flatten().filter_map(|named| field(&named.json_path));
-        Self { shape: Arc::new(shape), columns: columns::of(version), fields: fields.collect() }
+        let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+        let schema = schema.and_then(|schema| skiff_api::decode::tree(schema).ok()).unwrap_or_default();
+        Self {
+            shape: Arc::new(shape),
+            columns: columns::of(version),
+            fields: fields.collect(),
+            apply: apply::custom(&schema),
+        }
     }
 }
 
@@ -111,6 +120,10 @@ impl Ops for Custom {
 
     fn schema(&self, _generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         true.into()
+    }
+
+    fn apply_schema(&self) -> apply::Schema {
+        self.apply.clone()
     }
 
     fn patch_schema(&self) -> Arc<strategic::Schema> {

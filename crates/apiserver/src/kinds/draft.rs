@@ -70,9 +70,7 @@ pub trait Ops: Send + Sync {
     /// How the kind's fields merge under a strategic merge patch; made once.
     fn patch_schema(&self) -> Arc<strategic::Schema>;
     /// How configurations are applied to the kind, and what its fields are called in ownership.
-    fn apply_schema(&self) -> apply::Schema {
-        apply::custom(&serde_json::Value::Null)
-    }
+    fn apply_schema(&self) -> apply::Schema;
 }
 
 /// One object being written. `old` drafts are always of the same kind.

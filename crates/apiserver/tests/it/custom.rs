@@ -422,3 +422,31 @@ async fn a_webhook_converts_between_versions_both_ways() {
     let gone = watch.next().await.unwrap();
     assert_eq!((&gone["type"], &gone["object"]["spec"]["picture"]), (&json!("DELETED"), &json!("nicer")));
 }
+
+#[tokio::test]
+async fn configurations_merge_as_the_schema_says_and_fields_have_owners() {
+    let cluster = defined().await;
+    let uri = format!("{TABS}/a");
+    let apply = async |query: &str, at: &str, spec: Value| {
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        let body = tab("a", spec).to_string().into_bytes();
+        cluster.send("PATCH", &format!("{uri}{at}?fieldManager={query}"), &headers, body).await
+    };
+    let one = json!({ "cronSpec": "* * * * *", "tags": ["x"], "hosts": [{ "name": "a", "port": 1 }] });
+    apply("one", "", one).await.code(201);
+    let two = json!({ "tags": ["y"], "hosts": [{ "name": "b" }], "free": { "k": [1] } });
+    let both = apply("two", "", two).await.code(200);
+    assert_eq!(both.body["spec"]["tags"], json!(["x", "y"]));
+    assert_eq!(both.body["spec"]["hosts"], json!([{ "name": "a", "port": 1 }, { "name": "b", "port": 80 }]));
+    let entries = both.body["metadata"]["managedFields"].as_array().unwrap();
+    let owned = &entries.iter().find(|entry| entry["manager"] == "two").unwrap()["fieldsV1"];
+    let set = json!({ "f:spec": { "f:tags": { "v:\"y\"": {} }, "f:free": { "f:k": {} },
+        "f:hosts": { "k:{\"name\":\"b\"}": { ".": {}, "f:name": {} } } } });
+    assert_eq!(owned, &set);
+    let refused = apply("two", "", json!({ "hosts": [{ "name": "a", "port": 2 }] })).await.code(409);
+    let why = "Apply failed with 1 conflict: conflict with \"one\": .spec.hosts[name=\"a\"].port";
+    assert_eq!(message(&refused), why);
+    let scale = json!({ "spec": { "replicas": 3 } });
+    cluster.patch(&format!("{uri}/scale?fieldManager=scaler"), "merge-patch", &scale).await.code(200);
+    apply("two", "", json!({ "replicas": 4 })).await.code(409);
+}
