@@ -100,7 +100,8 @@ async fn reviewed(context: &Context, scope: &Scope<'_>, sent: Sent, dry_run: boo
         Sent::Patch(patch) => patched(context, &current, patch)?,
         Sent::Apply(config) => {
             let mut scale = of(context, &current)?;
-            let wanted = config.value()["spec"]["replicas"].as_i64().and_then(|wanted| wanted.try_into().ok());
+            let wanted =
+                config.value()["spec"]["replicas"].as_i64().and_then(|wanted| wanted.try_into().ok());
             scale.spec = wanted.map(|wanted| ScaleSpec { replicas: Some(wanted) }).or(scale.spec);
             scale
         }
