@@ -15,8 +15,8 @@ pub(crate) const CONTROLLER: Row = Row {
     wakes: &[on::<CertificateSigningRequest, Itself>()],
     may: &[
         ("get update patch", "certificatesigningrequests/approval"),
-        ("approve", "signers"),
-        ("create", "subjectaccessreviews"),
+        ("approve", "signers.certificates.k8s.io"),
+        ("create", "subjectaccessreviews.authorization.k8s.io"),
     ],
     workers: 1,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
