@@ -4,6 +4,7 @@ use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetStatus,
     StatefulSetUpdateStrategy,
 };
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PodTemplateSpec, Volume};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::{Errors, names};
 
@@ -19,6 +20,20 @@ pub(crate) const KIND: Row = Row {
     name_rule: names::dns1123_label,
     ..row::<StatefulSet>()
 };
+
+/// The template with the volumes that its pods get from claims, which containers mount by name.
+fn with_claims(set: &StatefulSet) -> PodTemplateSpec {
+    let mut template = set.spec.template.clone();
+    let volumes = template.spec.get_or_insert_default().volumes.get_or_insert_default();
+    for claim in set.spec.volume_claim_templates.iter().flatten() {
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        if volumes.iter().all(|volume| volume.name != name) {
+            let empty_dir = Some(EmptyDirVolumeSource::default());
+            volumes.push(Volume { name, empty_dir, ..Volume::default() });
+        }
+    }
+    template
+}
 
 fn status(set: &StatefulSet) -> StatefulSetStatus {
     set.status.clone().unwrap_or_default()
@@ -124,7 +139,7 @@ impl Kind for StatefulSet {
             }
             check::not_negative(errors, "revisionHistoryLimit", spec.revision_history_limit.unwrap_or(0));
             workload::selector(errors, &spec.selector, "statefulset");
-            workload::template(errors, &spec.template, &spec.selector);
+            workload::template(errors, &with_claims(self), &spec.selector);
         });
     }
 
