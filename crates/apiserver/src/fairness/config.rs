@@ -5,13 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use k8s_openapi::api::flowcontrol::v1::{
     FlowSchema, PolicyRulesWithSubjects, PriorityLevelConfiguration, PriorityLevelConfigurationSpec,
 };
-use skiff_api::decode::yaml_to_json;
 
 use super::classify::{self, Asked};
 use super::queue::Queuing;
-
-/// Upstream's mandatory and suggested objects (`apis/flowcontrol/bootstrap/default.go`).
-const BUILT_IN: &str = include_str!("built_in.yaml");
+use crate::kinds::flowcontrol::bootstrap;
 
 /// A priority level.
 #[derive(Clone, Debug)]
@@ -149,28 +146,10 @@ fn queuing(spec: &PriorityLevelConfigurationSpec) -> Queuing {
     }
 }
 
-/// The objects that every cluster has, as they are written: levels, then schemas.
-pub(crate) fn objects() -> (Vec<PriorityLevelConfiguration>, Vec<FlowSchema>) {
-    let (mut levels, mut schemas) = (Vec::new(), Vec::new());
-    for text in BUILT_IN.split("\n---\n") {
-        let json = yaml_to_json(text.as_bytes()).unwrap_or_default();
-        let is_level = text.contains("kind: PriorityLevelConfiguration\n");
-        if is_level {
-            levels.extend(
-                skiff_api::decode::decode(&json, skiff_api::Strictness::Ignore).map(|read| read.object),
-            );
-        } else {
-            schemas.extend(
-                skiff_api::decode::decode(&json, skiff_api::Strictness::Ignore).map(|read| read.object),
-            );
-        }
-    }
-    (levels, schemas)
-}
-
-/// The configuration of a cluster that has no objects of its own.
+/// The configuration that every cluster begins with.
 pub(crate) fn built_in() -> Config {
-    let (levels, schemas) = objects();
+    let levels: Vec<PriorityLevelConfiguration> = bootstrap::levels().collect();
+    let schemas: Vec<FlowSchema> = bootstrap::schemas().collect();
     Config::new(&levels, &schemas)
 }
 

@@ -1,4 +1,4 @@
-//! The cluster's own levels and schemas: made at the start, followed while the server runs.
+//! The cluster's own levels and schemas: followed while the server runs.
 //!
 //! Without the kinds in the catalog the built-in configuration stays.
 

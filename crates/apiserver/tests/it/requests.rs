@@ -1,6 +1,7 @@
 //! What all requests have: an id, a form for people, compression, a place in the audit log, a priority.
 
-use http_body_util::BodyExt;
+use futures::StreamExt;
+use http_body_util::{BodyExt, BodyStream};
 use serde_json::{Value, json};
 use skiff_apiserver::{Audit, AuditPolicy, Options, User};
 
@@ -49,6 +50,45 @@ async fn long_lists_are_compressed_for_who_takes_that() {
     assert!(answer.into_body().collect().await.unwrap().to_bytes().len() < 10_000);
     let small = given.client.raw("GET", &format!("{MAPS}/a"), &[("accept-encoding", "gzip")], vec![]).await;
     assert!(!small.headers().contains_key("content-encoding"));
+}
+
+#[tokio::test]
+async fn requests_are_judged_by_the_clusters_own_flow_schemas() {
+    const FLOWS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let given = Given::new().await;
+    let uri =
+        format!("{FLOWS}/flowschemas?watch=1&resourceVersion=0&fieldSelector=metadata.name%3Dcatch-all");
+    let mut watch = BodyStream::new(given.client.raw("GET", &uri, &[], vec![]).await.into_body());
+    watch.next().await.unwrap().unwrap();
+    let own = json!({
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": { "name": "ada" },
+        "spec": {
+            "matchingPrecedence": 50, "priorityLevelConfiguration": { "name": "workload-low" },
+            "rules": [{
+                "subjects": [{ "kind": "User", "user": { "name": "ada" } }],
+                "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }],
+            }],
+        },
+    });
+    let uid =
+        given.client.post(&format!("{FLOWS}/flowschemas"), &own).await.code(201).body["metadata"]["uid"]
+            .clone();
+    let ada = Client::of(&given.cluster, User::new("ada", Vec::<String>::new()));
+    // The server sees its own objects change a moment after the answer.
+    let judged = async {
+        loop {
+            let answer = ada.raw("GET", "/version", &[], vec![]).await;
+            if answer
+                .headers()
+                .get("x-kubernetes-pf-flowschema-uid")
+                .is_some_and(|found| uid == found.to_str().unwrap())
+            {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), judged).await.unwrap();
 }
 
 #[tokio::test]
