@@ -12,6 +12,7 @@ pub mod ports;
 pub mod qos;
 pub mod requests;
 pub mod tolerations;
+pub mod totals;
 
 /// `Succeeded` or `Failed`: none of its containers will run again.
 pub fn is_finished(pod: &Pod) -> bool {

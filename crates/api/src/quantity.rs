@@ -99,6 +99,12 @@ impl Quantity {
         saturate(round_up(self.nanos, NANO / 1000))
     }
 
+    /// The amount in units, as near as a float comes; for ratios.
+    #[expect(clippy::cast_precision_loss, reason = "ratios are shown with six digits")]
+    pub fn as_float(self) -> f64 {
+        self.nanos as f64 / NANO as f64
+    }
+
     /// True for nothing.
     pub fn is_zero(self) -> bool {
         self.nanos == 0

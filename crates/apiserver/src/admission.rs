@@ -9,22 +9,31 @@ use skiff_api::ApiError;
 use crate::kinds::Draft;
 use crate::registry::Scope;
 
+mod always_pull_images;
 mod attributes;
 mod certificate_signers;
 mod certificate_subject;
 mod claim_resize;
 mod default_ingress_class;
 mod default_toleration_seconds;
+mod deny_service_external_ips;
 mod dynamic;
 mod escalation;
 mod evaluation;
+mod extended_resource_toleration;
+mod hard_anti_affinity;
 mod kept;
+mod limit_ranger;
 mod matching;
 mod metrics;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_node_selector;
+mod pod_security;
+mod pod_topology_labels;
 mod policy;
 mod priority;
+mod runtime_class;
 mod service_account;
 mod storage_classes;
 mod storage_in_use;
@@ -90,24 +99,39 @@ impl<'a> Attempt<'a> {
 pub(crate) struct Plugin {
     /// Upstream's name for it.
     pub(crate) name: &'static str,
+    /// Whether it works unless it is switched off.
+    pub(crate) on: bool,
     pub(crate) mutate: fn(&mut Attempt<'_>, &mut dyn Draft) -> Result<(), ApiError>,
-    pub(crate) validate: fn(&Attempt<'_>, &dyn Draft) -> Result<(), ApiError>,
+    pub(crate) validate: fn(&mut Attempt<'_>, &dyn Draft) -> Result<(), ApiError>,
     pub(crate) delete: fn(&Attempt<'_>) -> Result<(), ApiError>,
 }
 
 impl Plugin {
     /// A plugin that does nothing yet.
     const fn named(name: &'static str) -> Self {
-        Self { name, mutate: |_, _| Ok(()), validate: |_, _| Ok(()), delete: |_| Ok(()) }
+        Self { name, on: true, mutate: |_, _| Ok(()), validate: |_, _| Ok(()), delete: |_| Ok(()) }
+    }
+
+    /// A plugin that works only if it is asked for.
+    const fn optional(name: &'static str) -> Self {
+        Self { on: false, ..Self::named(name) }
     }
 }
+
+/// Enforced by the ledger (`quota`), as the last of all; here it has its name.
+pub(crate) const RESOURCE_QUOTA: &str = "ResourceQuota";
 
 /// Every plugin, in the order in which they run.
 static PLUGINS: &[&Plugin] = &[
     &namespace_lifecycle::PLUGIN,
+    &hard_anti_affinity::PLUGIN,
+    &limit_ranger::PLUGIN,
     &node_restriction::PLUGIN,
     &taint_nodes::PLUGIN,
     &service_account::PLUGIN,
+    &always_pull_images::PLUGIN,
+    &pod_security::PLUGIN,
+    &pod_node_selector::PLUGIN,
     &priority::PLUGIN,
     &default_toleration_seconds::PLUGIN,
     &storage_classes::PLUGIN,
@@ -119,7 +143,44 @@ static PLUGINS: &[&Plugin] = &[
     &certificate_subject::PLUGIN,
     &default_ingress_class::PLUGIN,
     &escalation::PLUGIN,
+    &extended_resource_toleration::PLUGIN,
+    &runtime_class::PLUGIN,
+    &deny_service_external_ips::PLUGIN,
+    &pod_topology_labels::PLUGIN,
+    &Plugin::named(RESOURCE_QUOTA),
 ];
+
+/// The plugins that work in a server.
+#[derive(Clone)]
+pub(crate) struct Chosen(Vec<&'static Plugin>);
+
+impl Chosen {
+    /// Upstream's defaults, with some more and without some.
+    ///
+    /// # Errors
+    /// The name of a plugin that does not exist.
+    pub(crate) fn new(enable: &[String], disable: &[String]) -> Result<Self, String> {
+        let known = |name: &String| PLUGINS.iter().any(|plugin| plugin.name == *name);
+        if let Some(unknown) = enable.iter().chain(disable).find(|name| !known(name)) {
+            return Err(unknown.clone());
+        }
+        let named = |list: &[String], plugin: &Plugin| list.iter().any(|name| name == plugin.name);
+        let chosen = PLUGINS.iter().copied();
+        let chosen = chosen.filter(|plugin| !named(disable, plugin) && (plugin.on || named(enable, plugin)));
+        Ok(Self(chosen.collect()))
+    }
+
+    /// Whether a plugin works.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|plugin| plugin.name == name)
+    }
+}
+
+impl std::fmt::Debug for Chosen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|plugin| plugin.name)).finish()
+    }
+}
 
 /// Lets every plugin complete the object.
 pub(crate) async fn mutate(attempt: &mut Attempt<'_>, draft: &mut Box<dyn Draft>) -> Result<(), ApiError> {
@@ -129,12 +190,20 @@ pub(crate) async fn mutate(attempt: &mut Attempt<'_>, draft: &mut Box<dyn Draft>
 
 fn plugins(attempt: &mut Attempt<'_>, draft: &mut Box<dyn Draft>) -> Result<(), ApiError> {
     let draft = &mut **draft;
-    PLUGINS.iter().try_for_each(|plugin| (plugin.mutate)(attempt, draft).inspect_err(|e| refused(plugin, e)))
+    let api = attempt.scope.api;
+    api.settings
+        .admission
+        .0
+        .iter()
+        .try_for_each(|plugin| (plugin.mutate)(attempt, draft).inspect_err(|e| refused(plugin, e)))
 }
 
 /// Asks every plugin whether the finished object may be written.
 pub(crate) async fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
-    PLUGINS
+    let api = attempt.scope.api;
+    api.settings
+        .admission
+        .0
         .iter()
         .try_for_each(|plugin| (plugin.validate)(attempt, draft).inspect_err(|e| refused(plugin, e)))?;
     Box::pin(dynamic::validate(attempt, draft)).await
@@ -142,10 +211,30 @@ pub(crate) async fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Re
 
 /// Asks every plugin whether the object may go.
 pub(crate) async fn delete(attempt: &mut Attempt<'_>) -> Result<(), ApiError> {
-    PLUGINS.iter().try_for_each(|plugin| (plugin.delete)(attempt).inspect_err(|e| refused(plugin, e)))?;
+    let api = attempt.scope.api;
+    api.settings
+        .admission
+        .0
+        .iter()
+        .try_for_each(|plugin| (plugin.delete)(attempt).inspect_err(|e| refused(plugin, e)))?;
     Box::pin(dynamic::delete(attempt)).await
 }
 
 fn refused(plugin: &Plugin, error: &ApiError) {
     tracing::debug!(plugin = plugin.name, %error, "admission refused");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_are_switched_on_and_off_by_name() {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let plain = Chosen::new(&[], &[]).unwrap();
+        assert!(plain.has("LimitRanger") && plain.has(RESOURCE_QUOTA) && !plain.has("AlwaysPullImages"));
+        let other = Chosen::new(&names(&["AlwaysPullImages"]), &names(&["LimitRanger"])).unwrap();
+        assert!(other.has("AlwaysPullImages") && !other.has("LimitRanger"));
+        assert_eq!(Chosen::new(&names(&["Odd"]), &[]).unwrap_err(), "Odd");
+    }
 }

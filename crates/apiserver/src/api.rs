@@ -20,6 +20,7 @@ use crate::health::Health;
 use crate::metrics::Counters;
 use crate::options::Settings;
 use crate::pages::Pages;
+use crate::quota::Ledger;
 use crate::registry::Recent;
 use crate::resource_metrics;
 use crate::stored::Stored;
@@ -37,6 +38,7 @@ pub(crate) struct Api {
     /// Makes the tokens of service accounts.
     pub(crate) issuer: Issuer,
     pub(crate) static_tokens: StaticTokens,
+    pub(crate) quotas: Ledger,
     pub(crate) pages: Pages,
     pub(crate) recent: Recent,
     pub(crate) health: Health,

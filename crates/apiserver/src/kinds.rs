@@ -11,6 +11,7 @@ use skiff_api::resource::{Readable, Scoped};
 use crate::user::User;
 
 pub mod admissionregistration;
+pub(crate) mod amounts;
 pub mod apiextensions;
 pub mod apps;
 pub mod autoscaling;
@@ -42,6 +43,7 @@ pub static ALL: &[&Row] = &[
     &core::config_map::KIND,
     &core::endpoints::KIND,
     &core::event::KIND,
+    &core::limit_range::KIND,
     &core::namespace::KIND,
     &core::node::KIND,
     &core::persistent_volume::KIND,
@@ -49,6 +51,7 @@ pub static ALL: &[&Row] = &[
     &core::pod::KIND,
     &core::pod_template::KIND,
     &core::replication_controller::KIND,
+    &core::resource_quota::KIND,
     &core::secret::KIND,
     &core::service_account::KIND,
     &core::service::KIND,

@@ -32,6 +32,7 @@ mod crd;
 pub mod kinds;
 mod pages;
 mod protobuf;
+mod quota;
 mod stored;
 mod stream;
 

@@ -99,6 +99,10 @@ pub struct Options {
     pub default_unreachable_toleration_seconds: i64,
     /// What is written to the audit log, and where that is; nothing for none.
     pub audit: Option<Audit>,
+    /// Admission plugins that work besides the usual ones.
+    pub enable_admission_plugins: Vec<String>,
+    /// Admission plugins that do not work.
+    pub disable_admission_plugins: Vec<String>,
     /// The time of day.
     pub clock: Clock,
     /// Where the server's metrics go; served at `/metrics`.
@@ -135,6 +139,8 @@ impl Options {
             default_not_ready_toleration_seconds: 300,
             default_unreachable_toleration_seconds: 300,
             audit: None,
+            enable_admission_plugins: Vec::new(),
+            disable_admission_plugins: Vec::new(),
             clock: Clock::system(),
             metrics: Metrics::new(),
             version: Version::default(),
@@ -155,6 +161,7 @@ pub(crate) struct Settings {
     pub(crate) garbage_collector: bool,
     pub(crate) not_ready_toleration_seconds: i64,
     pub(crate) unreachable_toleration_seconds: i64,
+    pub(crate) admission: crate::admission::Chosen,
     pub(crate) version: Version,
     pub(crate) roles: Vec<ComponentRole>,
     /// Whom pods must trust.

@@ -49,6 +49,9 @@ pub enum BuildError {
     /// The engine could not be opened.
     #[error("open the store's engine")]
     Engine(#[from] skiff_store::EngineError),
+    /// An admission plugin does not exist.
+    #[error("admission plugin {0:?} is unknown")]
+    Plugin(String),
     /// Certificates are malformed.
     #[error("set up TLS")]
     Tls(#[from] tls::TlsError),
@@ -96,6 +99,8 @@ impl Server {
         for (_, stored) in &store.snapshot("services").objects {
             alloc.restore(stored.object());
         }
+        let (enable, disable) = (&options.enable_admission_plugins, &options.disable_admission_plugins);
+        let admission = crate::admission::Chosen::new(enable, disable).map_err(BuildError::Plugin)?;
         let tasks = Tasks::new();
         let api = Api {
             store,
@@ -106,6 +111,7 @@ impl Server {
             graph: crate::authz::graph::Graph::default(),
             issuer: Issuer::new(options.token_key_pem.as_deref(), &options.issuer, &options.audiences)?,
             static_tokens: StaticTokens::parse(options.token_file.as_deref().unwrap_or_default())?,
+            quotas: crate::quota::Ledger::default(),
             pages: crate::pages::Pages::default(),
             recent: crate::registry::Recent::default(),
             health: crate::health::Health::default(),
@@ -122,6 +128,7 @@ impl Server {
                 garbage_collector: options.garbage_collector,
                 not_ready_toleration_seconds: options.default_not_ready_toleration_seconds,
                 unreachable_toleration_seconds: options.default_unreachable_toleration_seconds,
+                admission,
                 version: options.version,
                 roles: options.roles,
                 ca_pem: options.tls.as_ref().map(|tls| tls.client_ca_pem.clone()),
@@ -205,6 +212,11 @@ impl Server {
             "event expiry",
             Policy::Essential,
             expiry::run(Arc::clone(&self.api), background.clone()),
+        );
+        background.spawn(
+            "quota status",
+            Policy::Essential,
+            crate::quota::publish::keep(Arc::clone(&self.api), background.clone()),
         );
         let ended = tokio::select! {
             () = tasks.stopped() => Ok(()),

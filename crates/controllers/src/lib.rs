@@ -117,7 +117,7 @@ pub fn build(options: Options) -> Controllers {
         heartbeats: node_lifecycle::Heartbeats::default(),
         missing: pod_gc::Missing::default(),
     };
-    let collector = garbage::Collector::new((options.links)(garbage::NAME));
+    let collector = garbage::Collector::new((options.links)(garbage::NAME), options.clock.clone());
     let runner = Runner::build(controller::Options {
         rows: table::ALL,
         reader: options.reader,

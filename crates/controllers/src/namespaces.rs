@@ -15,7 +15,7 @@ use skiff_client::controller::{Caches, How, Itself, Key, Next, Outcome};
 use skiff_client::{Change, Link, write};
 
 use crate::Settings;
-use crate::shared::discovery;
+use crate::shared::discovery::{self, Served};
 use crate::table::{Ctx, Row, on};
 
 pub(crate) const CONTROLLER: Row = Row {
@@ -32,6 +32,8 @@ pub(crate) const CONTROLLER: Row = Row {
 };
 
 const FINALIZER: &str = "kubernetes";
+/// A list of which only metadata is wanted.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 /// How long to wait before looking again where nothing will tell.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -90,28 +92,44 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
 
 async fn empty(ctx: &Ctx, namespace: &str) -> Progress {
     let mut progress = Progress::default();
-    let served = match discovery::resources(ctx.link()).await {
-        Ok(served) => served,
+    let found = match discovery::everything(ctx.link()).await {
+        Ok(found) => found,
         Err(error) => {
             progress.discovery = Some(write::words(&error));
             return progress;
         }
     };
-    let namespaced = served.into_iter().filter(|served| served.resource.namespaced && served.can("delete"));
-    for served in namespaced {
-        let resource = served.resource;
-        match empty_of(ctx.link(), &resource, served.verbs.iter().any(|v| v == "deletecollection"), namespace)
-            .await
-        {
+    if !found.failed.is_empty() {
+        let failed: Vec<String> = found
+            .failed
+            .iter()
+            .map(|group| format!("{group}: stale GroupVersion discovery: {group}"))
+            .collect();
+        progress.discovery = Some(format!(
+            "{} failing: unable to retrieve the complete list of server APIs: {}",
+            failed.len(),
+            failed.join(", ")
+        ));
+    }
+    let emptied = |served: &Served| served.resource.namespaced && served.can("delete") && served.can("list");
+    let (pods, others): (Vec<Served>, Vec<Served>) = found
+        .preferred()
+        .filter(emptied)
+        .partition(|served| served.resource.group.is_empty() && &*served.resource.plural == "pods");
+    // Pods go first: what they stop with may still be needed (upstream's ordered namespace deletion).
+    for served in pods.into_iter().chain(others) {
+        let resource = &served.resource;
+        if &*resource.plural != "pods" && progress.left.contains_key("pods.") {
+            break;
+        }
+        match empty_of(ctx.link(), resource, served.can("deletecollection"), namespace).await {
             Ok(left) if left.objects == 0 => {}
             Ok(left) => {
-                progress.left.insert(resource.qualified(), left);
+                progress.left.insert(format!("{}.{}", resource.plural, resource.group), left);
             }
             // A kind that is listed but not (or no longer) served holds nothing.
             Err(error) if matches!(write::code(&error), 404 | 405) => {}
-            Err(error) => {
-                progress.content.push(format!("{}: {}", resource.qualified(), write::words(&error)))
-            }
+            Err(error) => progress.content.push(write::words(&error)),
         }
     }
     progress
@@ -137,12 +155,14 @@ struct ItemMeta {
 /// Deletes all objects of one kind and looks what is left.
 async fn empty_of(link: &Link, resource: &Resource, whole: bool, namespace: &str) -> write::Result<Left> {
     let path = resource.path(Some(namespace));
-    let list = || async {
-        let request = http::Request::get(&path).body(Vec::new()).map_err(kube::Error::HttpError)?;
-        link.client().request::<Remaining>(request).await
+    let list = |query: &str| {
+        let request = http::Request::get(format!("{path}{query}"))
+            .header(http::header::ACCEPT, METADATA)
+            .body(Vec::new())
+            .map_err(kube::Error::HttpError);
+        async { link.client().request::<Remaining>(request?).await }
     };
-    let before = list().await?;
-    if before.items.is_empty() {
+    if list("?limit=1").await?.items.is_empty() {
         return Ok(Left::default());
     }
     if whole {
@@ -150,11 +170,12 @@ async fn empty_of(link: &Link, resource: &Resource, whole: bool, namespace: &str
             .map_err(kube::Error::SerdeError)?;
         let request = http::Request::delete(&path)
             .header(http::header::CONTENT_TYPE, "application/json")
+            .header(http::header::ACCEPT, METADATA)
             .body(body)
             .map_err(kube::Error::HttpError)?;
         link.client().request::<serde_json::Value>(request).await?;
     } else {
-        for item in &before.items {
+        for item in list("").await?.items {
             let place = write::Place::new(resource, Some(namespace), &item.metadata.name);
             match write::delete(link, &place, &Default::default()).await {
                 Err(error) if !write::is_not_found(&error) => return Err(error),
@@ -163,7 +184,7 @@ async fn empty_of(link: &Link, resource: &Resource, whole: bool, namespace: &str
         }
     }
     let mut left = Left::default();
-    for item in list().await?.items {
+    for item in list("").await?.items {
         left.objects += 1;
         for finalizer in item.metadata.finalizers {
             *left.finalizers.entry(finalizer).or_default() += 1;
@@ -181,7 +202,7 @@ fn conditions(namespace: &Namespace, progress: &Progress, now: jiff::Timestamp) 
     let kinds: Vec<String> = progress
         .left
         .iter()
-        .map(|(kind, left)| format!("{kind}. has {} resource instances", left.objects))
+        .map(|(kind, left)| format!("{kind} has {} resource instances", left.objects))
         .collect();
     let holders: Vec<String> =
         finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
@@ -192,8 +213,13 @@ fn conditions(namespace: &Namespace, progress: &Progress, now: jiff::Timestamp) 
     let some =
         |head: &str, list: &[String]| (!list.is_empty()).then(|| format!("{head}: {}", list.join(", ")));
     let discovery =
-        progress.discovery.as_ref().map(|error| format!("Discovery failed for some groups: {error}"));
-    let content = some("Failed to delete all resource types, remaining", &progress.content);
+        progress.discovery.as_ref().map(|error| format!("Discovery failed for some groups, {error}"));
+    let content = (!progress.content.is_empty()).then(|| {
+        let faults = progress.content.join(", ");
+        let many = progress.content.len() > 1;
+        let faults = if many { format!("[{faults}]") } else { faults };
+        format!("Failed to delete all resource types, {} remaining: {faults}", progress.content.len())
+    });
     let rows = [
         (
             "NamespaceDeletionDiscoveryFailure",
@@ -254,7 +280,8 @@ mod tests {
     fn conditions_say_what_is_left_and_who_holds_it() {
         let mut progress = Progress::default();
         let held = Left { objects: 2, finalizers: BTreeMap::from([("x.io/keep".to_owned(), 1)]) };
-        progress.left.insert("pods".to_owned(), held);
+        progress.left.insert("deployments.apps".to_owned(), held);
+        progress.left.insert("pods.".to_owned(), Left { objects: 1, finalizers: BTreeMap::new() });
         let now = jiff::Timestamp::UNIX_EPOCH;
         let conditions = conditions(&Namespace::default(), &progress, now);
         let shown: Vec<String> = conditions
@@ -263,7 +290,8 @@ mod tests {
             .collect();
         assert_eq!(
             shown[3],
-            "NamespaceContentRemaining True Some resources are remaining: pods. has 2 resource instances"
+            "NamespaceContentRemaining True Some resources are remaining: deployments.apps has 2 resource instances, \
+             pods. has 1 resource instances"
         );
         assert_eq!(
             shown[4],

@@ -26,6 +26,7 @@ use crate::shared::placed::BY_NODE;
 use crate::table::{Ctx, Row, on};
 
 mod plan;
+mod zones;
 
 pub(crate) const CONTROLLER: Row = Row {
     name: "node-lifecycle-controller",
@@ -65,6 +66,7 @@ pub(crate) struct Heartbeats {
     seen: Mutex<HashMap<Box<str>, (Sign, Instant)>>,
     /// Nodes that were not ready when last looked at.
     unready: Mutex<HashSet<Box<str>>>,
+    zones: Mutex<zones::Zones>,
 }
 
 /// What changes when a node lives: its lease's time, and that of its own report.
@@ -91,7 +93,8 @@ impl Heartbeats {
         self.seen.lock().contains_key(node)
     }
 
-    fn judge(&self, node: &str, ready: bool) {
+    fn judge(&self, node: &str, zone: Box<str>, ready: bool) {
+        self.zones.lock().judge(node, zone, ready);
         let mut unready = self.unready.lock();
         if ready {
             unready.remove(node);
@@ -101,7 +104,8 @@ impl Heartbeats {
     }
 
     fn forget(&self, node: &str) -> bool {
-        self.judge(node, true);
+        self.unready.lock().remove(node);
+        self.zones.lock().forget(node);
         self.seen.lock().remove(node).is_some()
     }
 }
@@ -142,14 +146,26 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
             "status": { "conditions": wanted } });
         node = Arc::new(ctx.patch_part(&*node, "status", Patch::Strategic, &body).await?);
     }
-    heartbeats.judge(key.as_str(), plan::readiness(&node) == "True");
-    if let Some(taints) = plan::taints(&node, now) {
+    let zone = zones::of(&node);
+    heartbeats.judge(key.as_str(), zone.clone(), plan::readiness(&node) == "True");
+    let mut held_back = None;
+    if let Some(mut taints) = plan::taints(&node, now) {
+        if plan::drives_out(&taints)
+            && !plan::drives_out(node.spec.iter().flat_map(|spec| spec.taints.iter().flatten()))
+            && let Err(wait) = heartbeats.zones.lock().may_empty(&zone, Instant::now())
+        {
+            plan::spare(&mut taints);
+            held_back = Some(wait);
+        }
         let body = json!({ "metadata": { "uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version },
             "spec": { "taints": taints } });
         ctx.patch(&*node, Patch::Merge, &body).await?;
     }
     if plan::readiness(&node) != "True" && plan::condition(&node, "Ready").is_some() {
         mark_pods(&ctx, key.as_str()).await?;
+    }
+    if let Some(wait) = held_back {
+        return Ok(Next::After(wait));
     }
     if silent {
         // Nothing to wait for: only a sign of life changes this.

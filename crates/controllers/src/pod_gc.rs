@@ -1,5 +1,5 @@
-//! Pods that nobody else will clear away: of nodes that are gone, ending without ever having had a node, and finished
-//! ones when there are too many.
+//! Pods that nobody else will clear away: of nodes that are gone or out of service, ending without ever having had a
+//! node, and finished ones when there are too many.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use skiff_api::pod;
 use skiff_api::pod::conditions::{self, DISRUPTION_TARGET, Wanted};
 use skiff_api::{Object, Resource};
-use skiff_client::cache::Index;
+use skiff_client::cache::{Index, decode};
 use skiff_client::controller::{Itself, Key, Next, Outcome};
 use skiff_client::write::{self, Place};
 use tokio::time::Instant;
@@ -73,8 +73,12 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         }
         return Ok(Next::Rest);
     };
-    if ctx.cache::<Node>().get(&node).is_some() {
-        ctx.settings().missing.is_there(&node);
+    if let Some(node) = ctx.cache::<Node>().get(&node) {
+        ctx.settings().missing.is_there(&node.meta().name);
+        if object.meta().deletion_timestamp.is_some() && is_out_of_service(&node) {
+            end(&ctx, &key, None).await?;
+            return Ok(Next::Rest);
+        }
         return spare(&ctx, &object).await;
     }
     let gone = ctx.settings().missing.since(&node).elapsed();
@@ -93,6 +97,16 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     }
 }
 
+/// Somebody has made sure that nothing runs there any more, and said so.
+fn is_out_of_service(node: &Object) -> bool {
+    let Some(node) = decode::<Node>(node) else { return false };
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready =
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    !ready && taints.into_iter().any(|taint| taint.key == "node.kubernetes.io/out-of-service")
+}
+
 /// Deletes the oldest finished pods when there are more than are kept.
 async fn spare(ctx: &Ctx, object: &Object) -> Outcome {
     if finished(object).is_none() {
@@ -107,15 +121,17 @@ async fn spare(ctx: &Ctx, object: &Object) -> Outcome {
     Ok(Next::Rest)
 }
 
-/// Deletes a pod at once; with a reason, it is marked as failed first.
+/// Deletes a pod at once; one that has not finished is marked as failed first, with the reason if there is one.
 async fn end(ctx: &Ctx, key: &Key, why: Option<&str>) -> write::Result<()> {
     let Some(pod) = ctx.get::<Pod>(key) else { return Ok(()) };
-    if let Some(message) = why.filter(|_| !pod::is_finished(&pod)) {
+    if !pod::is_finished(&pod) {
         let mut wanted = (*pod).clone();
         wanted.status.get_or_insert_default().phase = Some("Failed".to_owned());
-        let condition =
-            Wanted { kind: DISRUPTION_TARGET, status: "True", reason: "DeletionByPodGC", message };
-        conditions::set(&mut wanted, condition, ctx.clock_seconds());
+        if let Some(message) = why {
+            let condition =
+                Wanted { kind: DISRUPTION_TARGET, status: "True", reason: "DeletionByPodGC", message };
+            conditions::set(&mut wanted, condition, ctx.clock_seconds());
+        }
         match ctx.patch_status(&*pod, &wanted).await {
             Err(error) if write::is_not_found(&error) => return Ok(()),
             other => other?,

@@ -106,6 +106,12 @@ pub(crate) struct ClusterArgs {
     /// Where the audit log is written; "-" for standard output
     #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
     pub(crate) audit_log_path: Option<PathBuf>,
+    /// Admission plugins to use besides the usual ones, such as AlwaysPullImages
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) enable_admission_plugins: Vec<String>,
+    /// Admission plugins not to use
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) disable_admission_plugins: Vec<String>,
 }
 
 impl ClusterArgs {

@@ -88,6 +88,21 @@ impl<V: Value> Watch<V> {
         }
     }
 
+    /// The next event if there is one already; never waits. Nothing after the end, nor after [`Compacted`].
+    pub fn ready(&mut self) -> Option<Result<Event<V>, Compacted>> {
+        if self.ended {
+            return None;
+        }
+        match self.step() {
+            Step::Event(event) => Some(Ok(event)),
+            Step::Compacted(compacted) => {
+                self.ended = true;
+                Some(Err(compacted))
+            }
+            Step::Wait | Step::End => None,
+        }
+    }
+
     fn step(&mut self) -> Step<V> {
         let state = self.shared.state.load();
         loop {

@@ -12,7 +12,7 @@ const SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 pub(super) const PLUGIN: Plugin = Plugin { validate, ..Plugin::named("CertificateSubjectRestriction") };
 
-fn validate(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     let Some(request) = draft.as_any().downcast_ref::<CertificateSigningRequest>() else { return Ok(()) };
     if !attempt.creates() || request.spec.signer_name != SIGNER {
         return Ok(());

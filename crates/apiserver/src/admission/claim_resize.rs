@@ -10,7 +10,7 @@ use crate::kinds::Draft;
 
 pub(super) const PLUGIN: Plugin = Plugin { validate, ..Plugin::named("PersistentVolumeClaimResize") };
 
-fn validate(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     if attempt.operation != Operation::Update || !attempt.scope.subresource.is_empty() {
         return Ok(());
     }

@@ -14,7 +14,7 @@ use crate::user::MASTERS;
 
 pub(super) const PLUGIN: Plugin = Plugin { validate, ..Plugin::named("RBACEscalation") };
 
-fn validate(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     if *attempt.scope.entry.resource.group != *GROUP || attempt.scope.user.is_in(MASTERS) {
         return Ok(());
     }

@@ -42,7 +42,7 @@ fn own(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), ApiEr
     Ok(())
 }
 
-fn validate(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     if let Some(node) = node(attempt) {
         own(attempt, node, draft)?;
     }

@@ -1,4 +1,5 @@
-//! Priority: the number behind a pod's priority class, or behind the class that is everybody's default.
+//! Priority: the number behind a pod's priority class, or behind the class that is everybody's default; of which there
+//! is one at most.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::kinds::{Draft, check};
 
 const TABLE: &str = "scheduling.k8s.io/priorityclasses";
 
-pub(super) const PLUGIN: Plugin = Plugin { mutate, ..Plugin::named("Priority") };
+pub(super) const PLUGIN: Plugin = Plugin { mutate, validate, ..Plugin::named("Priority") };
 
 fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiError> {
     if !attempt.creates() {
@@ -43,11 +44,30 @@ fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiErr
         return Err(attempt.forbidden(&name, why));
     }
     spec.priority = Some(priority);
-    if spec.preemption_policy.is_none() {
-        let policy = class.and_then(|class| class.preemption_policy.clone());
-        spec.preemption_policy = Some(policy.unwrap_or_else(|| "PreemptLowerPriority".to_owned()));
+    let policy = class.and_then(|class| class.preemption_policy.clone());
+    let policy = policy.unwrap_or_else(|| "PreemptLowerPriority".to_owned());
+    if let Some(own) = spec.preemption_policy.as_ref().filter(|own| **own != policy) {
+        let why = format!(
+            "the string value of PreemptionPolicy ({own}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+        );
+        return Err(attempt.forbidden(&name, why));
     }
+    spec.preemption_policy = Some(policy);
     Ok(())
+}
+
+fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+    let Some(class) = draft.as_any().downcast_ref::<PriorityClass>() else { return Ok(()) };
+    let name = class.metadata.name.as_deref().unwrap_or_default();
+    let other = default(attempt).filter(|_| class.global_default == Some(true));
+    match other.as_ref().and_then(|other| other.metadata.name.as_deref()).filter(|other| *other != name) {
+        Some(other) => {
+            let why =
+                format!("PriorityClass {other} is already marked as default. Only one default can exist");
+            Err(attempt.forbidden(name, why))
+        }
+        None => Ok(()),
+    }
 }
 
 fn named(attempt: &Attempt<'_>, class: &str) -> Option<Arc<PriorityClass>> {

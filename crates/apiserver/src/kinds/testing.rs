@@ -6,7 +6,7 @@ use super::{Column, Kind};
 
 /// An object from YAML, as the client wrote it.
 #[track_caller]
-pub(crate) fn given<K: Kind>(yaml: &str) -> K {
+pub(crate) fn given<K: serde::de::DeserializeOwned>(yaml: &str) -> K {
     let json = skiff_api::decode::yaml_to_json(yaml.as_bytes()).unwrap();
     serde_json::from_slice(&json).unwrap()
 }

@@ -55,6 +55,7 @@ pub(crate) async fn create(
     let reservation = scope.api.alloc.begin(entry, &mut *draft, None)?;
     admission::validate(&mut attempt, &*draft).await?;
     warnings.append(&mut attempt.warnings);
+    let charge = scope.api.quotas.begin(scope, &*draft, None, dry_run)?;
     if dry_run {
         if scope.api.store.get(&scope.key(&name)).is_some() {
             return Err(ApiError::already_exists(&entry.resource, &name));
@@ -69,6 +70,7 @@ pub(crate) async fn create(
         match scope.put(&name, Expect::Absent, frozen, Change::Added).await {
             Ok(stored) => {
                 reservation.commit();
+                charge.commit(stored.object().meta().revision);
                 let object = scope.served(stored).await?;
                 return Ok(Written { bytes: object.bytes().clone(), created: true, warnings });
             }

@@ -135,6 +135,7 @@ async fn attempt(
     let reservation = scope.api.alloc.begin(entry, &mut *draft, Some(&*old))?;
     admission::validate(&mut attempt, &*draft).await?;
     warnings.append(&mut attempt.warnings);
+    let charge = scope.api.quotas.begin(scope, &*draft, Some(&*old), how.dry_run)?;
     if how.dry_run {
         draft.meta_mut().resource_version = Some(current.meta().revision.to_string());
         return Ok(Some(Written { bytes: unstored(&*draft)?, created: false, warnings }));
@@ -158,6 +159,8 @@ async fn attempt(
             reservation.commit();
             if leaves {
                 scope.api.alloc.forget(entry, &*old);
+            } else {
+                charge.commit(stored.object().meta().revision);
             }
             let object = scope.served(stored).await?;
             Ok(Some(Written { bytes: object.bytes().clone(), created: false, warnings }))

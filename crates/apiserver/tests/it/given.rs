@@ -255,6 +255,8 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
             "attacher": "d", "nodeName": "n", "source": { "persistentVolumeName": "v" },
         } }),
         "VolumeAttributesClass" => json!({ "driverName": "d", "parameters": { "a": "b" } }),
+        "LimitRange" => json!({ "spec": { "limits": [{ "type": "Container", "default": { "cpu": "1" } }] } }),
+        "ResourceQuota" => json!({ "spec": { "hard": { "count/jobs.batch": "1000" } } }),
         "PriorityClass" => json!({ "value": 1000, "description": "a test" }),
         "HorizontalPodAutoscaler" => json!({ "spec": {
             "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "a" }, "maxReplicas": 3,

@@ -11,11 +11,20 @@ mod given;
 mod http_face;
 mod identities;
 mod kinds;
+mod limits;
 mod lists;
+<<<<<<< HEAD
 mod nodes;
 mod policies;
 mod protobuf;
 mod refusals;
+=======
+mod plugins;
+mod pod_security;
+mod policies;
+mod protobuf;
+mod quotas;
+>>>>>>> 6d2ae65 (Garbage collection for kinds that come and go; plugins by name; zones; hints)
 mod requests;
 mod roles;
 mod services;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
+use k8s_openapi::api::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode, ForZone,
+};
 use skiff_api::pod;
 
 use crate::shared::service;
@@ -90,17 +92,36 @@ fn endpoint(service: &Service, pod: &Pod, address: &str, zone: &dyn Fn(&str) -> 
     let serving = pod::is_ready(pod);
     let terminating = pod.metadata.deletion_timestamp.is_some();
     let node = pod::node_name(pod);
+    let ready = service::publishes_unready(service) || (serving && !terminating);
+    let zone = node.and_then(zone);
     Endpoint {
         addresses: vec![address.to_owned()],
         conditions: Some(EndpointConditions {
-            ready: Some(service::publishes_unready(service) || (serving && !terminating)),
+            ready: Some(ready),
             serving: Some(serving),
             terminating: Some(terminating),
         }),
         hostname: service::hostname(pod, service),
         node_name: node.map(str::to_owned),
         target_ref: Some(service::target(pod)),
-        zone: node.and_then(zone),
+        hints: hints(service, node, zone.as_deref()).filter(|_| ready),
+        zone,
         ..Endpoint::default()
+    }
+}
+
+/// Whom an endpoint is for, where the service wants its traffic near (upstream's `trafficdist` package).
+fn hints(service: &Service, node: Option<&str>, zone: Option<&str>) -> Option<EndpointHints> {
+    let wanted = service.spec.as_ref()?.traffic_distribution.as_deref()?;
+    let zones = zone.map(|zone| vec![ForZone { name: zone.to_owned() }]);
+    match wanted {
+        "PreferClose" | "PreferSameZone" => {
+            zones.map(|zones| EndpointHints { for_zones: Some(zones), for_nodes: None })
+        }
+        "PreferSameNode" => {
+            let nodes = vec![ForNode { name: node?.to_owned() }];
+            Some(EndpointHints { for_zones: zones, for_nodes: Some(nodes) })
+        }
+        _ => None,
     }
 }

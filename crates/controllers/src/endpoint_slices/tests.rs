@@ -101,6 +101,22 @@ fn conditions_say_ready_serving_terminating() {
 }
 
 #[test]
+fn hints_keep_traffic_near_where_the_service_wants_it() {
+    let hinted = |distribution: Value, change: Value| {
+        let service = service(json!({"ports": [{"port": 80}], "trafficDistribution": distribution}));
+        let groups = desired::groups(&service, &[pod(1, change)], &|_| Some("z".to_owned()));
+        serde_json::to_value(&groups[0].endpoints[0].hints).unwrap()
+    };
+    assert_eq!(hinted(json!(null), json!({})), json!(null));
+    assert_eq!(hinted(json!("PreferClose"), json!({})), json!({"forZones": [{"name": "z"}]}));
+    assert_eq!(
+        hinted(json!("PreferSameNode"), json!({})),
+        json!({"forNodes": [{"name": "one"}], "forZones": [{"name": "z"}]})
+    );
+    assert_eq!(hinted(json!("PreferClose"), json!({"status": {"conditions": []}})), json!(null));
+}
+
+#[test]
 fn pods_with_other_numbers_for_a_named_port_get_slices_of_their_own() {
     let mut world = World::new();
     let service = service(json!({"ports": [{"name": "web", "port": 80, "targetPort": "http"}]}));

@@ -16,6 +16,7 @@ pub(super) struct Item {
     resource: Resource,
     namespace: Option<Arc<str>>,
     name: Arc<str>,
+    revision: u64,
     owners: Vec<Owner>,
     leaving: bool,
     orphans: bool,
@@ -30,6 +31,7 @@ impl Item {
             resource: resource.clone(),
             namespace: meta.namespace.clone(),
             name: Arc::clone(&meta.name),
+            revision: meta.revision,
             owners: meta.owner_references.clone(),
             leaving: meta.deletion_timestamp.is_some(),
             orphans: held_by(ORPHAN),
@@ -45,6 +47,32 @@ impl Item {
         self.namespace.as_deref()
     }
 
+    pub(super) fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn uid(&self) -> &Uid {
+        &self.uid
+    }
+
+    /// The state that was judged.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether it may be the owner that the reference of a dependent in `namespace` means: uids alone can be made up.
+    fn is_meant_by(&self, reference: &Owner, namespace: Option<&str>) -> bool {
+        let group = reference.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let here = self.namespace.is_none() || self.namespace.as_deref() == namespace;
+        here && *self.name == *reference.name
+            && *self.resource.kind == *reference.kind
+            && *self.resource.group == *group
+    }
+
     pub(super) fn is_owned_by(&self, owner: &Self) -> bool {
         self.owners.iter().any(|reference| *reference.uid == *owner.uid)
     }
@@ -58,8 +86,8 @@ impl Item {
 /// What to do about an object.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Delete it; with this policy, or its kind's own.
-    Delete { policy: Option<&'static str> },
+    /// Delete it with this policy; first let nobody wait for it, where it would wait for them in turn.
+    Delete { policy: &'static str, unblock: bool },
     /// Take references to these owners from it.
     Disown(Vec<Uid>),
     /// Let all that it owns go, then take its `orphan` finalizer.
@@ -143,15 +171,31 @@ impl Graph {
     }
 
     fn waiting_owners(&self, item: &Item) -> Vec<Uid> {
-        let owners = item.owners.iter().filter_map(|owner| self.items.get(&*owner.uid));
+        let owners = item.owners.iter().filter_map(|owner| self.owner(item, owner));
         owners.filter(|owner| owner.waits()).map(|owner| Arc::clone(&owner.uid)).collect()
     }
 
     /// The object's owners that are not in the graph, with the namespace to look for them in.
     pub(super) fn unknown_owners(&self, uid: &str) -> Vec<(Owner, Option<Arc<str>>)> {
         let Some(item) = self.items.get(uid).filter(|item| !item.leaving) else { return Vec::new() };
-        let unknown = item.owners.iter().filter(|owner| !self.items.contains_key(&*owner.uid));
+        let unknown = item.owners.iter().filter(|owner| self.owner(item, owner).is_none());
         unknown.map(|owner| (owner.clone(), item.namespace.clone())).collect()
+    }
+
+    /// The item that one of `dependent`'s references means, if it is known.
+    fn owner(&self, dependent: &Item, reference: &Owner) -> Option<&Item> {
+        let item = self.items.get(&*reference.uid)?;
+        item.is_meant_by(reference, dependent.namespace()).then_some(item)
+    }
+
+    /// The references of an object to known objects that are in another namespace.
+    pub(super) fn misplaced_owners(&self, uid: &str) -> Vec<(Item, Owner)> {
+        let Some(item) = self.items.get(uid) else { return Vec::new() };
+        let misplaced = item.owners.iter().filter(|reference| {
+            let owner = self.items.get(&*reference.uid);
+            owner.is_some_and(|owner| owner.namespace.is_some() && owner.namespace != item.namespace)
+        });
+        misplaced.map(|reference| (item.clone(), reference.clone())).collect()
     }
 
     /// What to do about an object, if anything; `absent` are those of its owners that are surely gone.
@@ -173,14 +217,33 @@ impl Graph {
         if !item.foreground {
             return None;
         }
-        let blocks = |dependent: &&Item| {
-            dependent.owners.iter().any(|owner| *owner.uid == *item.uid && owner.block_owner_deletion)
-        };
-        if !self.dependents(item).any(|dependent| blocks(&dependent)) {
+        // Who waits for this one in turn will not go first.
+        if !self.blocking(item).any(|dependent| !self.waits_for(dependent, item)) {
             return Some(Step::Release);
         }
         let pressed = self.dependents(item).filter(|dependent| !dependent.leaving);
         Some(Step::Press(pressed.map(|dependent| Arc::clone(&dependent.uid)).collect()))
+    }
+
+    /// The dependents that a waiting owner waits for.
+    fn blocking<'a>(&'a self, owner: &'a Item) -> impl Iterator<Item = &'a Item> {
+        self.dependents(owner).filter(|dependent| {
+            dependent.owners.iter().any(|held| *held.uid == *owner.uid && held.block_owner_deletion)
+        })
+    }
+
+    /// Whether `item` waits for `other`, by however many in between.
+    fn waits_for(&self, item: &Item, other: &Item) -> bool {
+        let (mut seen, mut next) = (HashSet::new(), vec![item]);
+        while let Some(item) = next.pop() {
+            if item.uid == other.uid {
+                return true;
+            }
+            if item.waits() && seen.insert(&item.uid) {
+                next.extend(self.blocking(item));
+            }
+        }
+        false
     }
 
     /// An object that lives: does anybody still want it to?
@@ -189,7 +252,7 @@ impl Graph {
             return None;
         }
         let is_absent = |owner: &&Owner| absent.iter().any(|uid| **uid == *owner.uid);
-        let waits = |owner: &&Owner| self.items.get(&*owner.uid).is_some_and(Item::waits);
+        let waits = |owner: &&Owner| self.owner(item, owner).is_some_and(Item::waits);
         let lost: Vec<&Owner> = item.owners.iter().filter(is_absent).collect();
         let waiting: Vec<&Owner> = item.owners.iter().filter(waits).collect();
         if lost.len() + waiting.len() < item.owners.len() {
@@ -198,16 +261,23 @@ impl Graph {
             let gone: Vec<Uid> = gone.collect();
             return (!gone.is_empty()).then_some(Step::Disown(gone));
         }
-        let policy = if !waiting.is_empty() && self.dependents(item).next().is_some() {
-            Some("Foreground")
-        } else if item.orphans {
-            Some("Orphan")
+        if !waiting.is_empty() && self.dependents(item).next().is_some() {
+            // Two that own each other would wait for ever.
+            let unblock = self.dependents(item).any(Item::waits);
+            return Some(Step::Delete { policy: "Foreground", unblock });
+        }
+        let policy = if item.orphans {
+            "Orphan"
+        } else if item.foreground {
+            "Foreground"
         } else {
-            Some("Background")
+            "Background"
         };
-        Some(Step::Delete { policy })
+        Some(Step::Delete { policy, unblock: false })
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

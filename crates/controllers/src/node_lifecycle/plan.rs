@@ -62,9 +62,8 @@ pub(super) fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
     let ours = |taint: &Taint| {
         let key = taint.key.as_str();
         let by_condition = TAINTS.iter().any(|(_, _, known)| *known == key);
-        let drives_out = matches!(key, names::TAINT_NOT_READY | names::TAINT_UNREACHABLE);
         (taint.effect == NO_SCHEDULE && (by_condition || key == names::TAINT_UNSCHEDULABLE))
-            || (taint.effect == NO_EXECUTE && drives_out)
+            || is_driving(taint)
     };
     let mut wanted: Vec<(&str, &str)> = Vec::new();
     if node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false) {
@@ -101,4 +100,19 @@ pub(super) fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
         }
     }
     (taints != held).then_some(taints)
+}
+
+/// Whether taints of ours drive pods out.
+pub(super) fn drives_out<'a>(taints: impl IntoIterator<Item = &'a Taint>) -> bool {
+    taints.into_iter().any(is_driving)
+}
+
+/// Leaves out the taints of ours that drive pods out.
+pub(super) fn spare(taints: &mut Vec<Taint>) {
+    taints.retain(|taint| !is_driving(taint));
+}
+
+fn is_driving(taint: &Taint) -> bool {
+    let ours = matches!(taint.key.as_str(), names::TAINT_NOT_READY | names::TAINT_UNREACHABLE);
+    ours && taint.effect == NO_EXECUTE
 }

@@ -178,6 +178,8 @@ fn options(
         encryption: cluster.authn.encryption(layout)?,
         audit: audit(cluster)?,
         default_unreachable_toleration_seconds: cluster.default_unreachable_toleration_seconds,
+        enable_admission_plugins: cluster.enable_admission_plugins.clone(),
+        disable_admission_plugins: cluster.disable_admission_plugins.clone(),
         ..Options::in_memory()
     })
 }

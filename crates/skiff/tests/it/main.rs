@@ -13,6 +13,7 @@ mod bad_input;
 mod clients;
 mod guestbook;
 mod kubectl;
+mod limits;
 mod restart;
 mod storage;
 mod support;

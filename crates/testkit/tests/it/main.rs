@@ -4,6 +4,7 @@
 
 mod controllers;
 mod feeds;
+mod garbage;
 mod hollow;
 mod nodes;
 mod scheduling;

@@ -32,7 +32,9 @@ impl World {
         let absent: Vec<Uid> = absent.iter().map(|uid| Uid::from(*uid)).collect();
         match self.0.step(uid, &absent).map(|(_, step)| step) {
             None => "-".to_owned(),
-            Some(Step::Delete { policy }) => format!("delete {}", policy.unwrap_or_default()),
+            Some(Step::Delete { policy, unblock }) => {
+                format!("delete {policy}{}", if unblock { " unblocked" } else { "" })
+            }
             Some(Step::Disown(owners)) => format!("disown {owners:?}"),
             Some(Step::Orphan) => "orphan".to_owned(),
             Some(Step::Release) => "release".to_owned(),
@@ -84,4 +86,31 @@ fn foreground_deletion_waits_for_those_that_block() {
     assert_eq!(world.step("child", &[]), "release");
     assert_eq!(world.0.gone("child"), ["owner".into()]);
     assert_eq!(world.step("owner", &[]), "release");
+}
+
+#[test]
+fn two_that_own_each_other_do_not_wait_for_ever() {
+    let mut world = World::default();
+    world.put("one", &["two!"], true, &["foregroundDeletion"]);
+    world.put("two", &["one!"], false, &[]);
+    assert_eq!(world.step("one", &[]), "press [\"two\"]");
+    assert_eq!(world.step("two", &[]), "delete Foreground unblocked");
+    // Both sent away by hand.
+    world.put("two", &["one!"], true, &["foregroundDeletion"]);
+    assert_eq!(world.step("two", &[]), "release");
+}
+
+#[test]
+fn a_uid_with_another_name_is_looked_up() {
+    let mut world = World::default();
+    world.put("owner", &[], false, &[]);
+    world.put("child", &["owner"], false, &[]);
+    assert!(world.0.unknown_owners("child").is_empty());
+    let resource = Resource::of::<k8s_openapi::api::core::v1::Pod>();
+    let elsewhere = json!({"metadata": {"name": "far", "namespace": "red", "uid": "far", "ownerReferences":
+        [{"apiVersion": "v1", "kind": "Pod", "name": "owner", "uid": "owner"}]}});
+    world.0.put(&resource, &Object::parse(elsewhere.to_string().into()).unwrap());
+    assert_eq!(world.0.unknown_owners("far").len(), 1);
+    assert_eq!(world.0.misplaced_owners("far").len(), 1);
+    assert_eq!(world.step("far", &["owner"]), "delete Background");
 }

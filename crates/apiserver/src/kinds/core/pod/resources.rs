@@ -7,18 +7,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use skiff_api::quantity::Quantity;
 use skiff_api::{Errors, names};
 
+use crate::kinds::amounts::may_overcommit;
 use crate::kinds::check;
 
 type Amounts = BTreeMap<String, Text>;
 
 fn is_standard(name: &str) -> bool {
     matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
-}
-
-/// Whether more may be allowed than there is: not for huge pages and not for devices.
-fn may_overcommit(name: &str) -> bool {
-    let native = !name.contains('/') || name.contains("kubernetes.io/");
-    native && !name.starts_with("hugepages-")
 }
 
 /// Checks limits, requests, and the one against the other.
