@@ -44,7 +44,7 @@ fn updated<'a, K: 'static>(
     attempt.old?.as_any().downcast_ref().zip(draft.as_any().downcast_ref())
 }
 
-fn approval(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+fn approval(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     let Some((old, _)) = updated::<CertificateSigningRequest>(attempt, draft, "approval") else {
         return Ok(());
     };
@@ -56,7 +56,7 @@ fn approval(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     Err(attempt.forbidden(attempt.scope.name, why))
 }
 
-fn signing(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+fn signing(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     let Some((old, new)) = updated::<CertificateSigningRequest>(attempt, draft, "status") else {
         return Ok(());
     };
@@ -69,7 +69,7 @@ fn signing(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     Err(attempt.forbidden(attempt.scope.name, why))
 }
 
-fn attest(attempt: &Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
+fn attest(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     let Some(new) = draft.as_any().downcast_ref::<ClusterTrustBundle>() else { return Ok(()) };
     let old = attempt.old.and_then(|old| old.as_any().downcast_ref::<ClusterTrustBundle>());
     let signer = new.spec.signer_name.as_deref().unwrap_or_default();

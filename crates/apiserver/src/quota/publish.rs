@@ -40,7 +40,16 @@ pub(crate) async fn keep(api: Arc<Api>, tasks: Tasks) -> Result<(), Infallible> 
 async fn write(api: &Api, namespace: &str, name: &str, status: &ResourceQuotaStatus) -> Result<(), ApiError> {
     let Some(entry) = &api.catalog.of::<ResourceQuota>() else { return Ok(()) };
     let user = User::new("system:apiserver", ["system:masters"]);
-    let scope = Scope { api, entry, user: &user, namespace, name, subresource: "status", legacy_name: false };
+    let scope = Scope {
+        api,
+        entry,
+        user: &user,
+        namespace,
+        name,
+        subresource: "status",
+        legacy_name: false,
+        manager: Some("kube-apiserver"),
+    };
     let change = |current: Option<&skiff_api::Object>| {
         let Some(current) = current else { return Err(ApiError::not_found(&entry.resource, name)) };
         let mut draft = scope.thaw(current)?;

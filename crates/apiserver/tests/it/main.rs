@@ -13,18 +13,13 @@ mod identities;
 mod kinds;
 mod limits;
 mod lists;
-<<<<<<< HEAD
 mod nodes;
-mod policies;
-mod protobuf;
-mod refusals;
-=======
 mod plugins;
 mod pod_security;
 mod policies;
 mod protobuf;
 mod quotas;
->>>>>>> 6d2ae65 (Garbage collection for kinds that come and go; plugins by name; zones; hints)
+mod refusals;
 mod requests;
 mod roles;
 mod services;
