@@ -50,7 +50,7 @@ fn an_operator_written_with_kopf_keeps_its_custom_resources() {
     cluster.kubectl(&["wait", "--for=condition=Established", "crd/greetings.example.com", "--timeout=30s"]);
     let mut operator = client(&cluster, &fetched("python/bin/kopf"))
         .args(["run", "--all-namespaces", "--quiet"])
-        .arg(script("operator.py"))
+        .arg(script("greeter.py"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
