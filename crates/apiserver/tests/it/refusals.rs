@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use skiff_apiserver::kinds::ALL;
 use skiff_apiserver::{Options, User};
@@ -68,7 +68,8 @@ fn of(root: &str, resource: &Value) -> Vec<Route> {
 async fn strangers_and_accounts_without_roles_are_refused_everywhere() {
     let late = Arc::new(AtomicI64::new(0));
     let clock = Arc::clone(&late);
-    let now = move || Timestamp::now() + SignedDuration::from_secs(clock.load(Ordering::Relaxed));
+    let system = Clock::system();
+    let now = move || system.now() + SignedDuration::from_secs(clock.load(Ordering::Relaxed));
     let cluster = Cluster::with(Options { clock: Clock::from_fn(now), ..Options::in_memory() }).await;
     let admin = Client::of(&cluster, User::new("admin", ["system:masters"]));
     for row in ALL.iter().filter(|row| row.kind != "Namespace") {
