@@ -78,7 +78,7 @@ impl Counts {
                 counts.open.clone(),
             );
             registry.register(
-                "apiserver_validating_admission_policy_check_total",
+                "apiserver_validating_admission_policy_check",
                 "Decisions of policies that were not to admit, by what was done",
                 counts.checks.clone(),
             );
