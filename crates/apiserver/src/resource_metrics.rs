@@ -71,6 +71,7 @@ struct PodUsage {
 struct PodRef {
     name: String,
     namespace: String,
+    uid: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -203,6 +204,10 @@ async fn pods(api: &Arc<Api>, target: &Target) -> Vec<Value> {
         let Some(summary) = summary(api, &node).await else { return Vec::new() };
         let pod = |used: &PodUsage| {
             let object = held.get(&meta::key(Some(&used.pod_ref.namespace), &used.pod_ref.name))?;
+            // The pod before it of the same name may still be on its way out.
+            if *object.meta().uid != *used.pod_ref.uid {
+                return None;
+            }
             let container = |it: &Usage| Some(json!({ "name": it.name, "usage": it.json()? }));
             let containers: Option<Vec<Value>> = used.containers.iter().map(container).collect();
             let mut item = item(object.meta(), used.containers.first()?.cpu.time);

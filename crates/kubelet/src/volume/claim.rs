@@ -6,6 +6,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Volume};
@@ -13,12 +14,14 @@ use skiff_api::pod::affinity::Target;
 use skiff_api::volume::{self, LOCAL_PATH, PROVISIONED_BY};
 
 use super::kind::{Job, Kind, Place};
-use super::objects::heard;
+use super::objects::{Seen, heard};
 use super::{Problem, blocking, host_path};
 
 pub(super) struct ClaimKind;
 pub(super) const KIND: ClaimKind = ClaimKind;
 
+/// How long our view of a claim may lag behind the scheduler's.
+const BOUND_WITHIN: Duration = Duration::from_secs(2);
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
 impl Kind for ClaimKind {
@@ -79,11 +82,23 @@ async fn find_claim(job: &Job<'_>, name: &str, own: bool) -> Result<Arc<Persiste
     if claim.metadata.deletion_timestamp.is_some() && !started {
         return Err("PVC is being deleted".to_owned());
     }
-    let bound = claim.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Bound"));
-    if !bound || volume::volume_name(&claim).is_none() {
-        return Err("PVC is not bound".to_owned());
+    if is_bound(&claim) {
+        return Ok(claim);
     }
-    Ok(claim)
+    // The scheduler saw it bound: we are a moment behind.
+    let mut feed = job.inner.objects.claim(job.namespace(), name);
+    let bound = feed.wait_for(|seen| matches!(seen, Seen::Found(claim) if is_bound(claim)));
+    if let Ok(Ok(seen)) = tokio::time::timeout(BOUND_WITHIN, bound).await
+        && let Seen::Found(claim) = &*seen
+    {
+        return Ok(Arc::clone(claim));
+    }
+    Err("PVC is not bound".to_owned())
+}
+
+fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Bound") && volume::volume_name(claim).is_some()
 }
 
 async fn find_volume(job: &Job<'_>, claim: &PersistentVolumeClaim) -> Result<Arc<PersistentVolume>, String> {
