@@ -254,7 +254,7 @@ mod tests {
         assert!(keys("two").open(&own, sealed.clone()).is_err());
         let rotated = keys("two one");
         assert_eq!(rotated.open(&own, sealed).unwrap(), plain);
-        assert_eq!(rotated.stale(), [own.clone()]);
+        assert_eq!(rotated.stale(), std::slice::from_ref(&own));
         assert_eq!(rotated.open(&own, plain.clone()).unwrap(), plain);
         assert_eq!(rotated.stale(), [own]);
         let elsewhere = Key::new("configmaps", "default/a");
