@@ -56,9 +56,7 @@ fn an_operator_written_with_kopf_keeps_its_custom_resources() {
         .spawn()
         .unwrap();
     let greeting = |to: &str| {
-        format!(
-            "{{apiVersion: example.com/v1, kind: Greeting, metadata: {{name: first}}, spec: {{to: {to}}}}}"
-        )
+        format!("apiVersion: example.com/v1\nkind: Greeting\nmetadata: {{name: first}}\nspec: {{to: {to}}}\n")
     };
     cluster.kubectl_with(&["apply", "-f", "-"], &greeting("world"));
     cluster.kubectl(&["wait", "--for=jsonpath={.status.said}=world", "gr/first", "--timeout=60s"]);

@@ -147,12 +147,14 @@ impl World {
     /// Goes on until nothing is left to do; `order` decides what comes first.
     fn settle(&mut self, order: &[u8]) {
         let mut order = order.iter().copied().cycle();
-        for _ in 0..20_000 {
+        for round in 0..20_000 {
             let choice = order.next().unwrap_or_default();
             if self.events.is_empty() && self.queue.is_empty() {
                 return;
             }
-            if self.queue.is_empty() || choice % 2 == 0 && !self.events.is_empty() {
+            // Events may be late, not for ever: who tries again in vain pauses meanwhile.
+            let due = choice % 2 == 0 || round % 8 == 0;
+            if self.queue.is_empty() || due && !self.events.is_empty() {
                 self.hear();
             } else {
                 let index = usize::from(choice) % self.queue.len();
