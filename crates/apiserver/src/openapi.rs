@@ -16,7 +16,7 @@ mod paths;
 mod protobuf;
 mod schemas;
 
-/// The media type of [`v2_protobuf`], as old kubectl asks for it.
+/// The media type of the protobuf form of v2, as old kubectl asks for it.
 pub(crate) const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 /// A finished document.
