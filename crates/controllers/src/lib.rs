@@ -13,6 +13,7 @@ use skiff_base::{Clock, Tasks};
 use skiff_client::Link;
 use skiff_client::controller::{self, Runner};
 
+mod autoscale;
 mod certificates;
 mod cron_job;
 mod daemon;
@@ -96,6 +97,7 @@ struct Settings {
     selectors: shared::selectors::Selectors,
     heartbeats: node_lifecycle::Heartbeats,
     missing: pod_gc::Missing,
+    autoscalers: autoscale::Memory,
 }
 
 /// The controllers, ready to run.
@@ -116,6 +118,7 @@ pub fn build(options: Options) -> Controllers {
         selectors: shared::selectors::Selectors::default(),
         heartbeats: node_lifecycle::Heartbeats::default(),
         missing: pod_gc::Missing::default(),
+        autoscalers: autoscale::Memory::default(),
     };
     let collector = garbage::Collector::new((options.links)(garbage::NAME), options.clock.clone());
     let runner = Runner::build(controller::Options {

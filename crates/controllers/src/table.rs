@@ -4,8 +4,8 @@ use skiff_api::Readable;
 use skiff_client::controller::{self, How};
 
 use crate::{
-    Settings, certificates, cron_job, daemon, deployment, disruption, endpoint_slices, endpoints, job,
-    namespaces, node_ipam, node_lifecycle, pod_gc, replica_set, replication, role_aggregation, root_ca,
+    Settings, autoscale, certificates, cron_job, daemon, deployment, disruption, endpoint_slices, endpoints,
+    job, namespaces, node_ipam, node_lifecycle, pod_gc, replica_set, replication, role_aggregation, root_ca,
     service_accounts, slice_mirroring, stateful, taint_eviction, token_cleaner, token_secrets,
     ttl_after_finished, volumes,
 };
@@ -19,6 +19,7 @@ pub(crate) static ALL: &[&Row] = &[
     &certificates::approving::CONTROLLER,
     &certificates::cleaning::CONTROLLER,
     &certificates::signing::CONTROLLER,
+    &autoscale::CONTROLLER,
     &cron_job::CONTROLLER,
     &daemon::CONTROLLER,
     &deployment::CONTROLLER,
