@@ -88,9 +88,10 @@ impl Look<'_> {
         let message = "the HPA controller was able to get the target's current scale";
         self.set("AbleToScale", "True", "SucceededGetScale", message);
         let current = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
-        let spec = self.hpa.spec.clone().unwrap_or_default();
+        let spec = self.hpa.spec.clone();
         let least = spec.min_replicas.unwrap_or(1);
-        let (mut desired, mut why) = (current, String::new());
+        let desired;
+        let mut why = String::new();
         if current == 0 && least != 0 {
             let message = "scaling is disabled since the replica count of the target is zero";
             self.set("ScalingActive", "False", "ScalingDisabled", message);
@@ -150,7 +151,7 @@ impl Look<'_> {
 
     /// The target's scale and where it is.
     async fn scale(&self) -> Result<(Place, Scale), String> {
-        let target = self.hpa.spec.clone().unwrap_or_default().scale_target_ref;
+        let target = self.hpa.spec.clone().scale_target_ref;
         let version = target.api_version.unwrap_or_default();
         let group = version.split_once('/').map_or("", |(group, _)| group);
         let known = [
@@ -170,9 +171,9 @@ impl Look<'_> {
             },
             None => {
                 let served =
-                    discovery::resources(self.ctx.link()).await.map_err(|error| write::words(&error))?;
+                    discovery::everything(self.ctx.link()).await.map_err(|error| write::words(&error))?;
                 let found = served
-                    .into_iter()
+                    .preferred()
                     .find(|it| *it.resource.group == *group && *it.resource.kind == target.kind);
                 found
                     .map(|found| found.resource)
@@ -199,7 +200,7 @@ impl Look<'_> {
         let cached = self.ctx.cache::<Pod>().within(&namespace);
         let cached = cached.iter().filter(|pod| selector.matches(&pod.meta().labels));
         let pods: Vec<_> = cached.filter_map(|pod| skiff_client::cache::decode::<Pod>(pod)).collect();
-        let spec = self.hpa.spec.clone().unwrap_or_default();
+        let spec = self.hpa.spec.clone();
         let tolerance = |rules: Option<&k8s_openapi::api::autoscaling::v2::HPAScalingRules>| {
             let text = rules.and_then(|rules| rules.tolerance.as_ref());
             let parsed = text.and_then(|text| skiff_api::quantity::Quantity::parse(&text.0).ok());
