@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use skiff_apiserver::{KubeletAccess, Listener, Options, Server, Storage, Tls};
+use skiff_apiserver::{FrontProxy, KubeletAccess, Listener, Options, Server, Storage, Tls};
 use skiff_base::pki::{Authority, Request};
 use skiff_base::task::Tasks;
 
@@ -34,12 +34,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let kubelet_client =
         authority.issue(&named("kube-apiserver-kubelet-client", &["system:masters"], &[]))?;
 
+    let front = Authority::open(&folder, "front-proxy-ca")?;
+    let proxy = front.issue(&named("front-proxy-client", &[], &[]))?;
+    let front_proxy = FrontProxy {
+        identity: proxy,
+        ca_pem: front.cert_pem().to_owned(),
+        names: vec!["front-proxy-client".to_owned()],
+    };
+
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let ca_pem = authority.cert_pem().to_owned();
     let options = Options {
         storage: if memory { Storage::Memory } else { Storage::Disk(folder.join("store.redb")) },
         tls: Some(Tls { identity: serving, client_ca_pem: ca_pem.clone() }),
         kubelets: Some(KubeletAccess { identity: kubelet_client, ca_pem: ca_pem.clone() }),
+        front_proxy: Some(front_proxy),
         advertise: Some(address),
         ..Options::in_memory()
     };

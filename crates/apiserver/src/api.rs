@@ -8,6 +8,7 @@ use skiff_base::task::Tasks;
 use skiff_store::Store;
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregate::Aggregation;
 use crate::alloc::Alloc;
 use crate::audit::Log;
 use crate::authn::account::Issuer;
@@ -45,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) metrics: Metrics,
     pub(crate) counters: Counters,
     pub(crate) dynamic: crate::admission::Dynamic,
+    /// The servers behind this one.
+    pub(crate) aggregation: Aggregation,
     pub(crate) admission: crate::admission::Counts,
     pub(crate) kubelets: Kubelets,
     pub(crate) resource_metrics: resource_metrics::Recent,

@@ -1,6 +1,6 @@
 //! Who the peer is: by its client certificate, else by the token it bears.
 //!
-//! A certificate's CN and O are name and groups. Tokens are shown to the authenticators of [`BEARERS`] one after the
+//! A certificate's CN and O are name and groups; that of a proxy before this server has the headers say who asks. Tokens are shown to the authenticators of [`BEARERS`] one after the
 //! other; the first that knows one decides. Who shows nothing is nobody; who shows something that nobody believes is
 //! refused, also where nobody would have been let in.
 
@@ -16,8 +16,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::api::Api;
 use crate::user::User;
 
+pub(crate) use front_proxy::Trust;
+
 pub(crate) mod account;
 mod bootstrap;
+mod front_proxy;
 pub(crate) mod jwt;
 pub(crate) mod static_file;
 
@@ -26,6 +29,8 @@ pub(crate) mod static_file;
 pub enum Peer {
     /// Identified.
     Known(User),
+    /// A proxy before this server: its headers say for whom it asks.
+    FrontProxy,
     /// Nobody we know yet: the request may bear a token.
     Unknown,
 }
@@ -90,8 +95,13 @@ pub(crate) async fn identify(
 ) -> Result<Option<User>, ApiError> {
     let token = bearer_token(headers);
     headers.remove(AUTHORIZATION);
-    if let Peer::Known(user) = peer {
-        return Ok(Some(user.clone()));
+    let known = match peer {
+        Peer::Known(user) => Some(user.clone()),
+        Peer::FrontProxy => front_proxy::named(headers),
+        Peer::Unknown => None,
+    };
+    if known.is_some() {
+        return Ok(known);
     }
     let Some(token) = token else { return Ok(None) };
     match of_token(api, &token, &api.issuer.audiences).await {
@@ -121,14 +131,17 @@ fn bearer_token(headers: &mut HeaderMap) -> Option<String> {
 
 /// The user of a certificate that TLS has verified; nobody if it has no name.
 pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Peer {
+    let Some(name) = name_of(certificate) else { return Peer::Unknown };
     let Ok((_, parsed)) = X509Certificate::from_der(certificate.as_ref()) else { return Peer::Unknown };
-    let subject = parsed.subject();
-    let name = subject.iter_common_name().last().and_then(|name| name.as_str().ok()).unwrap_or_default();
-    if name.is_empty() {
-        return Peer::Unknown;
-    }
-    let groups = subject.iter_organization().filter_map(|group| group.as_str().ok());
-    Peer::Known(User::new(name, groups))
+    let groups = parsed.subject().iter_organization().filter_map(|group| group.as_str().ok());
+    Peer::Known(User::new(&name, groups))
+}
+
+/// The name on a certificate.
+fn name_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate.as_ref()).ok()?;
+    let name = parsed.subject().iter_common_name().last()?.as_str().ok()?;
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 #[cfg(test)]

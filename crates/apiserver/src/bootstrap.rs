@@ -1,11 +1,13 @@
 //! The objects a cluster has before anybody asked for any: its namespaces, the service of the server itself, roles.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Namespace, Service, ServicePort, ServiceSpec,
+    ConfigMap, EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Namespace, Service, ServicePort,
+    ServiceSpec,
 };
 use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointPort as SlicePort, EndpointSlice,
@@ -32,6 +34,8 @@ mod roles;
 
 /// Namespaces that are always there.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", names::NODE_LEASE_NAMESPACE];
+/// Whom to believe, for other API servers.
+const AUTHENTICATION: &str = "extension-apiserver-authentication";
 /// The server's own service.
 const SERVICE: &str = "kubernetes";
 
@@ -61,6 +65,9 @@ pub(crate) async fn objects(api: &Api) -> Result<(), ApiError> {
     }
     for schema in flowcontrol::schemas() {
         ensure(api, "", &schema, false).await?;
+    }
+    if let Some(map) = authentication(api)? {
+        ensure(api, "kube-system", &map, true).await?;
     }
     // Nobody else reaches a loopback address, and endpoints may not have one.
     if let Some(address) = api.settings.advertise.filter(|address| !address.ip().is_loopback()) {
@@ -114,7 +121,7 @@ pub(crate) async fn keep(api: Arc<Api>, tasks: Tasks) -> Result<(), Infallible> 
         })
         .boxed()
     };
-    let tables = ["namespaces", "services", "endpoints", "discovery.k8s.io/endpointslices"];
+    let tables = ["configmaps", "namespaces", "services", "endpoints", "discovery.k8s.io/endpointslices"];
     let mut changes = stream::select_all(tables.map(watch));
     loop {
         let ours = tokio::select! {
@@ -135,12 +142,23 @@ pub(crate) async fn keep(api: Arc<Api>, tasks: Tasks) -> Result<(), Infallible> 
 
 fn is_ours(event: &skiff_store::Event<Stored>) -> bool {
     let key = &*event.key.name;
-    event.deleted && (NAMESPACES.contains(&key) || key.strip_prefix("default/") == Some(SERVICE))
+    let is_ours = |key: &str| match key.split_once('/') {
+        None => NAMESPACES.contains(&key),
+        Some(("default", name)) => name == SERVICE,
+        Some(("kube-system", name)) => name == AUTHENTICATION,
+        Some(_) => false,
+    };
+    event.deleted && is_ours(key)
 }
 
 /// Creates the object if it is not there; brings it up to date if `renew`. Kinds that are not in the table are left
 /// out.
-async fn ensure<K: Readable>(api: &Api, namespace: &str, object: &K, renew: bool) -> Result<(), ApiError> {
+pub(crate) async fn ensure<K: Readable>(
+    api: &Api,
+    namespace: &str,
+    object: &K,
+    renew: bool,
+) -> Result<(), ApiError> {
     let Some(entry) = &api.catalog.of::<K>() else { return Ok(()) };
     let user = User::server();
     let name = object.metadata().name.clone().unwrap_or_default();
@@ -214,6 +232,33 @@ fn meta(name: &str, labels: &[(&str, &str)]) -> ObjectMeta {
         labels: Some(labels.iter().map(label).collect()),
         ..ObjectMeta::default()
     }
+}
+
+/// What other API servers must know to believe the same clients as we do, and us.
+fn authentication(api: &Api) -> Result<Option<ConfigMap>, ApiError> {
+    let mut data = BTreeMap::new();
+    if let Some(ca) = &api.settings.ca_pem {
+        data.insert("client-ca-file".to_owned(), ca.clone());
+    }
+    if let Some(front) = &api.settings.front_proxy {
+        let names = serde_json::to_string(&front.names).map_err(ApiError::internal)?;
+        data.insert("requestheader-client-ca-file".to_owned(), front.ca_pem.clone());
+        for (key, value) in [
+            ("allowed-names", names.as_str()),
+            ("username-headers", r#"["X-Remote-User"]"#),
+            ("group-headers", r#"["X-Remote-Group"]"#),
+            ("uid-headers", r#"["X-Remote-Uid"]"#),
+            ("extra-headers-prefix", r#"["X-Remote-Extra-"]"#),
+        ] {
+            data.insert(format!("requestheader-{key}"), value.to_owned());
+        }
+    }
+    let map = ConfigMap {
+        metadata: ObjectMeta { name: Some(AUTHENTICATION.to_owned()), ..ObjectMeta::default() },
+        data: Some(data),
+        ..ConfigMap::default()
+    };
+    Ok(map.data.as_ref().is_some_and(|data| !data.is_empty()).then_some(map))
 }
 
 fn service(api: &Api) -> Service {

@@ -1,4 +1,5 @@
-//! What there is to ask for: groups, versions, resources, verbs. Derived from the table of kinds.
+//! What there is to ask for: groups, versions, resources, verbs. Derived from the table of kinds, and from what other
+//! servers say of theirs.
 //!
 //! Two forms: the old one, a document per group and version, and the aggregated one, all in two documents.
 
@@ -9,12 +10,13 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use skiff_api::Resource;
 
+use crate::aggregate::{Merged, Services};
 use crate::api::Api;
 use crate::catalog::{Entry, Kinds};
 use crate::reviews::{self, Review};
 use crate::subresource;
 use crate::wire::{self, Body, Response};
-use crate::{openapi, resource_metrics};
+use crate::{aggregate, openapi, resource_metrics};
 
 /// The verbs of every kind, as discovery lists them.
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -34,32 +36,43 @@ pub(crate) struct Group {
     pub(crate) versions: Vec<Arc<str>>,
 }
 
-/// Every group, core first, then the built-in ones, then those of definitions.
-pub(crate) fn groups(kinds: &Kinds) -> Vec<Group> {
-    let mut found: BTreeMap<(bool, Arc<str>), Vec<Arc<str>>> = BTreeMap::new();
-    let built_in: BTreeSet<&str> =
-        kinds.entries().iter().filter(|entry| entry.built_in).map(|entry| &*entry.resource.group).collect();
+/// Every group, as clients prefer them: as their APIServices say, or would say.
+pub(crate) fn groups(kinds: &Kinds, services: &Services) -> Vec<Group> {
+    let mut found: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
+    let mut add = |group: &str, version: &str| {
+        found.entry(group.into()).or_default().insert(version.into());
+    };
     for entry in kinds.entries() {
-        let Resource { group, version, .. } = &entry.resource;
-        let versions = found.entry((!built_in.contains(&**group), Arc::clone(group))).or_default();
-        if !versions.contains(version) {
-            versions.push(Arc::clone(version));
-        }
+        add(&entry.resource.group, &entry.resource.version);
     }
     for review in reviews::ALL {
-        let versions = found.entry((false, review.group.into())).or_default();
-        if !versions.iter().any(|version| **version == *review.version) {
-            versions.push(review.version.into());
-        }
+        add(review.group, review.version);
     }
-    let measured = (!built_in.contains(resource_metrics::GROUP), Arc::from(resource_metrics::GROUP));
-    found.entry(measured).or_insert_with(|| vec![resource_metrics::VERSION.into()]);
-    let group = |((_, name), mut versions): (_, Vec<Arc<str>>)| {
-        versions.sort_by_key(|version| std::cmp::Reverse(Maturity::of(version)));
-        Group { name, versions }
+    add(resource_metrics::GROUP, resource_metrics::VERSION);
+    for (service, _) in services.remote() {
+        add(&service.group, &service.version);
+    }
+    let ordered = |(name, versions): (Arc<str>, BTreeSet<Arc<str>>)| {
+        let priority = |version: &Arc<str>| match services.get(&name, version) {
+            Some(service) => service.priority,
+            None => aggregate::priority_of(&name, version).unwrap_or(aggregate::DEFINED),
+        };
+        let mut versions: Vec<Arc<str>> = versions.into_iter().collect();
+        let first = versions
+            .iter()
+            .map(|version| (std::cmp::Reverse(priority(version).group), format!("{version}.{name}")))
+            .min();
+        versions.sort_by_key(|version| std::cmp::Reverse((priority(version).version, Maturity::of(version))));
+        // Nothing else could be found if this group were not.
+        (*name != *REGISTRATION, first, Group { name, versions })
     };
-    found.into_iter().map(group).collect()
+    let mut groups: Vec<_> = found.into_iter().map(ordered).collect();
+    groups.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    groups.into_iter().map(|(.., group)| group).collect()
 }
+
+/// The group of APIServices themselves, which nobody else may serve.
+const REGISTRATION: &str = "apiregistration.k8s.io";
 
 /// Orders versions as clients prefer them: `v2`, `v1`, `v1beta2`, `v1beta1`, `v1alpha1`, then all others by name.
 /// Follows upstream's `k8s.io/apimachinery/pkg/version/helpers.go`.
@@ -102,46 +115,48 @@ impl Maturity {
 
 /// Answers a discovery or OpenAPI path; nothing for others.
 pub(crate) fn serve(api: &Api, parts: &[&str], headers: &HeaderMap) -> Option<Response> {
-    let kinds = api.catalog.kinds();
+    let (kinds, services) = (api.catalog.kinds(), api.aggregation.services(api));
     match parts {
         ["api"] => Some(match aggregated(headers) {
-            Some(version) => aggregate(&kinds, version, true),
+            Some(version) => aggregated_form(&kinds, &services, version, true),
             None => wire::encoded(200, &core_versions(api)),
         }),
         ["apis"] => Some(match aggregated(headers) {
-            Some(version) => aggregate(&kinds, version, false),
-            None => wire::encoded(200, &group_list(&kinds)),
+            Some(version) => aggregated_form(&kinds, &services, version, false),
+            None => wire::encoded(200, &group_list(&kinds, &services)),
         }),
         ["api", version] => resources(&kinds, "", version),
         ["apis", group] => {
-            let group = groups(&kinds).into_iter().find(|own| *own.name == **group)?;
+            let group = groups(&kinds, &services).into_iter().find(|own| *own.name == **group)?;
             let mut body = group_entry(&group);
             body["kind"] = "APIGroup".into();
             body["apiVersion"] = "v1".into();
             Some(wire::encoded(200, &body))
         }
         ["apis", group, version] => resources(&kinds, group, version),
-        ["openapi", "v2"] => openapi_v2(&kinds, headers),
-        ["openapi", "v3"] => document(Some(kinds.documents.v3_index()), wire::JSON, headers),
+        ["openapi", "v2"] => openapi_v2(api, &kinds, &services, headers),
+        ["openapi", "v3"] => {
+            document(Some(Merged::v3_index(kinds.documents.v3_index(), &services)), wire::JSON, headers)
+        }
         ["openapi", "v3", rest @ ..] => document(kinds.documents.v3(&rest.join("/")), wire::JSON, headers),
         _ => None,
     }
 }
 
 /// Clients from before OpenAPI v3 know the document in protobuf only.
-fn openapi_v2(kinds: &Kinds, headers: &HeaderMap) -> Option<Response> {
+fn openapi_v2(api: &Api, kinds: &Arc<Kinds>, services: &Services, headers: &HeaderMap) -> Option<Response> {
     let accepted =
         headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = accepted.split(',').next().unwrap_or_default().trim();
+    let protobuf = first.starts_with("application/com.github.proto-openapi.spec.v2");
+    let merged = api.aggregation.documents.v2(kinds, services, protobuf);
     // In the answer the `@` is a dot, as upstream's: it is no legal character of a media type.
-    if first.starts_with("application/com.github.proto-openapi.spec.v2") {
-        return document(
-            Some(kinds.documents.v2_protobuf(kinds.entries())),
-            &openapi::V2_PROTOBUF.replace('@', "."),
-            headers,
-        );
+    if protobuf {
+        let whole = merged.unwrap_or_else(|| kinds.documents.v2_protobuf(kinds.entries()));
+        return document(Some(whole), &openapi::V2_PROTOBUF.replace('@', "."), headers);
     }
-    document(Some(kinds.documents.v2(kinds.entries())), wire::JSON, headers)
+    let whole = merged.unwrap_or_else(|| kinds.documents.v2(kinds.entries()));
+    document(Some(whole), wire::JSON, headers)
 }
 
 fn document(found: Option<openapi::Document>, kind: &str, headers: &HeaderMap) -> Option<Response> {
@@ -192,9 +207,9 @@ fn core_versions(api: &Api) -> Value {
     })
 }
 
-fn group_list(kinds: &Kinds) -> Value {
+fn group_list(kinds: &Kinds, services: &Services) -> Value {
     let groups: Vec<Value> =
-        groups(kinds).iter().filter(|group| !group.name.is_empty()).map(group_entry).collect();
+        groups(kinds, services).iter().filter(|group| !group.name.is_empty()).map(group_entry).collect();
     json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
 }
 
@@ -272,10 +287,14 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Response> {
 }
 
 /// The aggregated form: of the core group, or of all others.
-fn aggregate(kinds: &Kinds, form: &str, core: bool) -> Response {
+fn aggregated_form(kinds: &Kinds, services: &Services, form: &str, core: bool) -> Response {
     let mut items = Vec::new();
-    for group in groups(kinds).into_iter().filter(|group| group.name.is_empty() == core) {
+    for group in groups(kinds, services).into_iter().filter(|group| group.name.is_empty() == core) {
         let version = |version: &Arc<str>| {
+            let theirs = services.get(&group.name, version).and_then(|service| service.discovered());
+            if let Some(theirs) = theirs {
+                return theirs;
+            }
             let mut resources: Vec<Value> =
                 entries(kinds, &group.name, version).into_iter().map(aggregated_resource).collect();
             resources.extend(reviews_of(&group.name, version).map(aggregated_review));

@@ -13,6 +13,7 @@ use crate::user::User;
 pub mod admissionregistration;
 pub(crate) mod amounts;
 pub mod apiextensions;
+pub mod apiregistration;
 pub mod apps;
 pub mod autoscaling;
 pub mod batch;
@@ -56,6 +57,7 @@ pub static ALL: &[&Row] = &[
     &core::service_account::KIND,
     &core::service::KIND,
     &apiextensions::custom_resource_definition::KIND,
+    &apiregistration::api_service::KIND,
     &admissionregistration::mutating_admission_policy::KIND,
     &admissionregistration::mutating_admission_policy_binding::KIND,
     &admissionregistration::mutating_webhook_configuration::KIND,

@@ -19,6 +19,7 @@ pub mod audit;
 mod fairness;
 
 mod admission;
+mod aggregate;
 mod registry;
 mod reviews;
 mod subresource;
@@ -50,7 +51,7 @@ mod paths;
 pub use audit::{Audit, Policy as AuditPolicy};
 pub use authn::Peer;
 pub use encryption::fresh_configuration;
-pub use options::{ComponentRole, KubeletAccess, Options, Storage, Tls, Version};
+pub use options::{ComponentRole, FrontProxy, KubeletAccess, Options, Storage, Tls, Version};
 pub use serve::Listener;
 pub use server::{BuildError, Handler, RunError, Server};
 pub use stored::{Change, Stored};

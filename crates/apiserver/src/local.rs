@@ -8,8 +8,8 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use http::HeaderValue;
-use skiff_api::Object;
 use skiff_api::selector::{FieldSelector, LabelSelector};
+use skiff_api::{Object, Resource};
 use skiff_client::{Delta, LocalFeeds, Topic};
 use skiff_store::{Event, Watch};
 
@@ -76,6 +76,13 @@ impl Feeds {
 }
 
 impl LocalFeeds for Feeds {
+    /// Kinds of other servers are had as anybody has them.
+    fn knows(&self, topic: &Topic) -> bool {
+        let Resource { group, version, .. } = &topic.resource;
+        let services = self.api.aggregation.services(&self.api);
+        services.get(group, version).is_none_or(|service| service.backend.is_none())
+    }
+
     fn subscribe(&self, topic: &Topic) -> BoxStream<'static, Delta<Arc<Object>>> {
         let resource = &topic.resource;
         let entry = self.api.catalog.get(&resource.group, &resource.version, &resource.plural);

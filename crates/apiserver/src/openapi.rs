@@ -39,6 +39,16 @@ impl Document {
     }
 }
 
+/// A finished document of a tree.
+pub(crate) fn v2_document(value: &Value) -> Document {
+    Document::json(value)
+}
+
+/// The same in the protobuf form of [`V2_PROTOBUF`].
+pub(crate) fn v2_protobuf_document(value: &Value) -> Document {
+    Document::new(protobuf::encode(value))
+}
+
 /// The documents of one set of kinds. A group-version whose kinds are the same as before keeps its document.
 pub(crate) struct Documents {
     v2: OnceLock<Document>,
@@ -114,7 +124,7 @@ impl Documents {
 }
 
 /// Made anew for each of its two forms, since the tree is ten times as big as the bytes.
-fn v2_value(entries: &[Arc<Entry>]) -> Value {
+pub(crate) fn v2_value(entries: &[Arc<Entry>]) -> Value {
     let mut definitions = schemas::definitions(entries);
     schemas::for_v2(&mut definitions);
     let paths: serde_json::Map<String, Value> =

@@ -38,6 +38,17 @@ pub struct KubeletAccess {
     pub ca_pem: String,
 }
 
+/// How the server passes requests on to other API servers, and who may pass requests on to it.
+#[derive(Clone, Debug)]
+pub struct FrontProxy {
+    /// Our certificate and key towards other API servers.
+    pub identity: Identity,
+    /// The authority of those who may say for whom they ask, PEM.
+    pub ca_pem: String,
+    /// The names their certificates may have; any if there are none.
+    pub names: Vec<String>,
+}
+
 /// What `/version` says.
 #[derive(Clone, Debug)]
 pub struct Version {
@@ -83,6 +94,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Needed for logs, exec, attach, port-forward and node proxies.
     pub kubelets: Option<KubeletAccess>,
+    /// Needed for API servers behind this one, and for proxies before it.
+    pub front_proxy: Option<FrontProxy>,
     /// The range of service addresses.
     pub services: IpNet,
     /// The range of node ports.
@@ -132,6 +145,7 @@ impl Options {
             storage: Storage::Memory,
             tls: None,
             kubelets: None,
+            front_proxy: None,
             services: services.expect("12 is a prefix length").into(),
             node_ports: 30000..=32767,
             advertise: None,
@@ -166,4 +180,5 @@ pub(crate) struct Settings {
     pub(crate) roles: Vec<ComponentRole>,
     /// Whom pods must trust.
     pub(crate) ca_pem: Option<String>,
+    pub(crate) front_proxy: Option<FrontProxy>,
 }

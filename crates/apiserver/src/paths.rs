@@ -68,7 +68,10 @@ fn openid(api: &Api) -> Response {
 
 fn all(api: &Api) -> Vec<String> {
     let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
-    for group in discovery::groups(&api.catalog.kinds()).iter().filter(|group| !group.name.is_empty()) {
+    let services = api.aggregation.services(api);
+    for group in
+        discovery::groups(&api.catalog.kinds(), &services).iter().filter(|group| !group.name.is_empty())
+    {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{version}", group.name)));
     }

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::authn::{self, Peer};
+use crate::authn::Trust;
 use crate::server::Handler;
 use crate::user::User;
 use crate::wire::{self, Request, Response};
@@ -45,9 +45,13 @@ impl Listener {
     }
 
     /// What makes its connections safe; nothing if TLS is wanted and there are no certificates.
-    pub(crate) fn acceptor(&self, tls: Option<&Arc<rustls::ServerConfig>>) -> Option<Acceptor> {
+    pub(crate) fn acceptor(
+        &self,
+        tls: Option<&Arc<rustls::ServerConfig>>,
+        trust: &Arc<Trust>,
+    ) -> Option<Acceptor> {
         match &self.access {
-            Access::Tls => Some(Acceptor::Tls(TlsAcceptor::from(Arc::clone(tls?)))),
+            Access::Tls => Some(Acceptor::Tls(TlsAcceptor::from(Arc::clone(tls?)), Arc::clone(trust))),
             Access::Plain(user) => Some(Acceptor::Plain(user.clone())),
         }
     }
@@ -60,7 +64,7 @@ pub(crate) struct From(pub(crate) SocketAddr);
 /// How a connection's peer is found.
 #[derive(Clone)]
 pub(crate) enum Acceptor {
-    Tls(TlsAcceptor),
+    Tls(TlsAcceptor, Arc<Trust>),
     Plain(User),
 }
 
@@ -117,10 +121,9 @@ async fn connection(
             };
             requests(stream, from, answer, stop).await;
         }
-        Acceptor::Tls(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Acceptor::Tls(tls, trust) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
-                let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let peer = certificate.map_or(Peer::Unknown, authn::of_certificate);
+                let peer = trust.peer(stream.get_ref().1.peer_certificates().unwrap_or_default());
                 let answer = move |request| handler.handle(peer.clone(), request);
                 requests(stream, from, answer, stop).await;
             }

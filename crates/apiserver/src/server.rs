@@ -9,12 +9,13 @@ use skiff_base::{Latch, tls};
 use skiff_client::Link;
 use skiff_store::{Disk, Engine, Memory, OpenError, Store};
 
+use crate::aggregate::{self, Aggregation};
 use crate::alloc::Alloc;
 use crate::api::Api;
 use crate::audit::{Audit, Log};
 use crate::authn::account::Issuer;
 use crate::authn::static_file::{StaticTokens, TokenFileError};
-use crate::authn::{self, Peer};
+use crate::authn::{self, Peer, Trust};
 use crate::catalog::Catalog;
 use crate::encryption::{EncryptionError, Keys, Sealed};
 use crate::fairness::{self, Fairness};
@@ -34,6 +35,7 @@ pub struct Server {
     /// What is to be sealed anew.
     keys: Keys,
     tls: Option<Arc<rustls::ServerConfig>>,
+    trust: Arc<Trust>,
     audit: Option<Audit>,
 }
 
@@ -93,8 +95,13 @@ impl Server {
         let keys = options.encryption.as_deref().map(Keys::parse).transpose()?.unwrap_or_default();
         let engine = Sealed::new(engine, keys.clone());
         let store = Store::<Stored>::open(engine, skiff_store::Options::default())?;
-        let tls =
-            options.tls.as_ref().map(|tls| tls::server(&tls.identity, &tls.client_ca_pem)).transpose()?;
+        let front_proxy = options.front_proxy;
+        let trust = Trust::new(options.tls.as_ref(), front_proxy.as_ref())?;
+        let believed = |tls: &crate::options::Tls| match &front_proxy {
+            Some(front) => format!("{}\n{}", tls.client_ca_pem, front.ca_pem),
+            None => tls.client_ca_pem.clone(),
+        };
+        let tls = options.tls.as_ref().map(|tls| tls::server(&tls.identity, &believed(tls))).transpose()?;
         let alloc = Alloc::new(options.services, options.node_ports);
         for (_, stored) in &store.snapshot("services").objects {
             alloc.restore(stored.object());
@@ -117,6 +124,7 @@ impl Server {
             health: crate::health::Health::default(),
             counters: Counters::new(&options.metrics),
             dynamic: crate::admission::Dynamic::default(),
+            aggregation: Aggregation::new(front_proxy.as_ref().map(|front| front.identity.clone())),
             admission: crate::admission::Counts::new(&options.metrics),
             metrics: options.metrics,
             fairness: Fairness::new(fairness::SEATS),
@@ -132,13 +140,15 @@ impl Server {
                 version: options.version,
                 roles: options.roles,
                 ca_pem: options.tls.as_ref().map(|tls| tls.client_ca_pem.clone()),
+                front_proxy,
             },
             stopping: tasks.token().clone(),
             tasks,
         };
         let api = Arc::new(api);
         api.dynamic.belongs_to(&api);
-        Ok(Self { api, keys, tls: tls.map(Arc::new), audit: options.audit })
+        let audit = options.audit;
+        Ok(Self { api, keys, tls: tls.map(Arc::new), trust: Arc::new(trust), audit })
     }
 
     /// Answers requests of known peers; what listeners and links are made of.
@@ -192,19 +202,25 @@ impl Server {
         let handler = self.handler();
         let definitions = crate::crd::controller::Controller::load(&self.api);
         for listener in listeners {
-            let acceptor = listener.acceptor(self.tls.as_ref()).ok_or(RunError::NoCertificates)?;
+            let acceptor =
+                listener.acceptor(self.tls.as_ref(), &self.trust).ok_or(RunError::NoCertificates)?;
             let work = serve::accept(listener, acceptor, handler.clone(), background.clone());
             background.spawn("api listener", Policy::Essential, work);
         }
         background.spawn("custom resources", Policy::Essential, definitions.run(background.clone()));
         bootstrap::objects(&self.api).await?;
-        bootstrap::roles(&self.api).await?;
+        futures::try_join!(bootstrap::roles(&self.api), aggregate::register::at_start(&self.api))?;
         bootstrap::renew(&self.api, self.keys.stale()).await;
         self.api.health.bootstrapped.open();
         background.spawn(
             "priority and fairness",
             Policy::Essential,
             fairness::keep::run(Arc::clone(&self.api), background.clone()),
+        );
+        background.spawn(
+            "other API servers",
+            Policy::Essential,
+            aggregate::keep::run(Arc::clone(&self.api), background.clone()),
         );
         let keep = bootstrap::keep(Arc::clone(&self.api), background.clone());
         background.spawn("own objects", Policy::Essential, keep);

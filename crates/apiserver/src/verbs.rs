@@ -12,7 +12,7 @@ use crate::registry::Scope;
 use crate::request::{Info, Target, Verb};
 use crate::user::User;
 use crate::wire::{self, Body, Response, refusal};
-use crate::{paths, resource_metrics, reviews, subresource};
+use crate::{aggregate, paths, resource_metrics, reviews, subresource};
 
 pub(crate) mod collection;
 pub(crate) mod get;
@@ -27,6 +27,9 @@ pub(crate) mod write;
 
 /// Answers an authorised request.
 pub(crate) async fn serve(api: &Arc<Api>, call: Authorized) -> Response {
+    if let Some(service) = api.aggregation.concerned(api, &call.info) {
+        return Box::pin(aggregate::pass::pass(api, &service, call)).await;
+    }
     let head = call.info.method == Method::HEAD;
     let outcome = match &call.info.target {
         Some(_) => Box::pin(resource(api, call)).await,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -50,14 +51,21 @@ fn key(identity: &Identity) -> Result<PrivateKeyDer<'static>, TlsError> {
     Ok(PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes())?)
 }
 
+/// What tells certificates of `ca_pem` from others.
+///
+/// # Errors
+/// If the PEM is malformed.
+pub fn client_verifier(ca_pem: &str) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    install_provider();
+    Ok(WebPkiClientVerifier::builder(Arc::new(roots(ca_pem)?)).allow_unauthenticated().build()?)
+}
+
 /// A server that asks for client certificates of `client_ca_pem` and admits clients without one (they are nobody).
 ///
 /// # Errors
 /// If a PEM is malformed or does not fit.
 pub fn server(identity: &Identity, client_ca_pem: &str) -> Result<ServerConfig, TlsError> {
-    install_provider();
-    let verifier =
-        WebPkiClientVerifier::builder(Arc::new(roots(client_ca_pem)?)).allow_unauthenticated().build()?;
+    let verifier = client_verifier(client_ca_pem)?;
     let mut config = ServerConfig::builder()
         .with_client_cert_verifier(verifier)
         .with_single_cert(certs(&identity.cert_pem)?, key(identity)?)?;
@@ -72,6 +80,19 @@ pub fn server(identity: &Identity, client_ca_pem: &str) -> Result<ServerConfig, 
 pub fn client(ca_pem: &str, identity: Option<&Identity>) -> Result<ClientConfig, TlsError> {
     install_provider();
     let builder = ClientConfig::builder().with_root_certificates(roots(ca_pem)?);
+    Ok(match identity {
+        Some(identity) => builder.with_client_auth_cert(certs(&identity.cert_pem)?, key(identity)?)?,
+        None => builder.with_no_client_auth(),
+    })
+}
+
+/// A client that shows `identity`, if any, to whoever answers.
+///
+/// # Errors
+/// If the identity is malformed.
+pub fn any_client(identity: Option<&Identity>) -> Result<ClientConfig, TlsError> {
+    install_provider();
+    let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(any_server());
     Ok(match identity {
         Some(identity) => builder.with_client_auth_cert(certs(&identity.cert_pem)?, key(identity)?)?,
         None => builder.with_no_client_auth(),

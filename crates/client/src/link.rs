@@ -15,6 +15,11 @@ mod fetched;
 
 /// Reads inside the server's process; implemented by the API server's cache.
 pub trait LocalFeeds: Send + Sync {
+    /// Whether the server holds these objects itself. Those that another server behind it holds are listed and watched
+    /// through the client.
+    fn knows(&self, _topic: &Topic) -> bool {
+        true
+    }
     /// Everything on `topic`, then every change.
     fn subscribe(&self, topic: &Topic) -> BoxStream<'static, Delta<Arc<Object>>>;
 }
@@ -53,8 +58,8 @@ impl Link {
     /// Everything on `topic`, then every change; starts over by itself after a gap or a lost connection.
     pub fn feed(&self, topic: &Topic) -> Feed {
         match &self.local {
-            Some(local) => Feed::new(local.subscribe(topic)),
-            None => Feed::new(fetched::feed(self.client(), topic.clone())),
+            Some(local) if local.knows(topic) => Feed::new(local.subscribe(topic)),
+            _ => Feed::new(fetched::feed(self.client(), topic.clone())),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use skiff_apiserver::FrontProxy;
 use skiff_base::pki::{Authority, Identity, Request};
 
 use crate::layout::Layout;
@@ -50,6 +51,20 @@ impl Component {
 /// The cluster's authority, made at the first start.
 pub(crate) fn authority(layout: &Layout) -> anyhow::Result<Authority> {
     Authority::open(&layout.pki(), "ca").context("open the cluster's certificate authority")
+}
+
+/// The server, when it passes requests on to another API server: its certificate is of an authority kept for that alone,
+/// since who shows one of those may speak in anybody's name.
+const FRONT_PROXY: Component =
+    Component { file: "front-proxy-client", user: "front-proxy-client", groups: &[] };
+
+/// How the server passes requests on to other API servers.
+pub(crate) fn front_proxy(layout: &Layout) -> anyhow::Result<FrontProxy> {
+    let authority =
+        Authority::open(&layout.pki(), "front-proxy-ca").context("open the authority of proxies")?;
+    let identity = FRONT_PROXY.identity(&authority, layout)?;
+    let ca_pem = authority.cert_pem().to_owned();
+    Ok(FrontProxy { identity, ca_pem, names: vec![FRONT_PROXY.user.to_owned()] })
 }
 
 /// The server's own certificate; issued anew at each start, since the machine's addresses may have changed.

@@ -27,7 +27,7 @@ mod place;
 mod review;
 
 pub(crate) use client::Connections;
-pub(crate) use place::Target;
+pub(crate) use place::{Target, places};
 
 /// A webhook in the form in which it is used.
 struct Compiled {

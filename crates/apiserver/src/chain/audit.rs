@@ -30,7 +30,7 @@ pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static,
     let Some(log) = api.audit.get().cloned() else { return next.run(api, call) };
     let user = match &call.peer {
         Peer::Known(user) => Some(user),
-        Peer::Unknown => None,
+        Peer::FrontProxy | Peer::Unknown => None,
     };
     let decision = log.policy.judge(user, &call.info);
     if decision.level == Level::None {

@@ -18,7 +18,7 @@ pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static,
         let plural = call.info.target.as_ref().map(|target| target.plural.clone()).unwrap_or_default();
         let user = match &call.peer {
             Peer::Known(user) => Arc::clone(&user.name),
-            Peer::Unknown => "".into(),
+            Peer::FrontProxy | Peer::Unknown => "".into(),
         };
         let response = next.run(Arc::clone(&api), call).await;
         let code = response.status().as_u16();

@@ -60,6 +60,17 @@ pub(crate) async fn send(
         }
         Ok::<_, Infallible>(())
     });
+    prepare(&mut request, path)?;
+    let host = HeaderValue::from_str(authority).map_err(|error| error.to_string())?;
+    request.headers_mut().insert(header::HOST, host);
+    sender.send_request(request).await.map_err(|error| error.to_string())
+}
+
+/// Makes of a request to us one to somebody else, with another path.
+///
+/// # Errors
+/// A text fit for the client.
+pub(crate) fn prepare(request: &mut Request, path: &str) -> Result<(), String> {
     let upgrade = wants_upgrade(request.headers());
     *request.uri_mut() = path.parse::<Uri>().map_err(|error| error.to_string())?;
     *request.version_mut() = http::Version::HTTP_11;
@@ -69,8 +80,7 @@ pub(crate) async fn send(
     }
     // Credentials were for us.
     headers.remove(header::AUTHORIZATION);
-    headers.insert(header::HOST, HeaderValue::from_str(authority).map_err(|error| error.to_string())?);
-    sender.send_request(request).await.map_err(|error| error.to_string())
+    Ok(())
 }
 
 /// Passes a request on and its answer back.
@@ -110,10 +120,15 @@ pub(crate) async fn pass(
         let (parts, _) = response.into_parts();
         return Ok(Response::from_parts(parts, Body::empty()));
     }
+    Ok(answer(response))
+}
+
+/// Somebody else's answer as ours.
+pub(crate) fn answer(response: http::Response<Received>) -> Response {
     let (mut parts, body) = response.into_parts();
     HOP_BY_HOP.iter().for_each(|name| drop(parts.headers.remove(name)));
     parts.version = http::Version::HTTP_11;
-    Ok(Response::from_parts(parts, Body::foreign(body)))
+    Response::from_parts(parts, Body::foreign(body))
 }
 
 /// The first kilobytes of a body: what an error says.

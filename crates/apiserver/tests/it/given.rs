@@ -195,6 +195,7 @@ fn device_claim() -> Value {
 pub(crate) fn name(row: &Row, name: &'static str) -> &'static str {
     match row.kind {
         "IPAddress" => "10.96.1.1",
+        "APIService" => "v1.example.com",
         "CustomResourceDefinition" => "things.example.com",
         _ => name,
     }
@@ -204,6 +205,9 @@ pub(crate) fn name(row: &Row, name: &'static str) -> &'static str {
 pub(crate) fn sample(row: &Row, name: &str) -> Value {
     let mut object = match row.kind {
         "Pod" => pod(name),
+        "APIService" => json!({ "spec": {
+            "group": "example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 10,
+        } }),
         "CustomResourceDefinition" => json!({ "spec": {
             "group": "example.com", "scope": "Namespaced", "names": { "plural": "things", "kind": "Thing" },
             "versions": [{ "name": "v1", "served": true, "storage": true,

@@ -165,6 +165,7 @@ fn options(
             client_ca_pem: ca_pem.clone(),
         }),
         kubelets: Some(KubeletAccess { identity: APISERVER.identity(authority, layout)?, ca_pem }),
+        front_proxy: Some(certificates::front_proxy(layout)?),
         services: cluster.service_cidr.into(),
         advertise: Some(SocketAddr::from((advertise, cluster.port))),
         garbage_collector: true,

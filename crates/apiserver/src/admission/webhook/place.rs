@@ -120,7 +120,11 @@ fn trust(bundle: Option<&str>) -> Result<TlsConnector, String> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn places(api: &Api, namespace: &str, name: &str, port: i32) -> Result<Vec<Place>, String> {
+/// Where a service's port can be reached, best first.
+///
+/// # Errors
+/// A text fit for the client.
+pub(crate) fn places(api: &Api, namespace: &str, name: &str, port: i32) -> Result<Vec<Place>, String> {
     let key = Key { table: "services".into(), name: meta::key(Some(namespace), name) };
     let service = api
         .store
@@ -128,6 +132,10 @@ fn places(api: &Api, namespace: &str, name: &str, port: i32) -> Result<Vec<Place
         .and_then(|stored| stored.object().decode::<Service>().ok())
         .ok_or_else(|| format!("service \"{name}\" not found"))?;
     let spec = service.spec.as_ref();
+    if let Some(spec) = spec.filter(|spec| spec.type_.as_deref() == Some("ExternalName")) {
+        let host = spec.external_name.clone().unwrap_or_default();
+        return Ok(vec![Place { host, port: u16::try_from(port).unwrap_or(443) }]);
+    }
     let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     let own = ports
         .iter()
