@@ -39,6 +39,16 @@ pub(crate) struct Cluster {
     own: Option<Own>,
 }
 
+/// A process of hollow nodes.
+pub(crate) struct Hollow(Child);
+
+impl Drop for Hollow {
+    fn drop(&mut self) {
+        // It may have ended by itself; the cluster goes with all its nodes.
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 /// A cluster that we started.
 struct Own {
     skiff: PathBuf,
@@ -127,6 +137,16 @@ impl Cluster {
     /// What a command of the program under test prints; for clusters of our own.
     pub(crate) fn skiff(&self, words: &[&str]) -> anyhow::Result<String> {
         self.own.as_ref().context("this needs a cluster of our own")?.skiff(words)
+    }
+
+    /// Runs so many hollow nodes until they are dropped; for clusters of our own.
+    #[expect(clippy::disallowed_methods, reason = "they run as long as the scenario does")]
+    pub(crate) fn hollow(&self, nodes: usize) -> anyhow::Result<Hollow> {
+        let own = self.own.as_ref().context("this needs a cluster of our own")?;
+        let mut command = Command::new(&own.skiff);
+        command.args(["hollow", "--keep", "--nodes", &nodes.to_string(), "--kubeconfig"]);
+        command.arg(own.dir.join("kubeconfig")).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+        Ok(Hollow(command.spawn().context("start the hollow nodes")?))
     }
 
     /// Ends the program, leaving its data and its pods; how long that took.

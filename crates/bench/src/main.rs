@@ -21,6 +21,7 @@ mod lab;
 mod load;
 mod namespace;
 mod objects;
+mod paper;
 mod place;
 mod procs;
 mod report;

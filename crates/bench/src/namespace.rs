@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::connection::{Call, Connection};
 
 /// How long to wait for a controller.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 

@@ -13,6 +13,7 @@ mod schedule;
 mod size;
 mod start;
 mod watch;
+mod workloads;
 mod writes;
 
 /// A row of the table.
@@ -33,6 +34,7 @@ const ROWS: &[&Row] = &[
     &lists::SCENARIO,
     &watch::SCENARIO,
     &schedule::SCENARIO,
+    &workloads::SCENARIO,
     &pods::SCENARIO,
 ];
 
@@ -40,7 +42,7 @@ const ROWS: &[&Row] = &[
 pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Row>> {
     let known = |name: &str| name == "all" || ROWS.iter().any(|row| row.name == name);
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
-        let list: Vec<String> = ROWS.iter().map(|row| format!("  {:<8} {}", row.name, row.about)).collect();
+        let list: Vec<String> = ROWS.iter().map(|row| format!("  {:<9} {}", row.name, row.about)).collect();
         bail!("no scenario {unknown}; there are\n{}\n  all", list.join("\n"));
     }
     let wanted = |row: &Row| names.iter().any(|name| name == "all" || name == row.name);

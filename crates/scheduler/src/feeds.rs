@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
@@ -13,7 +14,7 @@ use skiff_base::Tasks;
 use skiff_client::cache::decode;
 use skiff_client::{Cache, Change, Link, Topic};
 
-use crate::NAME;
+use crate::config::Profiles;
 use crate::plugin::Event;
 use crate::pod::{PodInfo, likeness};
 use crate::queue::Queue;
@@ -27,8 +28,15 @@ pub(crate) struct Feeds {
 
 impl Feeds {
     /// Follows everything that matters, telling snapshot and queue.
-    pub(crate) fn follow(link: &Link, snapshot: &Arc<Mutex<Snapshot>>, queue: &Queue, tasks: &Tasks) -> Self {
-        let hands = Hands { snapshot: Arc::clone(snapshot), queue: queue.clone() };
+    pub(crate) fn follow(
+        link: &Link,
+        snapshot: &Arc<Mutex<Snapshot>>,
+        queue: &Queue,
+        profiles: &Arc<Profiles>,
+        tasks: &Tasks,
+    ) -> Self {
+        let hands =
+            Hands { snapshot: Arc::clone(snapshot), queue: queue.clone(), profiles: Arc::clone(profiles) };
         let storage = [
             follow::<StorageClass>(link, tasks, &hands, |hands, change| {
                 hands.storage(change, Event::ClassChanged)
@@ -54,7 +62,17 @@ impl Feeds {
             follow::<Node>(link, tasks, &hands, Hands::node),
             follow::<Namespace>(link, tasks, &hands, Hands::namespace),
             follow::<Service>(link, tasks, &hands, Hands::service),
-            follow::<ReplicationController>(link, tasks, &hands, Hands::controller),
+            follow::<ReplicationController>(link, tasks, &hands, |hands, change| {
+                hands.owner::<ReplicationController>(change, |it| {
+                    Some(LabelSelector::of_map(it.spec.as_ref()?.selector.as_ref()?))
+                });
+            }),
+            follow::<ReplicaSet>(link, tasks, &hands, |hands, change| {
+                hands.owner::<ReplicaSet>(change, |it| LabelSelector::of(&it.spec.selector).ok());
+            }),
+            follow::<StatefulSet>(link, tasks, &hands, |hands, change| {
+                hands.owner::<StatefulSet>(change, |it| LabelSelector::of(&it.spec.selector).ok());
+            }),
             follow::<PodDisruptionBudget>(link, tasks, &hands, Hands::budget),
         ];
         others.extend(storage);
@@ -81,6 +99,7 @@ fn follow<K: Readable>(link: &Link, tasks: &Tasks, hands: &Hands, act: fn(&Hands
 struct Hands {
     snapshot: Arc<Mutex<Snapshot>>,
     queue: Queue,
+    profiles: Arc<Profiles>,
 }
 
 impl Hands {
@@ -97,11 +116,7 @@ impl Hands {
 
     fn namespace(&self, change: &Change) {
         let name = Arc::clone(&change.latest().meta().name);
-        let namespaces = &mut self.snapshot.lock().namespaces;
-        match &change.new {
-            Some(object) => namespaces.insert(name, Arc::clone(object)),
-            None => namespaces.remove(&name),
-        };
+        self.snapshot.lock().put_namespace(name, change.new.clone());
     }
 
     /// Claims, volumes and classes are read from their caches; here they only wake who waits for them.
@@ -121,10 +136,19 @@ impl Hands {
         self.queue.happened(Event::SpreadSelector);
     }
 
-    fn controller(&self, change: &Change) {
-        let selector = change.new.as_ref().and_then(|object| decode::<ReplicationController>(object));
-        let selector = selector.and_then(|controller| controller.spec.as_ref()?.selector.clone());
-        let selector = selector.map(|labels| LabelSelector::of_map(&labels));
+    /// A controller of pods, and how it says which are its own.
+    fn owner<K: Readable>(&self, change: &Change, selector: fn(&K) -> Option<LabelSelector>) {
+        // Its status changes with every pod; what it selects hardly ever.
+        let known = |object: &Arc<Object>| object.meta().generation;
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && known(old) == known(new)
+            && known(new) > 0
+            && old.meta().uid == new.meta().uid
+        {
+            return;
+        }
+        let owner = change.new.as_ref().and_then(|object| decode::<K>(object));
+        let selector = owner.and_then(|owner| selector(&owner));
         self.snapshot.lock().selectors.owner(change.latest(), selector);
     }
 
@@ -161,7 +185,7 @@ impl Hands {
                     self.queue.happened(Event::PodPlaced);
                 }
             }
-            None if is_ours(&pod) => self.want(object, &pod),
+            None if may_be_placed(&pod) && self.profiles.of(&pod).is_some() => self.want(object, &pod),
             None => self.queue.remove(uid),
         }
     }
@@ -196,10 +220,9 @@ impl Hands {
     }
 }
 
-/// A pod for this scheduler that may be placed now: not on its way out, and with nothing holding it back.
-fn is_ours(pod: &Pod) -> bool {
+/// A pod that may be placed now: not on its way out, and with nothing holding it back.
+fn may_be_placed(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let scheduler = spec.scheduler_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(NAME);
     let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
-    scheduler == NAME && !gated && pod.metadata.deletion_timestamp.is_none()
+    !gated && pod.metadata.deletion_timestamp.is_none()
 }

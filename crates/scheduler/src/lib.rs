@@ -14,6 +14,8 @@ use skiff_base::{Clock, Tasks};
 use skiff_client::Link;
 
 mod bind;
+mod classes;
+mod config;
 mod cycle;
 mod feeds;
 mod figures;
@@ -23,13 +25,19 @@ mod plugins;
 mod pod;
 mod preempt;
 mod preemption;
+mod profile;
 mod queue;
 mod run;
 mod snapshot;
 mod storage;
 
+#[cfg(test)]
+mod history;
+
 #[doc(hidden)]
 pub mod bench;
+
+pub use config::{Configuration, ConfigurationError};
 
 /// The name pods ask for in `spec.schedulerName`, unless they ask for another scheduler.
 pub const NAME: &str = "default-scheduler";
@@ -42,12 +50,19 @@ pub struct Options {
     pub clock: Clock,
     /// Where to count.
     pub metrics: Metrics,
+    /// How pods are placed, by the scheduler name they ask for.
+    pub configuration: Configuration,
 }
 
 impl Options {
     /// The machine's clock, and metrics that nobody reads.
     pub fn new(link: Link) -> Self {
-        Self { link, clock: Clock::system(), metrics: Metrics::new() }
+        Self {
+            link,
+            clock: Clock::system(),
+            metrics: Metrics::new(),
+            configuration: Configuration::default(),
+        }
     }
 }
 
@@ -66,7 +81,7 @@ impl Scheduler {
 
     /// Starts it; it runs until `tasks` stop.
     pub fn run(self, tasks: &Tasks) {
-        let loop_ = run::Loop::new(self.options.link, self.options.clock, self.figures, tasks);
+        let loop_ = run::Loop::new(self.options, self.figures, tasks);
         tasks.spawn_until_stop(Arc::new(loop_).run());
     }
 }
@@ -75,7 +90,7 @@ impl Scheduler {
 pub const MAY: &[(&str, &str)] = &[
     (
         "get list watch",
-        "pods nodes services replicationcontrollers namespaces poddisruptionbudgets persistentvolumeclaims persistentvolumes storageclasses csinodes",
+        "pods nodes services replicationcontrollers replicasets statefulsets namespaces poddisruptionbudgets persistentvolumeclaims persistentvolumes storageclasses csinodes",
     ),
     ("patch update", "persistentvolumeclaims persistentvolumes"),
     ("create", "pods/binding"),

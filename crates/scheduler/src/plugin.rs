@@ -3,6 +3,8 @@
 //! A plugin begins a [`Judge`] for each pod: there it computes once what it needs of the whole cluster. A plugin that
 //! has nothing to say about a pod begins none and costs nothing.
 
+use std::hash::Hasher;
+
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 use crate::storage::Needs;
@@ -31,6 +33,17 @@ impl Refusal {
     }
 }
 
+/// How much of a judgement is the same for all pods of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// Nothing: it looks at more than the node.
+    Nothing,
+    /// Whether a node can hold the pod; how well it suits depends on the other nodes.
+    Refusals,
+    /// Both. Scores count as they are: there is nothing to prepare and to normalise.
+    Everything,
+}
+
 /// One plugin's view of one pod.
 pub(crate) trait Judge {
     /// Whether the node can hold the pod.
@@ -39,6 +52,12 @@ pub(crate) trait Judge {
     /// Why it cannot.
     fn filter(&self, _node: &Node) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    /// Writes down all that its judgement of a node follows from besides the node, and says how much of it does. Pods
+    /// whose judges wrote the same are of one class and share what was said of a node until the node changes.
+    fn share(&self, _key: &mut dyn Hasher) -> Share {
+        Share::Nothing
     }
 
     /// Looks at the nodes that can hold the pod before they are scored; false if there is nothing to score.
@@ -94,6 +113,9 @@ pub(crate) trait Plugin: Send + Sync {
     fn admit(&self, _pod: &Pending, _cluster: &Snapshot) -> Result<(), String> {
         Ok(())
     }
+
+    /// Has the snapshot follow the numbers that the judge will ask for.
+    fn track(&self, _pod: &Pending, _cluster: &mut Snapshot) {}
 
     /// Begins to judge nodes for a pod; nothing if it has nothing to say.
     fn begin<'a>(&self, pod: &'a Pending, cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>>;

@@ -1,5 +1,10 @@
 //! The table of plugins with their weights: filters in this order, the first refusal counts.
 
+use std::sync::{Arc, LazyLock};
+
+use serde_json::Value;
+use skiff_api::Errors;
+
 use crate::plugin::Plugin;
 
 mod balanced_allocation;
@@ -10,6 +15,7 @@ mod node_name;
 mod node_ports;
 mod node_unschedulable;
 mod resources_fit;
+mod strategy;
 mod taint_toleration;
 mod topology_spread;
 mod volume_binding;
@@ -20,35 +26,53 @@ mod volume_zone;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// A plugin and how much its score counts.
+/// A plugin as a profile's arguments want it; what is wrong with them is noted.
+type Configured = fn(&Value, &mut Errors) -> Arc<dyn Plugin>;
+
+/// A plugin and how much its score counts by default.
 pub(crate) struct Row {
-    pub(crate) plugin: &'static dyn Plugin,
+    pub(crate) name: &'static str,
     pub(crate) weight: i64,
+    pub(crate) default: fn() -> Arc<dyn Plugin>,
+    /// Absent: it takes no arguments.
+    pub(crate) configured: Option<Configured>,
 }
 
-const fn row(plugin: &'static dyn Plugin, weight: i64) -> Row {
-    Row { plugin, weight }
+const fn plain(name: &'static str, weight: i64, default: fn() -> Arc<dyn Plugin>) -> Row {
+    Row { name, weight, default, configured: None }
+}
+
+const fn with_args(
+    name: &'static str,
+    weight: i64,
+    default: fn() -> Arc<dyn Plugin>,
+    configured: Configured,
+) -> Row {
+    Row { name, weight, default, configured: Some(configured) }
 }
 
 /// All plugins, with upstream's default weights.
+#[rustfmt::skip]
 pub(crate) static ALL: &[Row] = &[
-    row(&node_unschedulable::PLUGIN, 0),
-    row(&node_name::PLUGIN, 0),
-    row(&taint_toleration::PLUGIN, 3),
-    row(&node_affinity::PLUGIN, 2),
-    row(&node_ports::PLUGIN, 0),
-    row(&resources_fit::PLUGIN, 1),
-    row(&volume_restrictions::PLUGIN, 0),
-    row(&volume_limits::PLUGIN, 0),
-    row(&volume_binding::PLUGIN, 0),
-    row(&volume_zone::PLUGIN, 0),
-    row(&topology_spread::PLUGIN, 2),
-    row(&inter_pod_affinity::PLUGIN, 2),
-    row(&balanced_allocation::PLUGIN, 1),
-    row(&image_locality::PLUGIN, 1),
+    plain("NodeUnschedulable", 0, || Arc::new(node_unschedulable::NodeUnschedulable)),
+    plain("NodeName", 0, || Arc::new(node_name::NodeName)),
+    plain("TaintToleration", 3, || Arc::new(taint_toleration::TaintToleration)),
+    with_args("NodeAffinity", 2, || Arc::<node_affinity::NodeAffinity>::default(), node_affinity::configured),
+    plain("NodePorts", 0, || Arc::new(node_ports::NodePorts)),
+    with_args("NodeResourcesFit", 1, || Arc::<resources_fit::ResourcesFit>::default(), resources_fit::configured),
+    plain("VolumeRestrictions", 0, || Arc::new(volume_restrictions::VolumeRestrictions)),
+    plain("NodeVolumeLimits", 0, || Arc::new(volume_limits::VolumeLimits)),
+    plain("VolumeBinding", 0, || Arc::new(volume_binding::VolumeBinding)),
+    plain("VolumeZone", 0, || Arc::new(volume_zone::VolumeZone)),
+    with_args("PodTopologySpread", 2, || Arc::<topology_spread::TopologySpread>::default(), topology_spread::configured),
+    with_args("InterPodAffinity", 2, || Arc::<inter_pod_affinity::InterPodAffinity>::default(), inter_pod_affinity::configured),
+    with_args("NodeResourcesBalancedAllocation", 1, || Arc::<balanced_allocation::BalancedAllocation>::default(), balanced_allocation::configured),
+    plain("ImageLocality", 1, || Arc::new(image_locality::ImageLocality)),
 ];
 
-/// The plugin of this name.
+/// The plugin of this name with its default settings: what helps its pods does not depend on them.
 pub(crate) fn named(name: &str) -> Option<&'static dyn Plugin> {
-    ALL.iter().map(|row| row.plugin).find(|plugin| plugin.name() == name)
+    static DEFAULTS: LazyLock<Vec<Arc<dyn Plugin>>> =
+        LazyLock::new(|| ALL.iter().map(|row| (row.default)()).collect());
+    DEFAULTS.iter().map(|plugin| &**plugin).find(|plugin| plugin.name() == name)
 }

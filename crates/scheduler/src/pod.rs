@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use skiff_api::Object;
 use skiff_api::pod::ports::{self, HostPort};
 use skiff_api::pod::requests::{self, Amounts};
-use skiff_api::{LabelSelector, Object};
+
+mod terms;
+
+pub(crate) use terms::{Namespaces, Scope, Term, Terms};
 
 /// What a pod takes up, and what it says about its neighbours.
 #[derive(Debug)]
@@ -15,34 +19,14 @@ pub(crate) struct PodInfo {
     pub(crate) object: Arc<Object>,
     pub(crate) priority: i32,
     pub(crate) requests: Amounts,
-    /// CPU and memory, a little assumed for containers that ask for none.
-    pub(crate) assumed: (i64, i64),
+    /// The same, CPU and memory a little assumed for containers that ask for none.
+    pub(crate) assumed: Amounts,
     pub(crate) ports: BTreeSet<HostPort>,
     pub(crate) terms: Terms,
     /// The claims behind its volumes, as `namespace/name`.
     pub(crate) claims: Vec<Arc<str>>,
     /// When the kubelet took it, in seconds; the future for a pod that it has not.
     pub(crate) started: i64,
-}
-
-/// What a pod demands of the pods near it.
-#[derive(Debug, Default)]
-pub(crate) struct Terms {
-    pub(crate) affinity: Vec<Term>,
-    pub(crate) anti: Vec<Term>,
-    /// Preferences: affinity with positive, anti-affinity with negative weight.
-    pub(crate) preferred: Vec<(Term, i64)>,
-}
-
-/// One demand: pods selected in some namespaces, within one domain.
-#[derive(Debug)]
-pub(crate) struct Term {
-    /// Absent: selects nothing.
-    pub(crate) selector: Option<LabelSelector>,
-    pub(crate) namespaces: BTreeSet<Box<str>>,
-    /// Namespaces by label; absent: none.
-    pub(crate) namespace_selector: Option<LabelSelector>,
-    pub(crate) topology_key: Box<str>,
 }
 
 /// A pod that wants a node.
@@ -57,22 +41,25 @@ impl Pending {
     }
 
     pub(crate) fn spec(&self) -> &PodSpec {
-        static NONE: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
-        self.pod.spec.as_ref().unwrap_or(&NONE)
+        spec_of(&self.pod)
     }
+}
+
+fn spec_of(pod: &Pod) -> &PodSpec {
+    static NONE: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+    pod.spec.as_ref().unwrap_or(&NONE)
 }
 
 impl PodInfo {
     pub(crate) fn new(object: Arc<Object>, pod: &Pod) -> Self {
-        let spec = pod.spec.clone().unwrap_or_default();
-        let least = requests::of_at_least(&spec);
+        let spec = spec_of(pod);
         Self {
             priority: spec.priority.unwrap_or(0),
             claims: crate::plugins::volume_restrictions::claims(pod),
-            requests: requests::of(&spec),
-            assumed: (least.cpu, least.memory),
-            ports: ports::of(&spec),
-            terms: Terms::of(&spec, &object),
+            requests: requests::of(spec),
+            assumed: requests::of_at_least(spec),
+            ports: ports::of(spec),
+            terms: Terms::of(spec, &object),
             started: pod
                 .status
                 .as_ref()
@@ -90,53 +77,20 @@ impl PodInfo {
         self.object.meta().namespace.as_deref().unwrap_or_default()
     }
 
+    /// Whether exchanging one for the other changes nothing that is counted.
+    pub(crate) fn weighs_as(&self, other: &Self) -> bool {
+        self.requests == other.requests
+            && self.assumed == other.assumed
+            && self.ports == other.ports
+            && self.claims == other.claims
+            && self.terms == other.terms
+            && self.is_leaving() == other.is_leaving()
+            && self.namespace() == other.namespace()
+            && self.object.meta().labels == other.object.meta().labels
+    }
+
     pub(crate) fn is_leaving(&self) -> bool {
         self.object.meta().deletion_timestamp.is_some()
-    }
-}
-
-impl Terms {
-    fn of(spec: &PodSpec, object: &Object) -> Self {
-        let Some(affinity) = &spec.affinity else { return Self::default() };
-        let term = |term: &PodAffinityTerm| Term::new(term, object);
-        let mut terms = Self::default();
-        if let Some(near) = &affinity.pod_affinity {
-            let required = near.required_during_scheduling_ignored_during_execution.iter().flatten();
-            terms.affinity = required.map(term).collect();
-            let preferred = near.preferred_during_scheduling_ignored_during_execution.iter().flatten();
-            terms.preferred.extend(preferred.map(|p| (term(&p.pod_affinity_term), i64::from(p.weight))));
-        }
-        if let Some(far) = &affinity.pod_anti_affinity {
-            let required = far.required_during_scheduling_ignored_during_execution.iter().flatten();
-            terms.anti = required.map(term).collect();
-            let preferred = far.preferred_during_scheduling_ignored_during_execution.iter().flatten();
-            terms.preferred.extend(preferred.map(|p| (term(&p.pod_affinity_term), -i64::from(p.weight))));
-        }
-        terms
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.affinity.is_empty() && self.anti.is_empty() && self.preferred.is_empty()
-    }
-}
-
-impl Term {
-    fn new(term: &PodAffinityTerm, object: &Object) -> Self {
-        let meta = object.meta();
-        let mut namespaces: BTreeSet<Box<str>> =
-            term.namespaces.iter().flatten().map(|name| name.as_str().into()).collect();
-        if namespaces.is_empty() && term.namespace_selector.is_none() {
-            namespaces.insert(meta.namespace.as_deref().unwrap_or_default().into());
-        }
-        Self {
-            selector: term.label_selector.as_ref().and_then(|selector| LabelSelector::of(selector).ok()),
-            namespaces,
-            namespace_selector: term
-                .namespace_selector
-                .as_ref()
-                .and_then(|selector| LabelSelector::of(selector).ok()),
-            topology_key: term.topology_key.as_str().into(),
-        }
     }
 }
 

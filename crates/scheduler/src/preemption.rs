@@ -11,12 +11,8 @@ use std::sync::Arc;
 use crate::cycle;
 use crate::fit::Unfit;
 use crate::pod::{Pending, PodInfo};
+use crate::profile::Profile;
 use crate::snapshot::{Snapshot, Taken};
-
-/// At least so many nodes are looked at, if there are so many...
-const CANDIDATES: usize = 100;
-/// ...and at least this share of the cluster, in percent.
-const SHARE: usize = 10;
 
 /// A node and the pods that must leave it.
 #[derive(Debug)]
@@ -28,7 +24,13 @@ pub(crate) struct Plan {
 }
 
 /// What to do so that the pod fits somewhere; nothing if nothing would help, which `unfit` then explains.
-pub(crate) fn plan(pod: &Pending, cluster: &mut Snapshot, unfit: &mut Unfit) -> Option<Plan> {
+pub(crate) fn plan(
+    pod: &Pending,
+    cluster: &mut Snapshot,
+    profile: &Profile,
+    unfit: &mut Unfit,
+) -> Option<Plan> {
+    let limits = profile.preemption?;
     if pod.spec().preemption_policy.as_deref() == Some("Never") {
         unfit.not_eligible("preemptionPolicy=Never");
         return None;
@@ -37,10 +39,10 @@ pub(crate) fn plan(pod: &Pending, cluster: &mut Snapshot, unfit: &mut Unfit) -> 
         unfit.not_eligible("a terminating pod on the nominated node");
         return None;
     }
-    let wanted = CANDIDATES.max(cluster.len() * SHARE / 100);
+    let wanted = limits.least.max(cluster.len() * limits.share / 100);
     let mut plans: Vec<Plan> = Vec::new();
     for node in std::mem::take(&mut unfit.candidates) {
-        match on_node(pod, cluster, &node) {
+        match on_node(pod, cluster, profile, &node) {
             Ok(plan) => plans.push(plan),
             Err(reasons) => unfit.preemption_fails(reasons),
         }
@@ -64,7 +66,12 @@ fn waits_for_victims(pod: &Pending, cluster: &Snapshot) -> bool {
     leaving.any(|other| other.priority < pod.info.priority)
 }
 
-fn on_node(pod: &Pending, cluster: &mut Snapshot, node: &str) -> Result<Plan, Vec<String>> {
+fn on_node(
+    pod: &Pending,
+    cluster: &mut Snapshot,
+    profile: &Profile,
+    node: &str,
+) -> Result<Plan, Vec<String>> {
     let mut lesser: Vec<Arc<PodInfo>> =
         cluster.pods_of(node).filter(|other| other.priority < pod.info.priority).cloned().collect();
     if lesser.is_empty() {
@@ -72,7 +79,7 @@ fn on_node(pod: &Pending, cluster: &mut Snapshot, node: &str) -> Result<Plan, Ve
     }
     lesser.sort_by_key(|other| (Reverse(other.priority), other.started, Arc::clone(other.uid())));
     let mut taken: Vec<Taken> = lesser.iter().filter_map(|other| cluster.take(other.uid())).collect();
-    if let Err(refusal) = cycle::fits(pod, cluster, node) {
+    if let Err(refusal) = cycle::fits(pod, cluster, profile, node) {
         taken.into_iter().for_each(|each| cluster.put_back(each));
         return Err(refusal.reasons);
     }
@@ -84,7 +91,7 @@ fn on_node(pod: &Pending, cluster: &mut Snapshot, node: &str) -> Result<Plan, Ve
     for each in taken {
         let info = Arc::clone(&each.pod);
         cluster.put_back(each);
-        if cycle::fits(pod, cluster, node).is_ok() {
+        if cycle::fits(pod, cluster, profile, node).is_ok() {
             continue;
         }
         violations += usize::from(protected.contains(info.uid()));

@@ -14,11 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::config::Pauses;
 use crate::plugin::Event;
 use crate::plugins;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A waiting pod is tried again after so long even if nothing seems to help.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How many events are remembered for pods in hand.
@@ -55,6 +54,7 @@ struct Inner {
     /// Gives active pods their order and events their number.
     counter: u64,
     events: VecDeque<(u64, Event)>,
+    pauses: Pauses,
 }
 
 /// The pods that want a node; clones share them.
@@ -81,6 +81,13 @@ pub(crate) enum Failure {
 }
 
 impl Queue {
+    /// An empty one.
+    pub(crate) fn new(pauses: Pauses) -> Self {
+        let queue = Self::default();
+        queue.inner.lock().pauses = pauses;
+        queue
+    }
+
     /// A pod that wants a node came or changed; `likeness` tells whether it changed in what matters.
     pub(crate) fn put(&self, uid: &Uid, key: &Arc<str>, priority: i32, likeness: u64) {
         let mut inner = self.inner.lock();
@@ -205,12 +212,14 @@ fn helps(refused_by: &BTreeSet<&'static str>, event: Event) -> bool {
         || refused_by.iter().filter_map(|name| plugins::named(name)).any(|plugin| plugin.helps(event))
 }
 
-/// The pause after so many tries.
-fn pause(attempts: u32) -> Duration {
-    (FIRST_PAUSE * 2_u32.saturating_pow(attempts.saturating_sub(1).min(10))).min(LONGEST_PAUSE)
-}
-
 impl Inner {
+    /// The pause after so many tries.
+    fn pause(&self, attempts: u32) -> Duration {
+        let doubled =
+            self.pauses.first.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1).min(10)));
+        doubled.min(self.pauses.longest)
+    }
+
     fn activate(&mut self, uid: &Uid) {
         self.leave(uid);
         self.counter += 1;
@@ -224,7 +233,7 @@ impl Inner {
     /// Makes a waiting pod active, or lets it back off first if it was tried a moment ago.
     fn give_a_chance(&mut self, uid: &Uid) {
         let Some(entry) = self.entries.get(uid) else { return };
-        if entry.tried + pause(entry.attempts) > Instant::now() && entry.attempts > 0 {
+        if entry.tried + self.pause(entry.attempts) > Instant::now() && entry.attempts > 0 {
             self.wait(uid, State::Backing);
         } else {
             self.activate(uid);
@@ -233,11 +242,12 @@ impl Inner {
 
     fn wait(&mut self, uid: &Uid, state: fn(Instant) -> State) {
         self.leave(uid);
-        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let Some(entry) = self.entries.get(uid) else { return };
         let at = match state(Instant::now()) {
-            State::Backing(_) => entry.tried + pause(entry.attempts),
+            State::Backing(_) => entry.tried + self.pause(entry.attempts),
             _ => Instant::now() + PATIENCE,
         };
+        let Some(entry) = self.entries.get_mut(uid) else { return };
         entry.state = state(at);
         self.timers.insert((at, Arc::clone(uid)));
     }

@@ -11,16 +11,19 @@ use skiff_client::{Link, Recorder, write};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::config::Profiles;
+use crate::cycle::Search;
 use crate::feeds::Feeds;
 use crate::figures::Figures;
 use crate::fit::Unfit;
 use crate::plugin::Event;
 use crate::pod::Pending;
 use crate::preemption::{self, Plan};
+use crate::profile::Profile;
 use crate::queue::{Failure, Queue, Turn};
 use crate::snapshot::Snapshot;
 use crate::storage::Needs;
-use crate::{NAME, bind, cycle, plugins, preempt};
+use crate::{NAME, Options, bind, cycle, preempt};
 
 /// How many bindings may be on their way at once.
 const BINDINGS: usize = 64;
@@ -42,23 +45,37 @@ pub(crate) struct Loop {
     snapshot: Arc<Mutex<Snapshot>>,
     queue: Queue,
     feeds: Feeds,
+    profiles: Arc<Profiles>,
     bindings: Arc<Semaphore>,
 }
 
 impl Loop {
-    pub(crate) fn new(link: Link, clock: Clock, figures: Figures, tasks: &Tasks) -> Self {
+    pub(crate) fn new(options: Options, figures: Figures, tasks: &Tasks) -> Self {
+        let Options { link, clock, configuration, .. } = options;
+        let profiles = Arc::new(configuration.profiles);
         let snapshot = Arc::default();
-        let queue = Queue::default();
-        let feeds = Feeds::follow(&link, &snapshot, &queue, tasks);
+        let queue = Queue::new(configuration.pauses);
+        let feeds = Feeds::follow(&link, &snapshot, &queue, &profiles, tasks);
         let source = Source { component: NAME.to_owned(), host: String::new() };
         let recorder = Recorder::start(&link, source, clock.clone(), tasks);
         let bindings = Arc::new(Semaphore::new(BINDINGS));
-        Self { link, clock, figures, tasks: tasks.clone(), recorder, snapshot, queue, feeds, bindings }
+        Self {
+            link,
+            clock,
+            figures,
+            tasks: tasks.clone(),
+            recorder,
+            snapshot,
+            queue,
+            feeds,
+            profiles,
+            bindings,
+        }
     }
 
     pub(crate) async fn run(self: Arc<Self>) {
         self.feeds.synced().await;
-        let mut start = 0;
+        let mut search = Search::default();
         loop {
             let turn = self.queue.next().await;
             // A permit first: while the server cannot keep up there is no use in deciding more.
@@ -68,7 +85,11 @@ impl Loop {
                 continue;
             };
             let begun = Instant::now();
-            let decision = self.decide(&pending, &mut start);
+            let Some(profile) = self.profiles.of(&pending.pod) else {
+                self.queue.remove(&turn.uid);
+                continue;
+            };
+            let decision = self.decide(&pending, profile, &mut search);
             self.figures.seconds.observe(begun.elapsed().as_secs_f64());
             let (this, pod) = (Arc::clone(&self), Arc::clone(&pending.pod));
             self.tasks.spawn_until_stop(async move {
@@ -102,30 +123,24 @@ impl Loop {
         wants.then(|| Pending::new(object, pod))
     }
 
-    fn decide(&self, pending: &Pending, start: &mut usize) -> Decision {
+    fn decide(&self, pending: &Pending, profile: &Profile, search: &mut Search) -> Decision {
         let mut snapshot = self.snapshot.lock();
-        let ghosts = snapshot.conjure(pending);
         let uid = pending.info.uid();
-        // The node that others left for this pod needs no comparing.
-        let own = snapshot.nominated_node(uid).filter(|node| cycle::fits(pending, &snapshot, node).is_ok());
-        let choice = match own.map(Arc::from) {
-            Some(node) => Ok(node),
-            None => cycle::choose(pending, &snapshot, start),
-        };
-        let had = snapshot.nominated_node(uid).is_some();
-        let decision = match choice {
+        profile.track(pending, &mut snapshot);
+        let decision = match node_for(pending, &mut snapshot, profile, search) {
             Ok(node) => {
-                let mut needs = plugins::ALL.iter().map(|row| row.plugin.needs(pending, &snapshot, &node));
-                let needs = needs.find_map(|needs| needs);
+                let needs = profile.needs(pending, &snapshot, &node);
                 Decision::Bind(node, needs)
             }
             Err(mut unfit) => {
-                let plan = preemption::plan(pending, &mut snapshot, &mut unfit);
+                let had = snapshot.nominated_node(uid).is_some();
+                let ghosts = snapshot.conjure(pending);
+                let plan = preemption::plan(pending, &mut snapshot, profile, &mut unfit);
+                snapshot.banish(&ghosts);
                 let lost = had && snapshot.nominated_node(uid).is_none();
                 Decision::Refuse(unfit, plan, lost)
             }
         };
-        snapshot.banish(&ghosts);
         match &decision {
             Decision::Bind(node, needs) => {
                 if let Some(needs) = needs {
@@ -233,5 +248,27 @@ impl Loop {
             tracing::debug!(%error, "the reason could not be written into the pod's status");
         }
         self.recorder.record(reference(pod), EventKind::Warning, "FailedScheduling", message);
+    }
+}
+
+/// The node for a pod, pods that wait for room on theirs respected.
+fn node_for(
+    pending: &Pending,
+    cluster: &mut Snapshot,
+    profile: &Profile,
+    search: &mut Search,
+) -> Result<Arc<str>, Box<Unfit>> {
+    let ghosts = cluster.conjure(pending);
+    // The node that others left for this pod needs no comparing.
+    let own = cluster.nominated_node(pending.info.uid()).map(Arc::<str>::from);
+    let own = own.filter(|node| cycle::fits(pending, cluster, profile, node).is_ok());
+    let choice = own.map_or_else(|| cycle::choose(pending, cluster, profile, search), Ok);
+    cluster.banish(&ghosts);
+    match choice {
+        // What draws the pod there may never come: without those that are only awaited it must fit as well.
+        Ok(node) if !ghosts.is_empty() && cycle::fits(pending, cluster, profile, &node).is_err() => {
+            cycle::choose(pending, cluster, profile, search)
+        }
+        choice => choice,
     }
 }

@@ -1,65 +1,64 @@
 //! Nodes and pods as of now, with those assumed bound.
 //!
-//! Kept current by what changed: a pod that comes or goes adds to or takes from the sums of one node. Nothing is copied
-//! for a cycle: whoever runs one holds the lock, and changes wait for the length of one decision.
+//! Kept current by what changed: a pod that comes or goes adds to or takes from the sums of one node, from the numbers of
+//! the groups it belongs to and from what pods demand of each other. Every change of a node has a number, so that whoever
+//! remembers a judgement of a node knows when to judge it anew ([`Snapshot::changed_since`]). Nothing is copied for a
+//! cycle: whoever runs one holds the lock, and changes wait for the length of one decision.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node as ApiNode, Taint};
+use k8s_openapi::api::core::v1::Node as ApiNode;
 use skiff_api::Object;
-use skiff_api::pod::affinity::Target;
-use skiff_api::pod::ports::HostPort;
-use skiff_api::pod::requests::Amounts;
 
 use crate::plugin::Event;
-use crate::pod::PodInfo;
+use crate::pod::{Namespaces, PodInfo};
 use crate::storage::Storage;
 
 mod budgets;
+mod counts;
+mod demands;
+mod images;
+mod index;
+mod node;
 mod nominations;
 mod selectors;
+mod tallies;
 
 pub(crate) use budgets::Budgets;
+pub(crate) use counts::{Counts, Domains, Labels, NodeId, Topology};
+pub(crate) use demands::{Demands, Kind};
+pub(crate) use images::{Holders, image_name};
+pub(crate) use node::Node;
 pub(crate) use nominations::Taken;
 pub(crate) use selectors::Selectors;
-
-/// A node and the sums of what its pods take up.
-#[derive(Default)]
-pub(crate) struct Node {
-    pub(crate) name: Arc<str>,
-    pub(crate) labels: BTreeMap<Box<str>, Box<str>>,
-    pub(crate) taints: Vec<Taint>,
-    pub(crate) unschedulable: bool,
-    pub(crate) allocatable: Amounts,
-    /// How many pods it may hold.
-    pub(crate) room: usize,
-    /// Sizes of the images it has.
-    pub(crate) images: HashMap<String, i64>,
-    pub(crate) requested: Amounts,
-    pub(crate) assumed: (i64, i64),
-    pub(crate) ports: HashMap<HostPort, usize>,
-    pub(crate) pods: HashMap<Arc<str>, Arc<PodInfo>>,
-    /// How many of its pods use a claim.
-    pub(crate) claims: HashMap<Arc<str>, usize>,
-    /// False for a node that only its pods speak of.
-    known: bool,
-}
+pub(crate) use tallies::Group;
 
 /// The cluster as the scheduler sees it.
 #[derive(Default)]
 pub(crate) struct Snapshot {
-    nodes: HashMap<Arc<str>, Node>,
+    /// By number; numbers of nodes that are gone are given out again.
+    nodes: Vec<Node>,
+    ids: HashMap<Arc<str>, NodeId>,
+    free: Vec<NodeId>,
     /// Known nodes in a steady order.
-    order: Vec<Arc<str>>,
+    order: Vec<NodeId>,
+    /// Nodes by the number of their last change.
+    recent: BTreeMap<u64, NodeId>,
+    generation: u64,
     /// Where each pod is, by uid; true while only assumed.
-    places: HashMap<Arc<str>, (Arc<str>, bool)>,
-    /// Nodes with pods that demand something of their neighbours.
-    demanding: HashSet<Arc<str>>,
+    places: HashMap<Arc<str>, (NodeId, bool)>,
+    /// How many nodes have taints that ask to stay away.
+    avoided: usize,
     /// How many nodes have an image.
-    holders: HashMap<String, usize>,
-    /// Labels of namespaces.
-    pub(crate) namespaces: HashMap<Arc<str>, Arc<Object>>,
+    pub(crate) holders: Holders,
+    /// Which values nodes have for the keys that pods are spread over.
+    pub(crate) topology: Topology,
+    tallies: tallies::Tallies,
+    /// What placed pods demand of others.
+    pub(crate) demands: Demands,
+    /// Namespaces with their labels.
+    namespaces: Namespaces,
     /// Pods that wait for room on a node, and which.
     nominated: HashMap<Arc<str>, (Arc<PodInfo>, Arc<str>)>,
     /// Who may not be disrupted.
@@ -70,65 +69,25 @@ pub(crate) struct Snapshot {
     pub(crate) storage: Storage,
 }
 
-impl Node {
-    /// The node as selectors see it.
-    pub(crate) fn as_target<R>(&self, ask: impl FnOnce(Target<'_>) -> R) -> R {
-        let label = |key: &str| self.labels.get(key).map(|value| &**value);
-        ask(Target { name: &self.name, label: &label })
-    }
-
-    fn add(&mut self, pod: Arc<PodInfo>) {
-        self.requested.add(&pod.requests);
-        self.assumed.0 += pod.assumed.0;
-        self.assumed.1 += pod.assumed.1;
-        for port in &pod.ports {
-            *self.ports.entry(port.clone()).or_default() += 1;
-        }
-        for claim in &pod.claims {
-            *self.claims.entry(Arc::clone(claim)).or_default() += 1;
-        }
-        self.pods.insert(Arc::clone(pod.uid()), pod);
-    }
-
-    fn remove(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
-        let pod = self.pods.remove(uid)?;
-        self.requested.subtract(&pod.requests);
-        self.assumed.0 -= pod.assumed.0;
-        self.assumed.1 -= pod.assumed.1;
-        for port in &pod.ports {
-            if let Some(count) = self.ports.get_mut(port) {
-                *count -= 1;
-                if *count == 0 {
-                    self.ports.remove(port);
-                }
-            }
-        }
-        for claim in &pod.claims {
-            if let Some(count) = self.claims.get_mut(claim) {
-                *count -= 1;
-                if *count == 0 {
-                    self.claims.remove(claim);
-                }
-            }
-        }
-        Some(pod)
-    }
-}
-
 impl Snapshot {
     /// The nodes there are.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.order.iter().filter_map(|name| self.nodes.get(name))
+        self.order.iter().filter_map(|id| self.nodes.get(*id as usize))
     }
 
     /// The node at a place of the steady order.
     pub(crate) fn at(&self, index: usize) -> Option<&Node> {
-        self.nodes.get(self.order.get(index)?)
+        self.nodes.get(*self.order.get(index)? as usize)
     }
 
     /// A known node.
     pub(crate) fn node(&self, name: &str) -> Option<&Node> {
-        self.nodes.get(name).filter(|node| node.known)
+        self.by_name(name).filter(|node| node.known)
+    }
+
+    /// The node with a number; it may be one that is not known.
+    pub(crate) fn numbered(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id as usize)
     }
 
     /// How many nodes there are.
@@ -136,103 +95,159 @@ impl Snapshot {
         self.order.len()
     }
 
-    /// Nodes with pods that demand something of their neighbours.
-    pub(crate) fn demanding(&self) -> impl Iterator<Item = &Node> {
-        self.demanding.iter().filter_map(|name| self.nodes.get(name))
+    /// How many nodes have taints that ask to stay away.
+    pub(crate) fn avoided(&self) -> usize {
+        self.avoided
     }
 
-    /// How many nodes have an image.
-    pub(crate) fn holders(&self, image: &str) -> usize {
-        self.holders.get(image).copied().unwrap_or(0)
+    /// Namespaces with their labels.
+    pub(crate) fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    /// The number of the last change of any node.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The numbers of nodes that came, changed or went after a change.
+    pub(crate) fn changed_since(&self, generation: u64) -> impl Iterator<Item = NodeId> {
+        self.recent.range(generation + 1..).map(|(_, id)| *id)
+    }
+
+    fn by_name(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(*self.ids.get(name)? as usize)
+    }
+
+    /// The number of a node, known or not.
+    fn id(&mut self, name: &Arc<str>) -> NodeId {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.nodes.push(Node::default());
+            NodeId::try_from(self.nodes.len() - 1).unwrap_or(NodeId::MAX)
+        });
+        let node = &mut self.nodes[id as usize];
+        (node.id, node.name) = (id, Arc::clone(name));
+        self.ids.insert(Arc::clone(name), id);
+        id
+    }
+
+    fn touch(&mut self, id: NodeId) {
+        self.generation += 1;
+        let before = std::mem::replace(&mut self.nodes[id as usize].generation, self.generation);
+        self.recent.remove(&before);
+        self.recent.insert(self.generation, id);
+    }
+
+    /// Gives the number of a node free that nobody speaks of any more.
+    fn free_if_gone(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id as usize];
+        if node.known || !node.pods.is_empty() {
+            return;
+        }
+        let gone = std::mem::replace(node, Node { id, generation: node.generation, ..Node::default() });
+        self.ids.remove(&gone.name);
+        self.free.push(id);
     }
 
     /// Takes in a node; what changed about it that may help waiting pods.
     pub(crate) fn put_node(&mut self, object: &Object, api: &ApiNode) -> Vec<Event> {
-        let name = Arc::clone(&object.meta().name);
-        let node = self.nodes.entry(Arc::clone(&name)).or_default();
-        let mut events = Vec::new();
-        let spec = api.spec.clone().unwrap_or_default();
-        let status = api.status.clone().unwrap_or_default();
-        let list = status.allocatable.or(status.capacity).unwrap_or_default();
-        let mut allocatable = Amounts::of(&list);
-        let room = usize::try_from(allocatable.others.remove("pods").unwrap_or(0)).unwrap_or(0);
-        let taints = spec.taints.unwrap_or_default();
-        let unschedulable = spec.unschedulable.unwrap_or(false);
+        let id = self.id(&object.meta().name);
+        let node = &mut self.nodes[id as usize];
+        let images = images::of(api);
         if !node.known {
-            events.push(Event::NodeAdded);
-        } else {
-            if allocatable != node.allocatable || room != node.room {
-                events.push(Event::NodeCapacity);
-            }
-            if object.meta().labels != node.labels {
-                events.push(Event::NodeLabels);
-            }
-            if taints != node.taints || unschedulable != node.unschedulable {
-                events.push(Event::NodeTaints);
-            }
+            self.order.push(id);
         }
-        let mut images = HashMap::new();
-        for image in status.images.iter().flatten() {
-            for name in image.names.iter().flatten() {
-                images.insert(image_name(name), image.size_bytes.unwrap_or(0));
-            }
-        }
+        let same_images = images == node.images;
         let before = std::mem::replace(&mut node.images, images);
-        node.name = Arc::clone(&name);
-        node.labels = object.meta().labels.clone();
-        (node.taints, node.unschedulable) = (taints, unschedulable);
-        (node.allocatable, node.room) = (allocatable, room);
-        if !std::mem::replace(&mut node.known, true) {
-            self.order.push(Arc::clone(&name));
+        self.holders.change(&before, &node.images);
+        self.avoided -= usize::from(node.is_avoided());
+        let labels = std::mem::take(&mut node.labels);
+        node.labels.clone_from(&labels);
+        let events = node.update(object, api);
+        self.avoided += usize::from(node.is_avoided());
+        if labels != node.labels {
+            self.relabel(id, &labels);
         }
-        if let Some(node) = self.nodes.get(&name) {
-            count_images(&mut self.holders, &before, &node.images);
+        if !events.is_empty() || !same_images {
+            self.touch(id);
         }
         events
     }
 
+    /// Tells everybody who counts by label.
+    fn relabel(&mut self, id: NodeId, before: &Labels) {
+        let after = &self.nodes[id as usize].labels;
+        self.topology.relabel(before, after);
+        self.tallies.relabel(id, before, after);
+        self.demands.relabel(id, before, after);
+    }
+
     /// Forgets a node; pods that are still bound to it stay counted, should it come back.
     pub(crate) fn remove_node(&mut self, name: &str) {
-        self.order.retain(|known| &**known != name);
-        let Some(node) = self.nodes.get_mut(name) else { return };
+        let Some(id) = self.ids.get(name).copied() else { return };
+        self.order.retain(|known| *known != id);
+        let node = &mut self.nodes[id as usize];
         node.known = false;
-        let before = std::mem::take(&mut node.images);
-        let empty = node.pods.is_empty();
-        count_images(&mut self.holders, &before, &HashMap::new());
-        if empty {
-            self.nodes.remove(name);
+        self.avoided -= usize::from(node.is_avoided());
+        node.taints.clear();
+        let images = std::mem::take(&mut node.images);
+        self.holders.change(&images, &HashMap::new());
+        let labels = std::mem::take(&mut node.labels);
+        self.relabel(id, &labels);
+        self.touch(id);
+        self.free_if_gone(id);
+    }
+
+    /// Takes in a namespace as it now is, or forgets it.
+    pub(crate) fn put_namespace(&mut self, name: Arc<str>, object: Option<Arc<Object>>) {
+        let labels = |object: Option<&Arc<Object>>| object.map(|object| object.meta().labels.clone());
+        let after = labels(object.as_ref());
+        let before = match object {
+            Some(object) => self.namespaces.insert(name, object),
+            None => self.namespaces.remove(&name),
+        };
+        if labels(before.as_ref()) != after {
+            self.tallies.forget_wide();
         }
     }
 
     /// Places a pod on a node, for good or only assumed. True if it was not there before.
     pub(crate) fn place(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) -> bool {
         let uid = Arc::clone(pod.uid());
-        let fresh = self.places.get(&uid).is_none_or(|(held, _)| &**held != node);
+        let held =
+            self.places.get(&uid).map(|(id, _)| *id).filter(|id| *self.nodes[*id as usize].name == *node);
+        if let Some(id) = held {
+            let slot = self.nodes[id as usize].pods.get_mut(&uid);
+            if let Some(slot) = slot.filter(|slot| slot.weighs_as(&pod)) {
+                *slot = pod;
+                self.places.insert(uid, (id, assumed));
+                return false;
+            }
+        }
         self.displace(&uid);
-        let name: Arc<str> = node.into();
-        if !pod.terms.is_empty() {
-            self.demanding.insert(Arc::clone(&name));
-        }
-        let entry = self.nodes.entry(Arc::clone(&name)).or_default();
-        if entry.name.is_empty() {
-            entry.name = Arc::clone(&name);
-        }
-        entry.add(pod);
-        self.places.insert(uid, (name, assumed));
-        fresh
+        let id = self.id(&node.into());
+        let node = &mut self.nodes[id as usize];
+        node.add(Arc::clone(&pod));
+        self.tallies.moved(&pod, node, &self.namespaces, 1);
+        self.demands.add(&pod, node);
+        self.places.insert(uid, (id, assumed));
+        self.touch(id);
+        held.is_none()
     }
 
     /// Takes a pod from its node; true if it was on one.
     pub(crate) fn displace(&mut self, uid: &str) -> bool {
-        let Some((name, _)) = self.places.remove(uid) else { return false };
-        let Some(node) = self.nodes.get_mut(&name) else { return false };
-        node.remove(uid);
-        if node.pods.values().all(|pod| pod.terms.is_empty()) {
-            self.demanding.remove(&name);
+        let Some((id, _)) = self.places.remove(uid) else { return false };
+        let node = &mut self.nodes[id as usize];
+        if let Some(pod) = node.remove(uid) {
+            self.tallies.moved(&pod, node, &self.namespaces, -1);
+            self.demands.remove(&pod, node);
         }
-        if node.pods.is_empty() && !node.known {
-            self.nodes.remove(&name);
-        }
+        self.touch(id);
+        self.free_if_gone(id);
         true
     }
 
@@ -247,30 +262,5 @@ impl Snapshot {
     }
 }
 
-fn count_images(
-    holders: &mut HashMap<String, usize>,
-    before: &HashMap<String, i64>,
-    after: &HashMap<String, i64>,
-) {
-    for name in after.keys().filter(|name| !before.contains_key(*name)) {
-        *holders.entry(name.clone()).or_default() += 1;
-    }
-    for name in before.keys().filter(|name| !after.contains_key(*name)) {
-        if let Some(count) = holders.get_mut(name) {
-            *count -= 1;
-            if *count == 0 {
-                holders.remove(name);
-            }
-        }
-    }
-}
-
-/// An image's name with the tag that is meant where none is given.
-pub(crate) fn image_name(name: &str) -> String {
-    let after_host = name.rfind('/').map_or(0, |slash| slash + 1);
-    if name[after_host..].contains(':') || name.contains('@') {
-        name.to_owned()
-    } else {
-        format!("{name}:latest")
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,9 @@ pub(crate) struct ClusterArgs {
     /// Where the audit log is written; "-" for standard output
     #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
     pub(crate) audit_log_path: Option<PathBuf>,
+    /// How pods are placed: a KubeSchedulerConfiguration with profiles
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scheduler_config: Option<PathBuf>,
     /// Admission plugins to use besides the usual ones, such as AlwaysPullImages
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) enable_admission_plugins: Vec<String>,

@@ -14,7 +14,7 @@ use crate::names;
 mod parse;
 
 /// How a requirement compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
     /// `key=value`
     Equals,
@@ -35,7 +35,7 @@ pub enum Operator {
 }
 
 /// One condition on one label.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Requirement {
     key: Box<str>,
     operator: Operator,
@@ -154,7 +154,7 @@ impl fmt::Display for Requirement {
 }
 
 /// A conjunction of requirements; empty selects everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LabelSelector {
     requirements: Vec<Requirement>,
 }
@@ -209,6 +209,13 @@ impl LabelSelector {
             values: vec![value.as_ref().into()],
         };
         Self { requirements: labels.iter().map(equal).collect() }
+    }
+
+    /// What meets all of these.
+    pub fn all_of(mut requirements: Vec<Requirement>) -> Self {
+        requirements.sort();
+        requirements.dedup();
+        Self { requirements }
     }
 
     /// True if it selects everything.

@@ -1,14 +1,63 @@
-//! Nodes on which CPU and memory would be used up alike suit better.
+//! Nodes on which resources (CPU and memory, unless the profile says otherwise) would be used up alike suit better.
 
-use crate::plugin::{BEST, Event, Judge, Plugin};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use skiff_api::Errors;
+
+use crate::config;
+use crate::plugin::{BEST, Event, Judge, Plugin, Share};
 use crate::pod::{Pending, PodInfo};
 use crate::snapshot::{Node, Snapshot};
 
-pub(crate) const PLUGIN: BalancedAllocation = BalancedAllocation;
+pub(crate) struct BalancedAllocation(Arc<Vec<Box<str>>>);
 
-pub(crate) struct BalancedAllocation;
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Args {
+    resources: Vec<Resource>,
+}
 
-struct Balance<'a>(&'a PodInfo);
+#[derive(Deserialize)]
+struct Resource {
+    name: Box<str>,
+    weight: Option<i64>,
+}
+
+struct Balance<'a> {
+    pod: &'a PodInfo,
+    resources: Arc<Vec<Box<str>>>,
+}
+
+impl Default for BalancedAllocation {
+    fn default() -> Self {
+        Self(Arc::new(vec!["cpu".into(), "memory".into()]))
+    }
+}
+
+/// The plugin as a profile wants it.
+pub(crate) fn configured(args: &Value, errors: &mut Errors) -> Arc<dyn Plugin> {
+    let args: Args = config::args(args, errors);
+    let mut names: Vec<Box<str>> = Vec::new();
+    for (index, resource) in args.resources.into_iter().enumerate() {
+        errors.item("resources", index, |errors| {
+            if names.contains(&resource.name) {
+                errors.duplicate("name", &*resource.name);
+            }
+            if resource.weight.is_some_and(|weight| weight != 1) {
+                errors.invalid("weight", &resource.weight, "must be 1");
+            }
+        });
+        names.push(resource.name);
+    }
+    Arc::new(if names.is_empty() {
+        BalancedAllocation::default()
+    } else {
+        BalancedAllocation(Arc::new(names))
+    })
+}
 
 impl Plugin for BalancedAllocation {
     fn name(&self) -> &'static str {
@@ -17,8 +66,10 @@ impl Plugin for BalancedAllocation {
 
     /// A pod that asks for nothing changes no balance.
     fn begin<'a>(&self, pod: &'a Pending, _: &'a Snapshot) -> Option<Box<dyn Judge + 'a>> {
-        let requests = &pod.info.requests;
-        if requests.cpu == 0 && requests.memory == 0 { None } else { Some(Box::new(Balance(&pod.info))) }
+        if self.0.iter().all(|name| pod.info.requests.get(name) == 0) {
+            return None;
+        }
+        Some(Box::new(Balance { pod: &pod.info, resources: Arc::clone(&self.0) }))
     }
 
     fn helps(&self, _: Event) -> bool {
@@ -27,6 +78,13 @@ impl Plugin for BalancedAllocation {
 }
 
 impl Judge for Balance<'_> {
+    fn share(&self, mut key: &mut dyn Hasher) -> Share {
+        for (name, amount) in self.pod.requests.iter() {
+            (name, amount).hash(&mut key);
+        }
+        Share::Everything
+    }
+
     fn prepare(&mut self, _: &[&Node]) -> bool {
         true
     }
@@ -37,14 +95,22 @@ impl Judge for Balance<'_> {
         reason = "shares between 0 and 1"
     )]
     fn score(&self, node: &Node) -> i64 {
-        let share = |whole: i64, used: i64| (whole > 0).then(|| (used as f64 / whole as f64).min(1.0));
-        let asked = &self.0.requests;
-        let cpu = share(node.allocatable.cpu, node.requested.cpu + asked.cpu);
-        let memory = share(node.allocatable.memory, node.requested.memory + asked.memory);
-        // The standard deviation of two numbers is half their distance.
-        let deviation = match (cpu, memory) {
-            (Some(cpu), Some(memory)) => (cpu - memory).abs() / 2.0,
-            _ => 0.0,
+        let share = |name: &str| {
+            let whole = node.allocatable.get(name);
+            let used = node.requested.get(name) + self.pod.requests.get(name);
+            (whole > 0).then(|| (used as f64 / whole as f64).min(1.0))
+        };
+        let shares = || self.resources.iter().filter_map(|name| share(name));
+        let count = shares().count();
+        let deviation = if count == 2 {
+            // Half the distance of the two: the same as below, but exact.
+            let (low, high) = shares().fold((1.0_f64, 0.0_f64), |(low, high), s| (low.min(s), high.max(s)));
+            (high - low) / 2.0
+        } else if count > 2 {
+            let mean = shares().sum::<f64>() / count as f64;
+            (shares().map(|share| (share - mean).powi(2)).sum::<f64>() / count as f64).sqrt()
+        } else {
+            0.0
         };
         ((1.0 - deviation) * BEST as f64) as i64
     }

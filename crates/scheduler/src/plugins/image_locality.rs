@@ -1,10 +1,10 @@
 //! Nodes that have the pod's images already start it sooner.
 
-use crate::plugin::{BEST, Event, Judge, Plugin};
+use std::hash::{Hash, Hasher};
+
+use crate::plugin::{BEST, Event, Judge, Plugin, Share};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot, image_name};
-
-pub(crate) const PLUGIN: ImageLocality = ImageLocality;
 
 pub(crate) struct ImageLocality;
 
@@ -14,9 +14,10 @@ const LEAST: i64 = 23 * MEGABYTE;
 /// Greater ones should not count more.
 const MOST: i64 = 1000 * MEGABYTE;
 
-struct Images<'a> {
-    cluster: &'a Snapshot,
-    names: Vec<String>,
+/// The pod's images, each with the number of nodes that have it, and the number of all nodes.
+struct Images {
+    names: Vec<(String, i64)>,
+    nodes: i64,
 }
 
 impl Plugin for ImageLocality {
@@ -27,8 +28,17 @@ impl Plugin for ImageLocality {
     fn begin<'a>(&self, pod: &'a Pending, cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>> {
         let spec = pod.spec();
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-        let names: Vec<String> = containers.filter_map(|c| c.image.as_deref()).map(image_name).collect();
-        if names.is_empty() { None } else { Some(Box::new(Images { cluster, names })) }
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let held = |name: String| {
+            let holders = number(cluster.holders.of(&name));
+            (name, holders)
+        };
+        let names: Vec<(String, i64)> =
+            containers.filter_map(|c| c.image.as_deref()).map(image_name).map(held).collect();
+        if names.iter().all(|(_, holders)| *holders == 0) {
+            return None;
+        }
+        Some(Box::new(Images { names, nodes: number(cluster.len()).max(1) }))
     }
 
     fn helps(&self, _: Event) -> bool {
@@ -36,19 +46,21 @@ impl Plugin for ImageLocality {
     }
 }
 
-impl Judge for Images<'_> {
+impl Judge for Images {
+    fn share(&self, mut key: &mut dyn Hasher) -> Share {
+        (&self.names, self.nodes).hash(&mut key);
+        Share::Everything
+    }
+
     fn prepare(&mut self, feasible: &[&Node]) -> bool {
-        self.names.iter().any(|name| feasible.iter().any(|node| node.images.contains_key(name)))
+        self.names.iter().any(|(name, _)| feasible.iter().any(|node| node.images.contains_key(name)))
     }
 
     /// The size of the images there, each counted by how many nodes have it, so that one lucky node does not draw all
     /// pods to itself.
     fn score(&self, node: &Node) -> i64 {
-        let all = i64::try_from(self.cluster.len()).unwrap_or(1).max(1);
-        let size = |name: &String| {
-            let size = node.images.get(name).copied().unwrap_or(0);
-            let spread = i64::try_from(self.cluster.holders(name)).unwrap_or(0);
-            size / all * spread
+        let size = |(name, holders): &(String, i64)| {
+            node.images.get(name).copied().unwrap_or(0) / self.nodes * holders
         };
         let sum: i64 = self.names.iter().map(size).sum();
         let most = MOST * i64::try_from(self.names.len()).unwrap_or(1);

@@ -1,30 +1,91 @@
 //! Pods that want to be near others, or far from them: their own demands, and those of pods that are there already.
+//!
+//! Follows upstream's `plugins/interpodaffinity`. Nothing is counted here: the snapshot knows how many pods of a group
+//! each domain has, and how often which demand is made where.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::sync::Arc;
 
-use skiff_api::Object;
+use serde::Deserialize;
+use serde_json::Value;
+use skiff_api::Errors;
 
+use crate::config;
 use crate::plugin::{BEST, Event, Judge, Plugin, Refusal};
-use crate::pod::{Pending, PodInfo, Term};
-use crate::snapshot::{Node, Snapshot};
+use crate::pod::{Pending, Term};
+use crate::snapshot::{Counts, Domains, Group, Kind, Node, Snapshot};
 
-pub(crate) const PLUGIN: InterPodAffinity = InterPodAffinity;
+#[derive(Clone, Copy)]
+pub(crate) struct InterPodAffinity {
+    /// How glad a placed pod that requires nearness is of more.
+    hard_weight: i64,
+    /// Whether the wishes of placed pods count for pods that have none themselves.
+    hears_wishes: bool,
+}
 
-pub(crate) struct InterPodAffinity;
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Args {
+    hard_pod_affinity_weight: Option<i64>,
+    ignore_preferred_terms_of_existing_pods: bool,
+}
 
-/// A domain: a node label's key and value.
-type Domain = (Box<str>, Box<str>);
+/// A term of the pod and how many pods it finds.
+struct Found<'a> {
+    term: &'a Term,
+    counts: Cow<'a, Counts>,
+}
 
 struct Neighbours<'a> {
-    pod: &'a Pending,
-    cluster: &'a Snapshot,
-    /// Domains that pods there keep free of the likes of this one.
-    forbidden: HashMap<Domain, i64>,
-    /// How many pods the affinity terms find in each domain.
-    near: HashMap<Domain, i64>,
-    /// How many pods each anti-affinity term finds in each domain.
-    far: HashMap<Domain, i64>,
-    wishes: HashMap<Domain, i64>,
+    /// Keys and domains that pods there keep free of the likes of this one.
+    forbidden: Vec<(&'a str, &'a Domains)>,
+    /// What the affinity terms find: pods that all of them select.
+    near: Vec<Found<'a>>,
+    /// The first of its kind may begin a group that all want to be near each other.
+    begins_its_group: bool,
+    /// What each anti-affinity term finds.
+    far: Vec<Found<'a>>,
+    /// What placed pods wish: how much, for each of them in the node's domain.
+    theirs: Vec<(i64, &'a str, &'a Domains)>,
+    /// What the pod wishes, likewise.
+    ours: Vec<(i64, Found<'a>)>,
+}
+
+impl Default for InterPodAffinity {
+    fn default() -> Self {
+        Self { hard_weight: 1, hears_wishes: true }
+    }
+}
+
+/// The plugin as a profile wants it.
+pub(crate) fn configured(args: &Value, errors: &mut Errors) -> Arc<dyn Plugin> {
+    let args: Args = config::args(args, errors);
+    let hard_weight = args.hard_pod_affinity_weight.unwrap_or(1);
+    if !(0..=100).contains(&hard_weight) {
+        errors.invalid("hardPodAffinityWeight", &hard_weight, "not in valid range [0, 100]");
+    }
+    Arc::new(InterPodAffinity { hard_weight, hears_wishes: !args.ignore_preferred_terms_of_existing_pods })
+}
+
+fn all_of<'a>(terms: impl Iterator<Item = &'a Term>) -> Group {
+    Group { scopes: terms.map(|term| term.scope.clone()).collect(), staying: false }
+}
+
+/// The groups that the pod's terms ask for, each with its keys.
+fn groups(pod: &Pending) -> Vec<(Group, Vec<&str>)> {
+    let terms = &pod.info.terms;
+    let mut groups = Vec::new();
+    if !terms.affinity.is_empty() {
+        let keys = terms.affinity.iter().map(|term| &*term.topology_key).collect();
+        groups.push((all_of(terms.affinity.iter()), keys));
+    }
+    let single = terms.anti.iter().chain(terms.preferred.iter().map(|(term, _)| term));
+    groups.extend(single.map(|term| (all_of([term].into_iter()), vec![&*term.topology_key])));
+    groups
+}
+
+fn find<'a>(cluster: &'a Snapshot, term: &'a Term) -> Found<'a> {
+    Found { term, counts: cluster.tally(&all_of([term].into_iter()), &[&term.topology_key]) }
 }
 
 impl Plugin for InterPodAffinity {
@@ -32,21 +93,40 @@ impl Plugin for InterPodAffinity {
         "InterPodAffinity"
     }
 
+    fn track(&self, pod: &Pending, cluster: &mut Snapshot) {
+        for (group, keys) in groups(pod) {
+            cluster.track(&group, &keys);
+        }
+    }
+
     fn begin<'a>(&self, pod: &'a Pending, cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>> {
-        if pod.info.terms.is_empty() && cluster.demanding().next().is_none() {
+        let terms = &pod.info.terms;
+        let (mut forbidden, mut theirs) = (Vec::new(), Vec::new());
+        let hears = self.hears_wishes || !terms.preferred.is_empty();
+        for (kind, key, domains) in cluster.demands.about(&pod.info, cluster.namespaces()) {
+            match kind {
+                Kind::Away => forbidden.push((key, domains)),
+                Kind::Near if hears => theirs.push((self.hard_weight, key, domains)),
+                Kind::Wish(weight) if hears => theirs.push((weight, key, domains)),
+                Kind::Near | Kind::Wish(_) => {}
+            }
+        }
+        if terms.is_empty() && forbidden.is_empty() && theirs.is_empty() {
             return None;
         }
-        let mut neighbours = Neighbours {
-            pod,
-            cluster,
-            forbidden: HashMap::new(),
-            near: HashMap::new(),
-            far: HashMap::new(),
-            wishes: HashMap::new(),
+        let near: Vec<Found<'a>> = match groups(pod).into_iter().next().filter(|_| !terms.affinity.is_empty())
+        {
+            Some((group, keys)) => {
+                let found = |term| Found { term, counts: cluster.tally(&group, &keys) };
+                terms.affinity.iter().map(found).collect()
+            }
+            None => Vec::new(),
         };
-        neighbours.look_at_theirs();
-        neighbours.look_at_ours();
-        Some(Box::new(neighbours))
+        let own = |term: &Term| term.scope.selects(pod.info.object.meta(), cluster.namespaces());
+        let begins_its_group = near.iter().all(Found::is_empty) && terms.affinity.iter().all(own);
+        let far = terms.anti.iter().map(|term| find(cluster, term)).collect();
+        let ours = terms.preferred.iter().map(|(term, weight)| (*weight, find(cluster, term))).collect();
+        Some(Box::new(Neighbours { forbidden, near, begins_its_group, far, theirs, ours }))
     }
 
     fn helps(&self, event: Event) -> bool {
@@ -54,118 +134,47 @@ impl Plugin for InterPodAffinity {
     }
 }
 
-/// The node's domain for a term.
-fn domain(node: &Node, term: &Term) -> Option<Domain> {
-    let value = node.labels.get(&term.topology_key)?;
-    Some((term.topology_key.clone(), value.clone()))
+impl Found<'_> {
+    fn is_empty(&self) -> bool {
+        self.counts.by(&self.term.topology_key).is_none_or(Domains::is_empty)
+    }
+
+    /// How many are in the node's domain.
+    fn on(&self, node: &Node) -> i64 {
+        let domains = self.counts.by(&self.term.topology_key);
+        domains.map_or(0, |domains| there(domains, &self.term.topology_key, node))
+    }
 }
 
-impl Neighbours<'_> {
-    fn selects(&self, term: &Term, object: &Object) -> bool {
-        let meta = object.meta();
-        let namespace = meta.namespace.as_deref().unwrap_or_default();
-        let by_labels = || {
-            let held = self.cluster.namespaces.get(namespace);
-            let selector = term.namespace_selector.as_ref();
-            matches!((selector, held), (Some(selector), Some(held)) if selector.matches(&held.meta().labels))
-        };
-        (term.namespaces.contains(namespace) || by_labels())
-            && term.selector.as_ref().is_some_and(|selector| selector.matches(&meta.labels))
-    }
-
-    fn look_at_theirs(&mut self) {
-        let us = &self.pod.info.object;
-        let (mut forbidden, mut wishes) = (HashMap::new(), HashMap::new());
-        for node in self.cluster.demanding() {
-            for other in node.pods.values() {
-                for term in other.terms.anti.iter().filter(|term| self.selects(term, us)) {
-                    if let Some(domain) = domain(node, term) {
-                        *forbidden.entry(domain).or_default() += 1;
-                    }
-                }
-                // Who requires our nearness is a little glad of it, too.
-                let required = other.terms.affinity.iter().map(|term| (term, 1));
-                let preferred = other.terms.preferred.iter().map(|(term, weight)| (term, *weight));
-                for (term, weight) in required.chain(preferred).filter(|(term, _)| self.selects(term, us)) {
-                    if let Some(domain) = domain(node, term) {
-                        *wishes.entry(domain).or_default() += weight;
-                    }
-                }
-            }
-        }
-        (self.forbidden, self.wishes) = (forbidden, wishes);
-    }
-
-    fn look_at_ours(&mut self) {
-        let terms = &self.pod.info.terms;
-        if terms.is_empty() {
-            return;
-        }
-        let (mut near, mut far) = (HashMap::new(), HashMap::new());
-        let mut wishes = std::mem::take(&mut self.wishes);
-        let count = |into: &mut HashMap<Domain, i64>, node: &Node, term: &Term, weight: i64| {
-            if let Some(domain) = domain(node, term) {
-                *into.entry(domain).or_default() += weight;
-            }
-        };
-        for node in self.cluster.nodes() {
-            for other in node.pods.values() {
-                let all = |term: &Term| self.selects(term, &other.object);
-                if !terms.affinity.is_empty() && terms.affinity.iter().all(all) {
-                    terms.affinity.iter().for_each(|term| count(&mut near, node, term, 1));
-                }
-                for term in terms.anti.iter().filter(|term| all(term)) {
-                    count(&mut far, node, term, 1);
-                }
-                for (term, weight) in terms.preferred.iter().filter(|(term, _)| all(term)) {
-                    count(&mut wishes, node, term, *weight);
-                }
-            }
-        }
-        (self.near, self.far, self.wishes) = (near, far, wishes);
-    }
-
-    /// The first of its kind may begin a group that all want to be near each other.
-    fn begins_its_group(&self) -> bool {
-        let us: &PodInfo = &self.pod.info;
-        self.near.is_empty() && us.terms.affinity.iter().all(|term| self.selects(term, &us.object))
-    }
-
-    fn found(counts: &HashMap<Domain, i64>, node: &Node, term: &Term) -> bool {
-        domain(node, term).is_some_and(|domain| counts.get(&domain).is_some_and(|count| *count > 0))
-    }
+fn there(domains: &Domains, key: &str, node: &Node) -> i64 {
+    node.labels.get(key).map_or(0, |value| domains.of(value))
 }
 
 impl Judge for Neighbours<'_> {
     fn filter(&self, node: &Node) -> Result<(), Refusal> {
-        let terms = &self.pod.info.terms;
-        let mut wanted = terms.affinity.iter();
-        if !terms.affinity.is_empty() {
-            let labelled = terms.affinity.iter().all(|term| node.labels.contains_key(&term.topology_key));
-            let near = wanted.all(|term| Self::found(&self.near, node, term));
-            if !labelled || !(near || self.begins_its_group()) {
+        if !self.near.is_empty() {
+            let labelled = self.near.iter().all(|found| node.labels.contains_key(&found.term.topology_key));
+            let near = || self.near.iter().all(|found| found.on(node) > 0);
+            if !labelled || !(near() || self.begins_its_group) {
                 return Err(Refusal::unsuitable("node(s) didn't match pod affinity rules"));
             }
         }
-        if terms.anti.iter().any(|term| Self::found(&self.far, node, term)) {
+        if self.far.iter().any(|found| found.on(node) > 0) {
             return Err(Refusal::crowded("node(s) didn't match pod anti-affinity rules"));
         }
-        let kept_free = |(key, value): &Domain| node.labels.get(key) == Some(value);
-        if self.forbidden.keys().any(kept_free) {
+        if self.forbidden.iter().any(|(key, domains)| there(domains, key, node) > 0) {
             return Err(Refusal::crowded("node(s) didn't satisfy existing pods anti-affinity rules"));
         }
         Ok(())
     }
 
     fn prepare(&mut self, _: &[&Node]) -> bool {
-        !self.wishes.is_empty()
+        !self.theirs.is_empty() || self.ours.iter().any(|(_, found)| !found.is_empty())
     }
 
     fn score(&self, node: &Node) -> i64 {
-        let here = |((key, value), weight): (&Domain, &i64)| {
-            (node.labels.get(key) == Some(value)).then_some(*weight)
-        };
-        self.wishes.iter().filter_map(here).sum()
+        let theirs = self.theirs.iter().map(|(weight, key, domains)| weight * there(domains, key, node));
+        theirs.sum::<i64>() + self.ours.iter().map(|(weight, found)| weight * found.on(node)).sum::<i64>()
     }
 
     fn normalise(&self, _: &[&Node], scores: &mut [i64]) {

@@ -1,10 +1,10 @@
 //! A pod that names its node runs there or nowhere.
 
-use crate::plugin::{Event, Judge, Plugin, Refusal};
+use std::hash::Hasher;
+
+use crate::plugin::{Event, Judge, Plugin, Refusal, Share};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
-
-pub(crate) const PLUGIN: NodeName = NodeName;
 
 pub(crate) struct NodeName;
 
@@ -26,6 +26,11 @@ impl Plugin for NodeName {
 }
 
 impl Judge for Named<'_> {
+    fn share(&self, key: &mut dyn Hasher) -> Share {
+        key.write(self.0.as_bytes());
+        Share::Everything
+    }
+
     fn filter(&self, node: &Node) -> Result<(), Refusal> {
         if &*node.name == self.0 {
             return Ok(());

@@ -1,14 +1,13 @@
 //! Ports of the host can be had once on each node.
 
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 
 use skiff_api::pod::ports::HostPort;
 
-use crate::plugin::{Event, Judge, Plugin, Refusal};
+use crate::plugin::{Event, Judge, Plugin, Refusal, Share};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
-
-pub(crate) const PLUGIN: NodePorts = NodePorts;
 
 pub(crate) struct NodePorts;
 
@@ -30,6 +29,11 @@ impl Plugin for NodePorts {
 }
 
 impl Judge for Wanted<'_> {
+    fn share(&self, mut key: &mut dyn Hasher) -> Share {
+        self.0.hash(&mut key);
+        Share::Everything
+    }
+
     fn filter(&self, node: &Node) -> Result<(), Refusal> {
         let taken = |port: &HostPort| node.ports.keys().any(|held| held.clashes_with(port));
         if self.0.iter().any(taken) {

@@ -1,14 +1,14 @@
 //! Cordoned nodes take no new pods, except those that tolerate it.
 
+use std::hash::Hasher;
+
 use k8s_openapi::api::core::v1::Taint;
 use skiff_api::names::TAINT_UNSCHEDULABLE;
 use skiff_api::pod::tolerations::{NO_SCHEDULE, tolerates};
 
-use crate::plugin::{Event, Judge, Plugin, Refusal};
+use crate::plugin::{Event, Judge, Plugin, Refusal, Share};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
-
-pub(crate) const PLUGIN: NodeUnschedulable = NodeUnschedulable;
 
 pub(crate) struct NodeUnschedulable;
 
@@ -36,6 +36,10 @@ impl Plugin for NodeUnschedulable {
 }
 
 impl Judge for Cordon {
+    fn share(&self, _: &mut dyn Hasher) -> Share {
+        Share::Everything
+    }
+
     fn filter(&self, node: &Node) -> Result<(), Refusal> {
         if node.unschedulable { Err(Refusal::unsuitable("node(s) were unschedulable")) } else { Ok(()) }
     }

@@ -1,14 +1,67 @@
-//! What the pod asks for must be free on the node; the emptier the node, the better.
+//! What the pod asks for must be free on the node. How full a node should rather be, the profile says: by default the
+//! emptier the better.
 
-use crate::plugin::{BEST, Event, Judge, Plugin, Refusal};
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use skiff_api::Errors;
+
+use super::strategy::{Resource, Strategy};
+use crate::config;
+use crate::plugin::{Event, Judge, Plugin, Refusal, Share};
 use crate::pod::{Pending, PodInfo};
 use crate::snapshot::{Node, Snapshot};
 
-pub(crate) const PLUGIN: ResourcesFit = ResourcesFit;
+#[derive(Default)]
+pub(crate) struct ResourcesFit(Arc<Settings>);
 
-pub(crate) struct ResourcesFit;
+#[derive(Default)]
+struct Settings {
+    strategy: Strategy,
+    /// Extended resources that others look after.
+    ignored: BTreeSet<String>,
+    ignored_groups: BTreeSet<String>,
+}
 
-struct Asks<'a>(&'a PodInfo);
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Args {
+    ignored_resources: BTreeSet<String>,
+    ignored_resource_groups: BTreeSet<String>,
+    scoring_strategy: Option<super::strategy::Args>,
+}
+
+struct Asks<'a> {
+    pod: &'a PodInfo,
+    settings: Arc<Settings>,
+}
+
+/// The plugin as a profile wants it.
+pub(crate) fn configured(args: &Value, errors: &mut Errors) -> Arc<dyn Plugin> {
+    let args: Args = config::args(args, errors);
+    for (index, group) in args.ignored_resource_groups.iter().enumerate() {
+        if group.contains('/') {
+            let field = format!("ignoredResourceGroups[{index}]");
+            errors.invalid(&field, group, "resource group name can't contain '/'");
+        }
+    }
+    let strategy = match args.scoring_strategy {
+        Some(args) => errors.at("scoringStrategy", |errors| args.strategy(errors)),
+        None => Strategy::default(),
+    };
+    let (ignored, ignored_groups) = (args.ignored_resources, args.ignored_resource_groups);
+    Arc::new(ResourcesFit(Arc::new(Settings { strategy, ignored, ignored_groups })))
+}
+
+impl Settings {
+    fn ignores(&self, name: &str) -> bool {
+        let group = || name.split_once('/').is_some_and(|(group, _)| self.ignored_groups.contains(group));
+        self.ignored.contains(name) || group()
+    }
+}
 
 impl Plugin for ResourcesFit {
     fn name(&self) -> &'static str {
@@ -16,7 +69,7 @@ impl Plugin for ResourcesFit {
     }
 
     fn begin<'a>(&self, pod: &'a Pending, _: &'a Snapshot) -> Option<Box<dyn Judge + 'a>> {
-        Some(Box::new(Asks(&pod.info)))
+        Some(Box::new(Asks { pod: &pod.info, settings: Arc::clone(&self.0) }))
     }
 
     fn helps(&self, event: Event) -> bool {
@@ -30,9 +83,9 @@ impl Judge for Asks<'_> {
         if node.pods.len() + 1 > node.room {
             refusal.reasons.push("Too many pods".to_owned());
         }
-        for (name, asked) in self.0.requests.iter().filter(|(_, asked)| *asked > 0) {
+        for (name, asked) in self.pod.requests.iter().filter(|(_, asked)| *asked > 0) {
             let whole = node.allocatable.get(name);
-            if asked > whole - node.requested.get(name) {
+            if asked > whole - node.requested.get(name) && !self.settings.ignores(name) {
                 refusal.reasons.push(format!("Insufficient {name}"));
                 // An empty node would not do either.
                 refusal.resolvable &= asked <= whole;
@@ -41,21 +94,24 @@ impl Judge for Asks<'_> {
         if refusal.reasons.is_empty() { Ok(()) } else { Err(refusal) }
     }
 
+    fn share(&self, mut key: &mut dyn Hasher) -> Share {
+        for (name, amount) in self.pod.requests.iter().chain(self.pod.assumed.iter()) {
+            (name, amount).hash(&mut key);
+        }
+        Share::Everything
+    }
+
     fn prepare(&mut self, _: &[&Node]) -> bool {
         true
     }
 
-    /// The mean of the free shares of CPU and memory.
     fn score(&self, node: &Node) -> i64 {
-        let free = |whole: i64, used: i64| if used > whole { 0 } else { (whole - used) * BEST / whole };
-        let (cpu, memory) = (node.assumed.0 + self.0.assumed.0, node.assumed.1 + self.0.assumed.1);
-        let (mut sum, mut count) = (0, 0);
-        for (whole, used) in [(node.allocatable.cpu, cpu), (node.allocatable.memory, memory)] {
-            if whole > 0 {
-                sum += free(whole, used);
-                count += 1;
-            }
-        }
-        if count == 0 { 0 } else { sum / count }
+        self.settings.strategy.score(|Resource { name, .. }| {
+            let name = &**name;
+            let asked = self.pod.assumed.get(name);
+            // Devices that the pod does not ask for do not matter to it.
+            let plain = matches!(name, "cpu" | "memory" | "ephemeral-storage");
+            (plain || asked > 0).then(|| (node.allocatable.get(name), node.assumed.get(name) + asked))
+        })
     }
 }

@@ -6,9 +6,11 @@ use k8s_openapi::api::core::v1::{Node as ApiNode, Pod, ReplicationController};
 use serde_json::{Value, json};
 use skiff_api::{LabelSelector, Object};
 
+use crate::cycle::{self, Search};
 use crate::pod::{Pending, PodInfo};
+use crate::preemption;
+use crate::profile::Profile;
 use crate::snapshot::Snapshot;
-use crate::{cycle, preemption};
 
 mod volumes;
 
@@ -57,10 +59,11 @@ pub(crate) fn pending(pod: &str) -> Pending {
 
 fn chosen(cluster: &mut Snapshot, pod: &str) -> String {
     let pod = pending(pod);
-    match cycle::choose(&pod, cluster, &mut 0) {
+    let profile = Profile::default();
+    match cycle::choose(&pod, cluster, &profile, &mut Search::default()) {
         Ok(node) => node.to_string(),
         Err(mut unfit) => {
-            if preemption::plan(&pod, cluster, &mut unfit).is_some() {
+            if preemption::plan(&pod, cluster, &profile, &mut unfit).is_some() {
                 unfit.preempts();
             }
             unfit.to_string()

@@ -1,60 +1,103 @@
 //! Pods that belong together are spread over domains: zones, nodes.
 //!
 //! Constraints that must hold filter; those that should hold score. A pod that brings none is spread by default from
-//! those that its services and its controller select with it: over nodes (skew 3) and zones (skew 5).
+//! those that its services and its controller select with it: over nodes (skew 3) and zones (skew 5), or as its profile
+//! says. Follows upstream's `plugins/podtopologyspread`. The snapshot knows how many pods of a group each domain has;
+//! only where not all nodes count (the pod selects nodes, or a node lacks a key) those that do are gone through.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
-use skiff_api::LabelSelector;
+use serde_json::Value;
+use skiff_api::Errors;
 use skiff_api::pod::affinity;
 use skiff_api::pod::tolerations::{NO_EXECUTE, NO_SCHEDULE, untolerated};
-use skiff_api::selector::Requirement;
 
+use self::constraint::Constraint;
 use crate::plugin::{BEST, Event, Judge, Plugin, Refusal};
-use crate::pod::{Pending, PodInfo};
-use crate::snapshot::{Node, Snapshot};
+use crate::pod::Pending;
+use crate::snapshot::{Counts, Domains, Node, Snapshot};
 
-pub(crate) const PLUGIN: TopologySpread = TopologySpread;
-
-pub(crate) struct TopologySpread;
+mod args;
+mod constraint;
 
 const HOSTNAME: &str = skiff_api::names::HOSTNAME;
 const ZONE: &str = "topology.kubernetes.io/zone";
+const HARD: &str = "DoNotSchedule";
+const SOFT: &str = "ScheduleAnyway";
 
-/// One constraint, its selector ready to use.
-struct Constraint {
-    skew: i64,
-    key: Box<str>,
-    /// Absent: selects nothing.
-    selector: Option<Vec<Requirement>>,
-    least_domains: usize,
-    honours_affinity: bool,
-    honours_taints: bool,
+#[derive(Default)]
+pub(crate) struct TopologySpread {
+    /// What pods that bring no constraints get; absent: what the system says.
+    defaults: Option<Vec<TopologySpreadConstraint>>,
+}
+
+/// The numbers of a constraint's domains.
+enum Numbers<'a> {
+    /// Every node counts.
+    All(Cow<'a, Counts>),
+    /// Some do; these are theirs.
+    Some(HashMap<&'a str, i64>),
 }
 
 /// A constraint that must hold and how many pods each domain has.
-struct Hard {
+struct Hard<'a> {
     constraint: Constraint,
-    domains: HashMap<Box<str>, i64>,
+    numbers: Numbers<'a>,
+    /// How many the emptiest domain has.
+    least: i64,
     /// The pod counts itself.
     own: i64,
 }
 
 /// A constraint that should hold.
-struct Soft {
+struct Soft<'a> {
     constraint: Constraint,
-    domains: HashMap<Box<str>, i64>,
+    counts: Cow<'a, Counts>,
+    numbers: Numbers<'a>,
     weight: f64,
 }
 
 struct Spread<'a> {
-    pod: &'a Pending,
-    cluster: &'a Snapshot,
-    hard: Vec<Hard>,
-    soft: Vec<Soft>,
-    /// Whether nodes that lack one of the keys are out of the question: not for default constraints.
+    hard: Vec<Hard<'a>>,
+    soft: Vec<Soft<'a>>,
+    /// Whether nodes that lack one of the keys are out of the question: not for the system's constraints.
     strict: bool,
+}
+
+/// The plugin as a profile wants it.
+pub(crate) fn configured(given: &Value, errors: &mut Errors) -> Arc<dyn Plugin> {
+    Arc::new(TopologySpread { defaults: args::defaults(given, errors) })
+}
+
+impl TopologySpread {
+    /// The constraints of a pod that must or should hold.
+    fn of(&self, action: &str, pod: &Pending, cluster: &Snapshot) -> Vec<Constraint> {
+        let given = pod.spec().topology_spread_constraints.as_deref().unwrap_or_default();
+        if !given.is_empty() {
+            let given = given.iter().filter(|given| given.when_unsatisfiable == action);
+            return given.map(|given| Constraint::new(given, pod)).collect();
+        }
+        if self.defaults.is_none() && action == HARD {
+            return Vec::new();
+        }
+        let Some(selector) = cluster.selectors.of(&pod.info.object) else { return Vec::new() };
+        let default = |key: &str, skew| Constraint::default(key, skew, pod, &selector);
+        match &self.defaults {
+            None => vec![default(HOSTNAME, 3), default(ZONE, 5)],
+            Some(list) => {
+                let list = list.iter().filter(|given| given.when_unsatisfiable == action);
+                list.map(|given| default(&given.topology_key, given.max_skew)).collect()
+            }
+        }
+    }
+
+    fn is_strict(&self, pod: &Pending) -> bool {
+        self.defaults.is_some()
+            || pod.spec().topology_spread_constraints.as_ref().is_some_and(|list| !list.is_empty())
+    }
 }
 
 impl Plugin for TopologySpread {
@@ -62,24 +105,39 @@ impl Plugin for TopologySpread {
         "PodTopologySpread"
     }
 
+    fn track(&self, pod: &Pending, cluster: &mut Snapshot) {
+        for action in [HARD, SOFT] {
+            for constraint in self.of(action, pod, cluster) {
+                cluster.track(&constraint.group, &[&constraint.key]);
+            }
+        }
+    }
+
     fn begin<'a>(&self, pod: &'a Pending, cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>> {
-        let given = pod.spec().topology_spread_constraints.as_deref().unwrap_or_default();
-        let of = |action: &'static str| given.iter().filter(move |c| c.when_unsatisfiable == action);
-        let hard: Vec<Constraint> = of("DoNotSchedule").map(|c| Constraint::new(c, pod)).collect();
-        let soft: Vec<Constraint> = if given.is_empty() {
-            defaults(pod, cluster)
-        } else {
-            of("ScheduleAnyway").map(|c| Constraint::new(c, pod)).collect()
-        };
+        let (hard, soft) = (self.of(HARD, pod, cluster), self.of(SOFT, pod, cluster));
         if hard.is_empty() && soft.is_empty() {
             return None;
         }
+        let strict = self.is_strict(pod);
+        let count =
+            |constraints: Vec<Constraint>, strict| Counting::new(pod, cluster, constraints, strict).all();
+        let hard = count(hard, true).into_iter().map(|(constraint, _, numbers)| {
+            let least = match &numbers {
+                Numbers::All(counts) => {
+                    let domains = cluster.topology.of(&constraint.key).map_or(0, |values| values.len());
+                    let least = counts.by(&constraint.key).map_or(0, |numbers| numbers.least(domains));
+                    if domains < constraint.least_domains { 0 } else { least }
+                }
+                Numbers::Some(numbers) if numbers.len() < constraint.least_domains => 0,
+                Numbers::Some(numbers) => numbers.values().copied().min().unwrap_or(0),
+            };
+            let own = i64::from(constraint.group.has(&pod.info, cluster.namespaces()));
+            Hard { constraint, numbers, least, own }
+        });
+        let soft = count(soft, strict).into_iter();
         let soft =
-            soft.into_iter().map(|constraint| Soft { constraint, domains: HashMap::new(), weight: 0.0 });
-        let mut spread =
-            Spread { pod, cluster, hard: Vec::new(), soft: soft.collect(), strict: !given.is_empty() };
-        spread.hard = spread.count(hard);
-        Some(Box::new(spread))
+            soft.map(|(constraint, counts, numbers)| Soft { constraint, counts, numbers, weight: 0.0 });
+        Some(Box::new(Spread { hard: hard.collect(), soft: soft.collect(), strict }))
     }
 
     fn helps(&self, event: Event) -> bool {
@@ -87,56 +145,70 @@ impl Plugin for TopologySpread {
     }
 }
 
-/// What upstream calls the system's defaults.
-fn defaults(pod: &Pending, cluster: &Snapshot) -> Vec<Constraint> {
-    let Some(selector) = cluster.selectors.of(&pod.info.object) else { return Vec::new() };
-    let default = |key: &str, skew| Constraint {
-        skew,
-        key: key.into(),
-        selector: Some(selector.clone()),
-        least_domains: 1,
-        honours_affinity: true,
-        honours_taints: false,
-    };
-    vec![default(HOSTNAME, 3), default(ZONE, 5)]
+/// Counting for some constraints of a pod.
+struct Counting<'p, 'a> {
+    pod: &'p Pending,
+    cluster: &'a Snapshot,
+    constraints: Vec<Constraint>,
+    /// Whether a node must have all keys to count.
+    strict: bool,
 }
 
-impl Constraint {
-    fn new(given: &TopologySpreadConstraint, pod: &Pending) -> Self {
-        let selector = given.label_selector.as_ref().and_then(|selector| LabelSelector::of(selector).ok());
-        let mut selector = selector.map(|selector| selector.requirements().to_vec());
-        let labels = &pod.info.object.meta().labels;
-        for key in given.match_label_keys.iter().flatten() {
-            let (Some(value), Some(selector)) = (labels.get(key.as_str()), &mut selector) else { continue };
-            let one = std::collections::BTreeMap::from([(key.as_str(), &**value)]);
-            selector.extend(LabelSelector::of_map(&one).requirements().to_vec());
-        }
-        Self {
-            skew: i64::from(given.max_skew),
-            key: given.topology_key.as_str().into(),
-            selector,
-            least_domains: given.min_domains.and_then(|n| usize::try_from(n).ok()).unwrap_or(1),
-            honours_affinity: given.node_affinity_policy.as_deref() != Some("Ignore"),
-            honours_taints: given.node_taints_policy.as_deref() == Some("Honor"),
-        }
+impl<'p, 'a> Counting<'p, 'a> {
+    fn new(pod: &'p Pending, cluster: &'a Snapshot, constraints: Vec<Constraint>, strict: bool) -> Self {
+        Self { pod, cluster, constraints, strict }
     }
 
-    fn selects(&self, pod: &PodInfo) -> bool {
-        let labels = &pod.object.meta().labels;
-        let holds = |r: &Requirement| r.holds(labels.get(r.key()).map(|value| &**value));
-        self.selector.as_ref().is_some_and(|selector| selector.iter().all(holds))
-    }
-
-    /// How many of the node's pods are selected; those that leave make room already.
-    fn on(&self, node: &Node, namespace: &str) -> i64 {
-        let counts = |pod: &&std::sync::Arc<PodInfo>| {
-            pod.namespace() == namespace && !pod.is_leaving() && self.selects(pod)
+    fn all(self) -> Vec<(Constraint, Cow<'a, Counts>, Numbers<'a>)> {
+        let complete = self.every_node_has_all_keys();
+        let numbers = |constraint: &Constraint| {
+            let counts = self.cluster.tally(&constraint.group, &[&constraint.key]);
+            let numbers = match complete && !self.looks_at_nodes(constraint) {
+                true => Numbers::All(counts.clone()),
+                false => Numbers::Some(self.some(constraint, &counts)),
+            };
+            (counts, numbers)
         };
-        i64::try_from(node.pods.values().filter(counts).count()).unwrap_or(i64::MAX)
+        let counted: Vec<_> = self.constraints.iter().map(numbers).collect();
+        let constraints = self.constraints.into_iter().zip(counted);
+        constraints.map(|(constraint, (counts, numbers))| (constraint, counts, numbers)).collect()
     }
-}
 
-impl Spread<'_> {
+    /// If a node lacks another constraint's key, it does not count for this one; one key alone is its own matter.
+    fn every_node_has_all_keys(&self) -> bool {
+        let nodes = |constraint: &Constraint| self.cluster.topology.of(&constraint.key).map(|it| it.nodes);
+        match self.constraints.as_slice() {
+            [only] => nodes(only).is_some(),
+            many => many.iter().all(|constraint| match nodes(constraint) {
+                Some(nodes) => !self.strict || nodes == self.cluster.len(),
+                None => false,
+            }),
+        }
+    }
+
+    /// Whether the constraint may leave out nodes that the pod cannot go to.
+    fn looks_at_nodes(&self, constraint: &Constraint) -> bool {
+        let spec = self.pod.spec();
+        let affinity = || spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+        let required =
+            || affinity().is_some_and(|it| it.required_during_scheduling_ignored_during_execution.is_some());
+        let selects = || spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty());
+        constraint.honours_taints || (constraint.honours_affinity && (selects() || required()))
+    }
+
+    /// The numbers of the domains of nodes that count.
+    fn some(&self, constraint: &Constraint, counts: &Counts) -> HashMap<&'a str, i64> {
+        let mut numbers = HashMap::new();
+        for node in self.cluster.nodes() {
+            let whole = || self.constraints.iter().all(|other| node.labels.contains_key(&other.key));
+            let Some(value) = node.labels.get(&constraint.key) else { continue };
+            if (!self.strict || whole()) && self.includes(constraint, node) {
+                *numbers.entry(&**value).or_default() += counts.on(node.id);
+            }
+        }
+        numbers
+    }
+
     /// Whether a node's domain counts for a constraint.
     fn includes(&self, constraint: &Constraint, node: &Node) -> bool {
         let spec = self.pod.spec();
@@ -147,30 +219,18 @@ impl Spread<'_> {
         !constraint.honours_taints
             || untolerated(&node.taints, tolerations, &[NO_SCHEDULE, NO_EXECUTE]).is_none()
     }
+}
 
-    fn count(&self, constraints: Vec<Constraint>) -> Vec<Hard> {
-        let mut domains: Vec<HashMap<Box<str>, i64>> = constraints.iter().map(|_| HashMap::new()).collect();
-        if constraints.is_empty() {
-            return Vec::new();
+impl Numbers<'_> {
+    fn of(&self, key: &str, value: &str) -> i64 {
+        match self {
+            Self::All(counts) => counts.by(key).map_or(0, |domains: &Domains| domains.of(value)),
+            Self::Some(numbers) => numbers.get(value).copied().unwrap_or(0),
         }
-        for node in self.cluster.nodes() {
-            if !constraints.iter().all(|c| node.labels.contains_key(&c.key)) {
-                continue;
-            }
-            for (constraint, domains) in constraints.iter().zip(&mut domains) {
-                if self.includes(constraint, node) {
-                    let count = constraint.on(node, self.pod.info.namespace());
-                    *domains.entry(node.labels[&constraint.key].clone()).or_default() += count;
-                }
-            }
-        }
-        let hard = |(constraint, domains): (Constraint, HashMap<Box<str>, i64>)| {
-            let own = i64::from(constraint.selects(&self.pod.info));
-            Hard { constraint, domains, own }
-        };
-        constraints.into_iter().zip(domains).map(hard).collect()
     }
+}
 
+impl Spread<'_> {
     /// Whether a node takes part in scoring.
     fn takes_part(&self, node: &Node) -> bool {
         !self.strict || self.soft.iter().all(|soft| node.labels.contains_key(&soft.constraint.key))
@@ -179,18 +239,12 @@ impl Spread<'_> {
 
 impl Judge for Spread<'_> {
     fn filter(&self, node: &Node) -> Result<(), Refusal> {
-        for Hard { constraint, domains, own } in &self.hard {
+        for Hard { constraint, numbers, least, own } in &self.hard {
             let Some(domain) = node.labels.get(&constraint.key) else {
                 let why = "node(s) didn't match pod topology spread constraints (missing required label)";
                 return Err(Refusal::unsuitable(why));
             };
-            let least = if domains.len() < constraint.least_domains {
-                0
-            } else {
-                domains.values().copied().min().unwrap_or(0)
-            };
-            let here = domains.get(domain).copied().unwrap_or(0);
-            if here + own - least > constraint.skew {
+            if numbers.of(&constraint.key, domain) + own - least > constraint.skew {
                 return Err(Refusal::crowded("node(s) didn't match pod topology spread constraints"));
             }
         }
@@ -199,28 +253,19 @@ impl Judge for Spread<'_> {
 
     #[expect(clippy::cast_precision_loss, reason = "numbers of nodes")]
     fn prepare(&mut self, feasible: &[&Node]) -> bool {
-        let mut soft = std::mem::take(&mut self.soft);
-        soft.retain(|soft| feasible.iter().any(|node| node.labels.contains_key(&soft.constraint.key)));
-        self.soft = soft;
         let taking_part: Vec<&&Node> = feasible.iter().filter(|node| self.takes_part(node)).collect();
-        let mut soft = std::mem::take(&mut self.soft);
-        for Soft { constraint, domains, weight } in &mut soft {
+        for Soft { constraint, weight, .. } in &mut self.soft {
             let size = if &*constraint.key == HOSTNAME {
                 taking_part.len()
             } else {
-                let of = |node: &&Node| node.labels.get(&constraint.key).cloned();
-                domains.extend(taking_part.iter().filter_map(|node| Some((of(node)?, 0))));
-                for node in self.cluster.nodes().filter(|node| self.includes(constraint, node)) {
-                    let domain = node.labels.get(&constraint.key);
-                    if let Some(count) = domain.and_then(|domain| domains.get_mut(domain)) {
-                        *count += constraint.on(node, self.pod.info.namespace());
-                    }
-                }
+                // Nodes without the key are of one domain of their own.
+                let key = &constraint.key;
+                let domains: HashSet<Option<&Box<str>>> =
+                    taking_part.iter().map(|node| node.labels.get(key)).collect();
                 domains.len()
             };
             *weight = (size as f64 + 2.0).ln();
         }
-        self.soft = soft;
         !self.soft.is_empty()
     }
 
@@ -230,12 +275,12 @@ impl Judge for Spread<'_> {
             return -1;
         }
         let mut sum = 0.0;
-        for Soft { constraint, domains, weight } in &self.soft {
+        for Soft { constraint, counts, numbers, weight } in &self.soft {
             let Some(domain) = node.labels.get(&constraint.key) else { continue };
             let count = if &*constraint.key == HOSTNAME {
-                constraint.on(node, self.pod.info.namespace())
+                counts.on(node.id)
             } else {
-                domains.get(domain).copied().unwrap_or(0)
+                numbers.of(&constraint.key, domain)
             };
             sum += count as f64 * weight + (constraint.skew - 1) as f64;
         }

@@ -13,8 +13,6 @@ use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 use crate::storage::{Needs, Storage, key};
 
-pub(crate) const PLUGIN: VolumeBinding = VolumeBinding;
-
 pub(crate) struct VolumeBinding;
 
 const CONFLICT: &str = "node(s) had volume node affinity conflict";

@@ -10,8 +10,6 @@ use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 use crate::storage::Storage;
 
-pub(crate) const PLUGIN: VolumeLimits = VolumeLimits;
-
 pub(crate) struct VolumeLimits;
 
 /// Volumes by driver.

@@ -6,8 +6,6 @@ use crate::plugin::{Event, Judge, Plugin, Refusal};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 
-pub(crate) const PLUGIN: VolumeRestrictions = VolumeRestrictions;
-
 pub(crate) struct VolumeRestrictions;
 
 const CONFLICT: &str =

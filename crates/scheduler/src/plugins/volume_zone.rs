@@ -6,8 +6,6 @@ use crate::plugin::{Event, Judge, Plugin, Refusal};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 
-pub(crate) const PLUGIN: VolumeZone = VolumeZone;
-
 pub(crate) struct VolumeZone;
 
 /// Labels that name a place, old and new.

@@ -6,9 +6,12 @@ use crate::plugins::tests::{cluster, pending};
 fn planned(nodes: &str, pods: &str, pod: &str) -> String {
     let mut cluster = cluster(nodes, pods);
     let pod = pending(pod);
-    let Err(mut unfit) = cycle::choose(&pod, &cluster, &mut 0) else { return "fits".to_owned() };
+    let profile = Profile::default();
+    let Err(mut unfit) = cycle::choose(&pod, &cluster, &profile, &mut cycle::Search::default()) else {
+        return "fits".to_owned();
+    };
     let before: Vec<usize> = cluster.nodes().map(|node| node.pods.len()).collect();
-    let plan = plan(&pod, &mut cluster, &mut unfit);
+    let plan = plan(&pod, &mut cluster, &profile, &mut unfit);
     let after: Vec<usize> = cluster.nodes().map(|node| node.pods.len()).collect();
     assert_eq!(before, after, "the snapshot is as it was");
     match plan {
@@ -85,8 +88,9 @@ fn a_disruption_budget_keeps_pods_where_others_can_go() {
     let budget = skiff_api::Object::parse(r#"{"metadata":{"name":"b","namespace":"blue"}}"#.into()).unwrap();
     cluster.budgets.put(&budget, Some(skiff_api::LabelSelector::of_map(&labels)), 0);
     let pod = pending(&wants(7, "4"));
-    let mut unfit = cycle::choose(&pod, &cluster, &mut 0).unwrap_err();
-    let plan = plan(&pod, &mut cluster, &mut unfit).unwrap();
+    let profile = Profile::default();
+    let mut unfit = cycle::choose(&pod, &cluster, &profile, &mut cycle::Search::default()).unwrap_err();
+    let plan = plan(&pod, &mut cluster, &profile, &mut unfit).unwrap();
     assert_eq!(&*plan.node, "b");
 }
 
@@ -105,8 +109,9 @@ fn a_pod_that_nobody_can_make_room_for_keeps_none_for_itself() {
     let mut cluster = cluster(ONE, &format!("[{}]", pod("high", "a", 9, "4", "")));
     let waiting = pending(&wants(7, "1"));
     cluster.nominate(Arc::clone(&waiting.info), "a");
-    let mut unfit = cycle::choose(&waiting, &cluster, &mut 0).unwrap_err();
-    assert!(plan(&waiting, &mut cluster, &mut unfit).is_none());
+    let mut unfit =
+        cycle::choose(&waiting, &cluster, &Profile::default(), &mut cycle::Search::default()).unwrap_err();
+    assert!(plan(&waiting, &mut cluster, &Profile::default(), &mut unfit).is_none());
     assert_eq!(cluster.nominated_node(waiting.info.uid()), None);
 }
 
@@ -122,7 +127,11 @@ fn room_that_is_being_made_is_kept_from_less_important_pods() {
             &other.pod,
         ));
         let ghosts = cluster.conjure(&other);
-        assert_eq!(cycle::choose(&other, &cluster, &mut 0).is_ok(), fits, "priority {priority}");
+        assert_eq!(
+            cycle::choose(&other, &cluster, &Profile::default(), &mut cycle::Search::default()).is_ok(),
+            fits,
+            "priority {priority}"
+        );
         cluster.banish(&ghosts);
     }
     assert!(cluster.nodes().all(|node| node.pods.is_empty()));

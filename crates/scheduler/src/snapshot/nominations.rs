@@ -18,13 +18,14 @@ pub(crate) struct Taken {
 impl Snapshot {
     /// The pods of a node.
     pub(crate) fn pods_of(&self, node: &str) -> impl Iterator<Item = &Arc<PodInfo>> {
-        self.nodes.get(node).into_iter().flat_map(|node| node.pods.values())
+        self.by_name(node).into_iter().flat_map(|node| node.pods.values())
     }
 
     /// Takes a pod from its node for a moment.
     pub(crate) fn take(&mut self, uid: &str) -> Option<Taken> {
-        let (node, assumed) = self.places.get(uid).map(|(node, assumed)| (Arc::clone(node), *assumed))?;
-        let pod = Arc::clone(self.nodes.get(&node)?.pods.get(uid)?);
+        let (id, assumed) = *self.places.get(uid)?;
+        let node = self.numbered(id)?;
+        let (pod, node) = (Arc::clone(node.pods.get(uid)?), Arc::clone(&node.name));
         self.displace(uid);
         Some(Taken { pod, node, assumed })
     }
@@ -65,7 +66,7 @@ impl Snapshot {
             *uid != own
                 && other.priority >= pod.info.priority
                 && !self.places.contains_key(*uid)
-                && self.nodes.contains_key(node)
+                && self.ids.contains_key(node)
         });
         let ghosts: Vec<_> = others.map(|(_, (other, node))| (Arc::clone(other), Arc::clone(node))).collect();
         for (ghost, node) in &ghosts {

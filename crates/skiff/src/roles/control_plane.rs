@@ -45,6 +45,7 @@ impl ControlPlane {
         node: Option<&str>,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
+        let configuration = scheduler_configuration(cluster)?;
         let authority = certificates::authority(layout)?;
         let server = Server::build(options(&authority, layout, cluster, advertise)?)
             .context("build the API server")?;
@@ -89,8 +90,12 @@ impl ControlPlane {
         settings.signer = Some(Arc::new(signer));
         settings.node_grace = Duration::from_secs(cluster.node_monitor_grace_period);
         skiff_controllers::build(settings).run(tasks);
-        let settings =
-            skiff_scheduler::Options { link: scheduler, clock: Clock::system(), metrics: Metrics::new() };
+        let settings = skiff_scheduler::Options {
+            link: scheduler,
+            clock: Clock::system(),
+            metrics: Metrics::new(),
+            configuration,
+        };
         Scheduler::build(settings).run(tasks);
         Ok(Self { authority, layout: layout.clone(), port: cluster.port, admin, proxy, node, ended })
     }
@@ -202,6 +207,13 @@ fn audit(cluster: &ClusterArgs) -> anyhow::Result<Option<Audit>> {
     let text = std::fs::read(policy).with_context(|| format!("read {}", policy.display()))?;
     let read = AuditPolicy::parse(&text).with_context(|| format!("read {}", policy.display()))?;
     Ok(Some(Audit { policy: Arc::new(read), log: log.clone() }))
+}
+
+/// How the scheduler places pods, if a file says so.
+fn scheduler_configuration(cluster: &ClusterArgs) -> anyhow::Result<skiff_scheduler::Configuration> {
+    let Some(file) = &cluster.scheduler_config else { return Ok(skiff_scheduler::Configuration::default()) };
+    let text = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    skiff_scheduler::Configuration::parse(&text).with_context(|| format!("read {}", file.display()))
 }
 
 /// Waits until all these nodes are Ready.

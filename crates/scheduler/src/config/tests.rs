@@ -1,0 +1,113 @@
+//! Files and what they mean; expected: weights, points, the node chosen, or what is wrong.
+
+use super::*;
+use crate::cycle::{Search, choose};
+use crate::plugins::tests::{cluster, pending};
+
+fn file(more: &str) -> Result<Configuration, String> {
+    let head = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n";
+    Configuration::parse(format!("{head}{more}").as_bytes()).map_err(|error| error.to_string())
+}
+
+fn weight(configuration: &Configuration, plugin: &str) -> Option<i64> {
+    let seat = configuration.profiles.0[0].seats.iter().find(|seat| seat.plugin.name() == plugin);
+    seat.filter(|seat| seat.points.scores).map(|seat| seat.weight)
+}
+
+fn chosen(more: &str, pods: &str, pod: &str) -> String {
+    let two = "[{metadata: {name: a, labels: {disk: ssd}}}, {metadata: {name: b}}]";
+    let (configuration, cluster, pod) = (file(more).unwrap(), cluster(two, pods), pending(pod));
+    let profile = configuration.profiles.of(&pod.pod).unwrap();
+    match choose(&pod, &cluster, profile, &mut Search::default()) {
+        Ok(node) => node.to_string(),
+        Err(unfit) => unfit.to_string(),
+    }
+}
+
+const FULLER: &str = "[{spec: {nodeName: a, containers: [{name: c, image: app, resources: {requests: {cpu: '1', memory: 2Gi}}}]}}]";
+const SMALL: &str =
+    "spec: {containers: [{name: c, image: app, resources: {requests: {cpu: '1', memory: 2Gi}}}]}";
+
+#[test]
+fn plugins_are_switched_and_weighed_point_by_point() {
+    let plain = file("").unwrap();
+    assert_eq!((weight(&plain, "TaintToleration"), weight(&plain, "PodTopologySpread")), (Some(3), Some(2)));
+    let switched = file(
+        "profiles: [{plugins: {multiPoint: {disabled: [{name: ImageLocality}, {name: DefaultPreemption}]},
+            score: {disabled: [{name: NodeResourcesFit}], enabled: [{name: TaintToleration, weight: 7}]}}}]",
+    )
+    .unwrap();
+    assert_eq!(weight(&switched, "TaintToleration"), Some(7));
+    assert_eq!(weight(&switched, "NodeResourcesFit"), None);
+    let profile = &switched.profiles.0[0];
+    assert!(profile.seats.iter().any(|seat| seat.plugin.name() == "NodeResourcesFit" && seat.points.filters));
+    assert!(!profile.seats.iter().any(|seat| seat.plugin.name() == "ImageLocality"));
+    assert!(profile.preemption.is_none());
+    let few =
+        file("profiles: [{plugins: {score: {disabled: [{name: '*'}], enabled: [{name: NodeAffinity}]}}}]");
+    let few = few.unwrap();
+    assert_eq!((weight(&few, "NodeAffinity"), weight(&few, "TaintToleration")), (Some(1), None));
+}
+
+#[test]
+fn arguments_change_what_plugins_say() {
+    assert_eq!(chosen("", FULLER, SMALL), "b");
+    let packed = "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated}}}]}]";
+    assert_eq!(chosen(packed, FULLER, SMALL), "a");
+    let added = "profiles: [{pluginConfig: [{name: NodeAffinity, args: {addedAffinity:
+        {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions:
+        [{key: disk, operator: In, values: [ssd]}]}]}}}}]}]";
+    assert_eq!(chosen(added, FULLER, SMALL), "a");
+    let nowhere = added.replace("ssd", "tape");
+    assert!(chosen(&nowhere, "[]", "{}").contains("2 node(s) didn't match scheduler-enforced node affinity"));
+}
+
+#[test]
+fn a_pod_is_placed_by_the_profile_it_asks_for() {
+    let two = "profiles: [{schedulerName: default-scheduler}, {schedulerName: packing, pluginConfig:
+        [{name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated}}}]}]";
+    assert_eq!(chosen(two, FULLER, SMALL), "b");
+    assert_eq!(chosen(two, FULLER, &SMALL.replace("spec: {", "spec: {schedulerName: packing, ")), "a");
+    let configuration = file(two).unwrap();
+    assert!(configuration.profiles.of(&pending("spec: {schedulerName: other}").pod).is_none());
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_path() {
+    for (more, expected) in [
+        ("profilse: []", "unknown field \"profilse\""),
+        ("profiles: [{plugins: {scores: {}}}]", "unknown field \"profiles[0].plugins.scores\""),
+        (
+            "profiles: [{plugins: {filter: {enabled: [{name: Mine}]}}}]",
+            "profiles[0].plugins.filter.enabled[0].name: Unsupported value: \"Mine\"",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: Tight}}}]}]",
+            "profiles[0].pluginConfig[0].args.scoringStrategy.type: Unsupported value: \"Tight\"",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: InterPodAffinity, args: {hardPodAffinityWeight: 101}}]}]",
+            "profiles[0].pluginConfig[0].args.hardPodAffinityWeight: Invalid value: 101: not in valid range [0, 100]",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: PodTopologySpread, args: {defaultConstraint: []}}]}]",
+            "profiles[0].pluginConfig[0].args: Invalid value: ",
+        ),
+        (
+            "profiles: [{schedulerName: a}, {schedulerName: a}]",
+            "profiles[1].schedulerName: Duplicate value: \"a\"",
+        ),
+        ("profiles: [{}, {schedulerName: a}]", "profiles[0].schedulerName: Required value"),
+        ("percentageOfNodesToScore: 101", "percentageOfNodesToScore: Invalid value: 101"),
+        ("podMaxBackoffSeconds: 0", "podMaxBackoffSeconds: Invalid value: 0"),
+        ("extenders: [{urlPrefix: x}]", "extenders: Forbidden"),
+        (
+            "profiles: [{plugins: {bind: {disabled: [{name: DefaultBinder}]}}}]",
+            "profiles[0].plugins.bind.disabled[0].name: Forbidden: DefaultBinder cannot be disabled",
+        ),
+    ] {
+        let fault = file(more).err().unwrap_or_default();
+        assert!(fault.contains(expected), "{more}: {fault}");
+    }
+    assert!(Configuration::parse(b"kind: Other").is_err());
+}

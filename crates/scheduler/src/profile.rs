@@ -1,0 +1,98 @@
+//! Profiles: each name that pods may ask for in `spec.schedulerName`, and which plugins judge its pods.
+
+use std::sync::Arc;
+
+use crate::NAME;
+use crate::plugin::Plugin;
+use crate::plugins;
+use crate::pod::Pending;
+use crate::snapshot::Snapshot;
+use crate::storage::Needs;
+
+/// How pods of one scheduler name are placed.
+pub(crate) struct Profile {
+    pub(crate) name: Box<str>,
+    pub(crate) seats: Vec<Seat>,
+    /// How many of the nodes that can hold a pod are compared, in percent; absent: as many as suit the cluster's size.
+    pub(crate) percent: Option<usize>,
+    /// How pods make room for more important ones; absent: they do not.
+    pub(crate) preemption: Option<Preemption>,
+}
+
+/// A plugin, how much its score counts, and at which points it is asked.
+pub(crate) struct Seat {
+    pub(crate) plugin: Arc<dyn Plugin>,
+    pub(crate) weight: i64,
+    pub(crate) points: Points,
+}
+
+/// The points at which a plugin is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Points {
+    /// Before any node is looked at.
+    pub(crate) admits: bool,
+    pub(crate) filters: bool,
+    pub(crate) scores: bool,
+    /// Before the pod is bound: what it needs there.
+    pub(crate) reserves: bool,
+}
+
+impl Points {
+    pub(crate) const ALL: Self = Self { admits: true, filters: true, scores: true, reserves: true };
+    pub(crate) const NONE: Self = Self { admits: false, filters: false, scores: false, reserves: false };
+}
+
+/// How many nodes are looked at when others must make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Preemption {
+    /// At least so many, if there are so many...
+    pub(crate) least: usize,
+    /// ...and at least this share of the cluster, in percent.
+    pub(crate) share: usize,
+}
+
+impl Default for Preemption {
+    fn default() -> Self {
+        Self { least: 100, share: 10 }
+    }
+}
+
+impl Default for Profile {
+    /// Upstream's: all plugins, with their default weights.
+    fn default() -> Self {
+        let seat =
+            |row: &plugins::Row| Seat { plugin: (row.default)(), weight: row.weight, points: Points::ALL };
+        Self {
+            name: NAME.into(),
+            seats: plugins::ALL.iter().map(seat).collect(),
+            percent: None,
+            preemption: Some(Preemption::default()),
+        }
+    }
+}
+
+impl Profile {
+    /// Has the snapshot follow the numbers that the plugins will ask for.
+    pub(crate) fn track(&self, pod: &Pending, cluster: &mut Snapshot) {
+        for seat in self.seats.iter().filter(|seat| seat.points.filters || seat.points.scores) {
+            seat.plugin.track(pod, cluster);
+        }
+    }
+
+    /// Whether the pod may be placed at all.
+    ///
+    /// # Errors
+    /// Who says no, and why.
+    pub(crate) fn admit(&self, pod: &Pending, cluster: &Snapshot) -> Result<(), (&'static str, String)> {
+        let asked = self.seats.iter().filter(|seat| seat.points.admits);
+        asked
+            .map(|seat| &seat.plugin)
+            .try_for_each(|plugin| plugin.admit(pod, cluster).map_err(|why| (plugin.name(), why)))
+    }
+
+    /// What must be so before the pod can be bound to the node that was chosen.
+    pub(crate) fn needs(&self, pod: &Pending, cluster: &Snapshot, node: &str) -> Option<Needs> {
+        let asked = self.seats.iter().filter(|seat| seat.points.reserves);
+        asked.map(|seat| &seat.plugin).find_map(|plugin| plugin.needs(pod, cluster, node))
+    }
+}
