@@ -110,7 +110,10 @@ impl Hands {
                 let events = self.snapshot.lock().put_node(object, &node);
                 events.into_iter().for_each(|event| self.queue.happened(event));
             }
-            None => self.snapshot.lock().remove_node(&change.latest().meta().name),
+            None => {
+                self.snapshot.lock().remove_node(&change.latest().meta().name);
+                self.queue.happened(Event::NodeGone);
+            }
         }
     }
 

@@ -79,6 +79,8 @@ pub(crate) trait Judge {
 pub(crate) enum Event {
     /// A node came.
     NodeAdded,
+    /// A node went.
+    NodeGone,
     /// What a node can hold changed.
     NodeCapacity,
     /// Labels of a node changed.

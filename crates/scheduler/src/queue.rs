@@ -6,7 +6,7 @@
 //! remembered: it may have been refused on what is no longer so.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ struct Inner {
     entries: HashMap<Uid, Entry>,
     active: BTreeSet<(Reverse<i32>, u64, Uid)>,
     timers: BTreeSet<(Instant, Uid)>,
+    /// Those that wait for something to happen: only they need to be asked when it does.
+    waiting: HashSet<Uid>,
     /// Gives active pods their order and events their number.
     counter: u64,
     events: VecDeque<(u64, Event)>,
@@ -180,14 +182,8 @@ impl Queue {
         if inner.events.len() > MEMORY {
             inner.events.pop_front();
         }
-        let hopeful =
-            |entry: &Entry| matches!(entry.state, State::Waiting(_)) && helps(&entry.refused_by, event);
-        let helped: Vec<Uid> = inner
-            .entries
-            .iter()
-            .filter(|(_, entry)| hopeful(entry))
-            .map(|(uid, _)| Arc::clone(uid))
-            .collect();
+        let hopeful = |uid: &&Uid| inner.entries.get(*uid).is_some_and(|it| helps(&it.refused_by, event));
+        let helped: Vec<Uid> = inner.waiting.iter().filter(hopeful).cloned().collect();
         for uid in &helped {
             inner.give_a_chance(uid);
         }
@@ -249,6 +245,9 @@ impl Inner {
         };
         let Some(entry) = self.entries.get_mut(uid) else { return };
         entry.state = state(at);
+        if matches!(entry.state, State::Waiting(_)) {
+            self.waiting.insert(Arc::clone(uid));
+        }
         self.timers.insert((at, Arc::clone(uid)));
     }
 
@@ -261,6 +260,7 @@ impl Inner {
             }
             State::Backing(at) | State::Waiting(at) => {
                 self.timers.remove(&(at, Arc::clone(uid)));
+                self.waiting.remove(uid);
             }
             State::InHand(_) => {}
         }

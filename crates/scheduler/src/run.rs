@@ -267,7 +267,16 @@ fn node_for(
     match choice {
         // What draws the pod there may never come: without those that are only awaited it must fit as well.
         Ok(node) if !ghosts.is_empty() && cycle::fits(pending, cluster, profile, &node).is_err() => {
-            cycle::choose(pending, cluster, profile, search)
+            let node = cycle::choose(pending, cluster, profile, search)?;
+            let ghosts = cluster.conjure(pending);
+            let fits = cycle::fits(pending, cluster, profile, &node).is_ok();
+            cluster.banish(&ghosts);
+            let held = || {
+                let mut unfit = Box::new(Unfit::new(cluster.len()));
+                unfit.everywhere("InterPodAffinity", "the room is kept for other pods".to_owned());
+                unfit
+            };
+            fits.then_some(node).ok_or_else(held)
         }
         choice => choice,
     }

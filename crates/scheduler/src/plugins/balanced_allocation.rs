@@ -89,16 +89,26 @@ impl Judge for Balance<'_> {
         true
     }
 
+    /// How much better the balance is with the pod than without, on the upper half of the scale: nodes that are well
+    /// balanced as they are do not draw pods that would spoil it.
+    fn score(&self, node: &Node) -> i64 {
+        let with = self.balance(node, |name| node.requested.get(name) + self.pod.requests.get(name));
+        let without = self.balance(node, |name| node.requested.get(name));
+        BEST / 2 + (BEST / 2 + with - without) / 2
+    }
+}
+
+impl Balance<'_> {
+    /// How equal the used shares of the resources are.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         reason = "shares between 0 and 1"
     )]
-    fn score(&self, node: &Node) -> i64 {
+    fn balance(&self, node: &Node, used: impl Fn(&str) -> i64) -> i64 {
         let share = |name: &str| {
             let whole = node.allocatable.get(name);
-            let used = node.requested.get(name) + self.pod.requests.get(name);
-            (whole > 0).then(|| (used as f64 / whole as f64).min(1.0))
+            (whole > 0).then(|| (used(name) as f64 / whole as f64).min(1.0))
         };
         let shares = || self.resources.iter().filter_map(|name| share(name));
         let count = shares().count();

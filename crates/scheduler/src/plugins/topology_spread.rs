@@ -141,7 +141,16 @@ impl Plugin for TopologySpread {
     }
 
     fn helps(&self, event: Event) -> bool {
-        !matches!(event, Event::NodeCapacity)
+        matches!(
+            event,
+            Event::NodeAdded
+                | Event::NodeGone
+                | Event::NodeLabels
+                | Event::NodeTaints
+                | Event::PodPlaced
+                | Event::PodGone
+                | Event::SpreadSelector
+        )
     }
 }
 
