@@ -1,5 +1,7 @@
-//! Answers that come from elsewhere: a kubelet, a pod, a service; passed through without looking into them.
+//! Answers that come from elsewhere: a kubelet, a pod, a service; passed through without looking into them. And answers
+//! in frames, wherever they come from.
 
+pub(crate) mod frames;
 pub(crate) mod kubelet;
 pub(crate) mod pod;
 pub(crate) mod proxy;

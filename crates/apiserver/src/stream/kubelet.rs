@@ -1,6 +1,6 @@
 //! Where a node's kubelet is and how to speak to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api::core::v1::Node;
 use rustls::pki_types::ServerName;
@@ -85,6 +85,23 @@ pub(crate) async fn dial(place: &Place) -> Result<TcpStream, String> {
         Ok(Err(error)) => Err(format!("dial tcp {authority}: {error}")),
         Err(_) => Err(format!("dial tcp {authority}: i/o timeout")),
     }
+}
+
+/// A TLS connection with whoever answers.
+///
+/// # Errors
+/// A text fit for the client.
+pub(crate) async fn dial_any(place: &Place) -> Result<TlsStream<TcpStream>, String> {
+    static CONNECTOR: LazyLock<TlsConnector> = LazyLock::new(|| {
+        let builder = rustls::ClientConfig::builder().dangerous();
+        let mut config = builder.with_custom_certificate_verifier(tls::any_server()).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        TlsConnector::from(Arc::new(config))
+    });
+    let name =
+        ServerName::try_from(place.host.clone()).map_err(|error| format!("{}: {error}", place.host))?;
+    let stream = dial(place).await?;
+    CONNECTOR.connect(name, stream).await.map_err(|error| format!("tls: {}: {error}", place.authority()))
 }
 
 /// The kubelet of a node.

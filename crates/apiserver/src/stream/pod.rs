@@ -1,10 +1,12 @@
 //! `pods/log`, `exec`, `attach`, `portforward`: asked here, answered by the kubelet of the pod's node.
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use serde_json::{Value, json};
 use skiff_api::{ApiError, Errors};
 
+use super::frames::{self, Handshake};
 use super::{kubelet, relay};
 use crate::admission::{self, StandIn};
 use crate::authz::Authorized;
@@ -54,11 +56,18 @@ async fn log(context: Context, call: Authorized) -> Result<Response, ApiError> {
     let io = context.api.kubelets.connect(&place).await.map_err(failed)?;
     let mut request = call.request;
     *request.method_mut() = http::Method::GET;
+    let mut handshake = Handshake::take(&mut request);
+    let form = handshake.as_mut().map(Handshake::bytes).transpose()?;
     let response = relay::send(&context.api, io, &place.authority(), &path, request).await.map_err(failed)?;
     let code = response.status().as_u16();
     if (200..=206).contains(&code) {
         let body = Body::foreign(response.into_body());
-        return Ok(wire::answer(200, "text/plain", body));
+        return Ok(match (handshake, form) {
+            (Some(handshake), Some(form)) => {
+                handshake.answer(&context.api.tasks, form, frames::pieces(body).boxed())
+            }
+            _ => wire::answer(200, "text/plain", body),
+        });
     }
     let words = relay::words(response.into_body()).await;
     Err(match code {

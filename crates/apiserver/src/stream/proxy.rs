@@ -23,22 +23,31 @@ const fn proxy(of: &'static str, kind: &'static str, handle: Handler) -> Sub {
 
 pub(crate) static PODS: Sub = proxy("pods", "PodProxyOptions", |context, call| {
     Box::pin(async move {
-        let place = pod(&context)?;
-        pass(context, call, place, false).await
+        let (place, how) = pod(&context)?;
+        pass(context, call, place, how).await
     })
 });
 pub(crate) static SERVICES: Sub = proxy("services", "ServiceProxyOptions", |context, call| {
     Box::pin(async move {
-        let place = service(&context)?;
-        pass(context, call, place, false).await
+        let (place, how) = service(&context)?;
+        pass(context, call, place, how).await
     })
 });
 pub(crate) static NODES: Sub = proxy("nodes", "NodeProxyOptions", |context, call| {
     Box::pin(async move {
-        let (place, kubelet) = node(&context)?;
-        pass(context, call, place, kubelet).await
+        let (place, how) = node(&context)?;
+        pass(context, call, place, how).await
     })
 });
+
+/// How the one that is meant is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Plain,
+    /// As upstream, whoever answers is believed: nobody says who issued its certificate.
+    Tls,
+    Kubelet,
+}
 
 /// `[scheme:]name[:port]`.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,14 +67,13 @@ impl<'a> Named<'a> {
             _ => return Err(ApiError::bad_request(format!("invalid request {text:?}"))),
         };
         match named.scheme {
-            "" | "http" => Ok(named),
-            "https" => Err(ApiError::new(
-                501,
-                "NotImplemented",
-                "proxying to https backends is not supported; name the plain port",
-            )),
+            "" | "http" | "https" => Ok(named),
             _ => Err(ApiError::bad_request(format!("invalid request {text:?}"))),
         }
+    }
+
+    fn how(&self) -> How {
+        if self.scheme == "https" { How::Tls } else { How::Plain }
     }
 }
 
@@ -73,7 +81,7 @@ async fn pass(
     context: Context,
     call: Authorized,
     place: Place,
-    to_kubelet: bool,
+    how: How,
 ) -> Result<Response, ApiError> {
     let query = call.request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let bare = call.info.path.ends_with("/proxy");
@@ -88,13 +96,22 @@ async fn pass(
     let path = format!("/{}{query}", context.target.rest);
     let authority = place.authority();
     let failed = |why: String| ApiError::unavailable(format!("error trying to reach service: {why}"));
-    if to_kubelet {
-        let io = context.api.kubelets.connect(&place).await.map_err(failed)?;
-        relay::pass(&context.api, io, &authority, &path, call.request).await.map_err(failed)
-    } else {
-        let io = kubelet::dial(&place).await.map_err(failed)?;
-        relay::pass(&context.api, io, &authority, &path, call.request).await.map_err(failed)
+    let api = &context.api;
+    match how {
+        How::Kubelet => {
+            let io = api.kubelets.connect(&place).await.map_err(failed)?;
+            relay::pass(api, io, &authority, &path, call.request).await
+        }
+        How::Tls => {
+            let io = kubelet::dial_any(&place).await.map_err(failed)?;
+            relay::pass(api, io, &authority, &path, call.request).await
+        }
+        How::Plain => {
+            let io = kubelet::dial(&place).await.map_err(failed)?;
+            relay::pass(api, io, &authority, &path, call.request).await
+        }
     }
+    .map_err(failed)
 }
 
 fn port_number(text: &str) -> Option<u16> {
@@ -109,7 +126,7 @@ fn stored<K: skiff_api::Readable>(context: &Context, name: &str) -> Result<std::
     stored.object().decode::<K>().map_err(ApiError::internal)
 }
 
-fn pod(context: &Context) -> Result<Place, ApiError> {
+fn pod(context: &Context) -> Result<(Place, How), ApiError> {
     let named = Named::parse(&context.target.name)?;
     let pod = stored::<Pod>(context, named.name)?;
     let first = || {
@@ -128,10 +145,10 @@ fn pod(context: &Context) -> Result<Place, ApiError> {
     if host.is_empty() {
         return Err(ApiError::bad_request("address not allowed"));
     }
-    Ok(Place { host, port })
+    Ok((Place { host, port }, named.how()))
 }
 
-fn service(context: &Context) -> Result<Place, ApiError> {
+fn service(context: &Context) -> Result<(Place, How), ApiError> {
     let named = Named::parse(&context.target.name)?;
     let service = stored::<Service>(context, named.name)?;
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
@@ -167,21 +184,24 @@ fn service(context: &Context) -> Result<Place, ApiError> {
     if places.is_empty() {
         return Err(none());
     }
-    Ok(places.swap_remove(rand::random_range(0..places.len())))
+    Ok((places.swap_remove(rand::random_range(0..places.len())), named.how()))
 }
 
-/// A node's place, and whether it is its kubelet that is meant.
-fn node(context: &Context) -> Result<(Place, bool), ApiError> {
-    let text = &context.target.name;
-    // The kubelet is reached by TLS whatever the client says.
-    let text = text.strip_prefix("https:").unwrap_or(text);
-    let named = Named::parse(text)?;
-    let place = kubelet::of(&context.api, named.name)?;
-    match named.port {
-        "" => Ok((place, true)),
+/// A node's place; without a port, or with the kubelet's, its kubelet.
+fn node(context: &Context) -> Result<(Place, How), ApiError> {
+    let named = Named::parse(&context.target.name)?;
+    // `https:name` without a port reads as a port of a node called https.
+    let (name, port) = if named.scheme.is_empty() && named.name == "https" {
+        (named.port, "")
+    } else {
+        (named.name, named.port)
+    };
+    let place = kubelet::of(&context.api, name)?;
+    match port {
+        "" => Ok((place, How::Kubelet)),
         text => match port_number(text) {
-            Some(port) if port == place.port => Ok((place, true)),
-            Some(port) => Ok((Place { port, ..place }, false)),
+            Some(port) if port == place.port => Ok((place, How::Kubelet)),
+            Some(port) => Ok((Place { port, ..place }, named.how())),
             None => Err(ApiError::bad_request(format!("invalid port {text:?}"))),
         },
     }
@@ -196,7 +216,9 @@ mod tests {
         assert_eq!(Named::parse("a").unwrap(), Named { scheme: "", name: "a", port: "" });
         assert_eq!(Named::parse("a:80").unwrap(), Named { scheme: "", name: "a", port: "80" });
         assert_eq!(Named::parse("http:a:web").unwrap(), Named { scheme: "http", name: "a", port: "web" });
-        assert_eq!(Named::parse("https:a:web").unwrap_err().code(), 501);
+        assert_eq!(Named::parse("https:a:web").unwrap().how(), How::Tls);
+        assert_eq!(Named::parse("a:443").unwrap().how(), How::Plain);
+        assert!(Named::parse("ftp:a:web").is_err());
         assert!(Named::parse("a:b:c:d").is_err());
     }
 }

@@ -23,6 +23,7 @@ use crate::protobuf;
 use crate::request::Info;
 use crate::request::options::ListOptions;
 use crate::stored::{Change, Stored, restamped};
+use crate::stream::frames::{self, Form, Handshake};
 use crate::wire::{self, Body, BoxError, Response};
 
 /// Watches end after a random time between this and its double, unless the client says otherwise; as upstream.
@@ -33,7 +34,7 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 const PIECE: usize = 64 * 1024;
 
 /// Answers with an endless body.
-pub(crate) async fn watch(context: &Context, call: Authorized) -> Result<Response, ApiError> {
+pub(crate) async fn watch(context: &Context, mut call: Authorized) -> Result<Response, ApiError> {
     let form = list::form(context, &call)?;
     if form == media::Form::Yaml {
         return Err(ApiError::not_acceptable(
@@ -60,7 +61,13 @@ pub(crate) async fn watch(context: &Context, call: Authorized) -> Result<Respons
         let piece = state.next().await?;
         Some((Ok::<_, BoxError>(piece), state))
     });
-    Ok(wire::answer(200, media, Body::stream(stream)))
+    let body = Body::stream(stream);
+    if media == wire::JSON
+        && let Some(handshake) = Handshake::take(&mut call.request)
+    {
+        return Ok(handshake.answer(&context.api.tasks, Form::Text, frames::lines(body).boxed()));
+    }
+    Ok(wire::answer(200, media, body))
 }
 
 /// What the objects of a watch in protobuf are.

@@ -146,3 +146,51 @@ async fn a_stream_is_relayed_both_ways() {
     stream.read_exact(&mut echoed).await.unwrap();
     assert_eq!(&echoed, b"ping");
 }
+
+/// What a WebSocket client of `path` is sent, and the protocol that was agreed on.
+async fn frames(
+    cluster: &Cluster,
+    path: &str,
+    protocol: Option<&'static str>,
+) -> (Option<String>, Vec<tokio_tungstenite::tungstenite::Message>) {
+    use futures::StreamExt;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+    let (identity, ca_pem) = cluster.client_identity();
+    let mut tls = skiff_base::tls::client(&ca_pem, Some(&identity)).unwrap();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(cluster.address()).await.unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.unwrap();
+    let mut request = format!("wss://127.0.0.1{path}").into_client_request().unwrap();
+    if let Some(protocol) = protocol {
+        request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+    }
+    let (socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let agreed = response.headers().get("sec-websocket-protocol");
+    let agreed = agreed.map(|value| value.to_str().unwrap().to_owned());
+    let frames = socket.filter_map(|frame| std::future::ready(frame.ok()));
+    (agreed, frames.filter(|frame| std::future::ready(!frame.is_close())).collect().await)
+}
+
+#[tokio::test]
+async fn logs_come_as_frames_in_the_form_the_client_speaks() {
+    let (cluster, _client, _tasks) = given().await;
+    let log = format!("{PODS}/a/log?container=c");
+    let said = "/containerLogs/default/a/c";
+    let (agreed, got) = frames(&cluster, &log, None).await;
+    assert_eq!((agreed, got[0].clone().into_data()), (None, said.into()));
+    let (agreed, got) = frames(&cluster, &log, Some("other, binary.k8s.io")).await;
+    assert_eq!((agreed.as_deref(), got[0].is_binary()), (Some("binary.k8s.io"), true));
+    let (agreed, got) = frames(&cluster, &log, Some("base64.binary.k8s.io")).await;
+    assert_eq!(agreed.as_deref(), Some("base64.binary.k8s.io"));
+    assert_eq!(got[0].to_text().unwrap(), "L2NvbnRhaW5lckxvZ3MvZGVmYXVsdC9hL2M=");
+}
+
+#[tokio::test]
+async fn a_watch_comes_as_one_text_frame_an_event() {
+    let (cluster, _client, _tasks) = given().await;
+    let (_, got) = frames(&cluster, &format!("{PODS}?watch=true&timeoutSeconds=1"), None).await;
+    let [event] = got.as_slice() else { panic!("{got:?}") };
+    assert!(event.to_text().unwrap().starts_with(r#"{"type":"ADDED","object":{"#), "{event:?}");
+}
