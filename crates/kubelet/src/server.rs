@@ -9,7 +9,7 @@ mod answer;
 mod files;
 mod forward;
 mod lane;
-mod logs;
+pub(crate) mod logs;
 mod remote;
 mod routes;
 mod stats;

@@ -14,4 +14,5 @@ mod tests;
 
 pub(super) use copy::copy;
 pub(super) use find::find;
+pub(crate) use line::plain;
 pub(super) use options::{LogOptions, Refusal};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::pod::config::{CONTAINER_LABEL, MESSAGE_POLICY, Places, UID_LABEL};
 use crate::runtime::{ContainerState, ContainerStatus};
+use crate::server::logs::plain;
 
 /// Upstream's limits: 4096 bytes of a message, 2048 bytes or 80 lines of a log.
 const MESSAGE_LIMIT: usize = 4096;
@@ -50,14 +51,35 @@ fn tail(log: &Path) -> String {
         Ok(bytes)
     };
     let bytes = read().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let from = lines.len().saturating_sub(LOG_LINES);
-    let joined: String = lines[from..].iter().flat_map(|line| [*line, "\n"]).collect();
+    // A last line without an end is told without one.
+    let said = plain(&bytes, LOG_LINES);
+    let said = String::from_utf8_lossy(&said);
     let limit = usize::try_from(LOG_LIMIT).unwrap_or(usize::MAX);
-    let mut start = joined.len().saturating_sub(limit);
-    while !joined.is_char_boundary(start) {
+    let mut start = said.len().saturating_sub(limit);
+    while !said.is_char_boundary(start) {
         start += 1;
     }
-    joined[start..].to_owned()
+    said[start..].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_s_end_is_told_as_the_container_wrote_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("0.log");
+        let told = |content: &str| {
+            std::fs::write(&log, content).unwrap();
+            last_words(&folder.path().join("none"), Some(log.clone()))
+        };
+        assert_eq!(told("2026-11-26T14:33:24.243911648Z stdout P DONE\n"), "DONE");
+        assert_eq!(
+            told(
+                "2026-11-26T14:33:24.243911648Z stdout F one\n2026-11-26T14:33:24.243911649Z stderr F two\n"
+            ),
+            "one\ntwo\n"
+        );
+    }
 }

@@ -35,12 +35,27 @@ impl<'a> Line<'a> {
     }
 }
 
+/// What the container said in the last `lines` lines of a piece of its log.
+pub(crate) fn plain(raw: &[u8], lines: usize) -> Vec<u8> {
+    let found: Vec<Line<'_>> = raw.split(|byte| *byte == b'\n').filter_map(Line::parse).collect();
+    let mut out = Vec::new();
+    for line in &found[found.len().saturating_sub(lines)..] {
+        out.extend_from_slice(line.content);
+        if !line.partial {
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
 /// Turns pieces of a log file into what the reader asked for.
 pub(super) struct Show {
     since: Option<Timestamp>,
     timestamps: bool,
     streams: Streams,
     left: Option<u64>,
+    /// How many of the last lines are still to be shown, if nothing is followed: what is written meanwhile is left out.
+    lines: Option<u64>,
     /// The beginning of a line whose end has not been read.
     rest: Vec<u8>,
     /// Whether the next content begins a line of the container's, for each stream.
@@ -54,6 +69,7 @@ impl Show {
             timestamps: options.timestamps,
             streams: options.streams,
             left: options.limit_bytes,
+            lines: options.tail_lines.filter(|_| !options.follow),
             rest: Vec::new(),
             fresh: [true; 2],
         }
@@ -61,7 +77,7 @@ impl Show {
 
     /// Whether the reader's limit is reached.
     pub(super) fn is_full(&self) -> bool {
-        self.left == Some(0)
+        self.left == Some(0) || self.lines == Some(0)
     }
 
     /// The file was replaced by a new one.
@@ -72,7 +88,9 @@ impl Show {
     /// Shows the lines that end in `raw`.
     pub(super) fn push(&mut self, raw: &[u8], out: &mut BytesMut) {
         let mut raw = raw;
-        while let Some(end) = raw.iter().position(|byte| *byte == b'\n') {
+        while !self.is_full()
+            && let Some(end) = raw.iter().position(|byte| *byte == b'\n')
+        {
             let (line, tail) = raw.split_at(end);
             raw = &tail[1..];
             if self.rest.is_empty() {
@@ -81,9 +99,6 @@ impl Show {
                 let mut whole = std::mem::take(&mut self.rest);
                 whole.extend_from_slice(line);
                 self.line(&whole, out);
-            }
-            if self.is_full() {
-                return;
             }
         }
         self.rest.extend_from_slice(raw);
@@ -96,6 +111,9 @@ impl Show {
             }
             return;
         };
+        if let Some(lines) = &mut self.lines {
+            *lines = lines.saturating_sub(u64::from(!line.partial));
+        }
         let wanted = match self.streams {
             Streams::All => true,
             Streams::Stdout => !line.stderr,

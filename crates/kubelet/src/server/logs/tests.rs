@@ -46,6 +46,15 @@ fn lines_are_shown_as_asked() {
 }
 
 #[test]
+fn lines_written_after_the_tail_was_found_are_only_shown_to_who_follows() {
+    // The reader begins where the last two lines began when it looked.
+    assert_eq!(shown("tailLines=2"), "one\ntwo\n");
+    assert_eq!(shown("tailLines=3&limitBytes=9"), "one\ntwo\nt");
+    assert_eq!(shown("tailLines=0"), "");
+    assert_eq!(shown("tailLines=2&follow=true"), "one\ntwo\nthree\n\n");
+}
+
+#[test]
 fn queries_are_read_as_upstream_reads_them() {
     let read = |query| LogOptions::from_query(query, "2026-01-02T03:04:09Z".parse().unwrap());
     assert_eq!(read("tail=all&tailLines=3").unwrap().tail_lines, None);
