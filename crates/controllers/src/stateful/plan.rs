@@ -126,6 +126,13 @@ pub(super) fn plan(
     if ordered && condemned.iter().any(|pod| is_leaving(pod)) {
         return plan;
     }
+    if ordered && let Some(last) = condemned.first().filter(|last| !scene.is_well(last)) {
+        // A pod that is ill stops the way down, unless no other is: then its end is what helps.
+        let lowest = condemned.iter().rev().find(|pod| !scene.is_well(pod));
+        if lowest.is_some_and(|lowest| !Arc::ptr_eq(lowest, last)) {
+            return plan;
+        }
+    }
     let most = if ordered { 1 } else { condemned.len() };
     plan.delete.extend(condemned.iter().filter(|pod| !is_leaving(pod)).take(most).map(|pod| Arc::clone(pod)));
     let busy = !plan.create.is_empty() || !plan.delete.is_empty();

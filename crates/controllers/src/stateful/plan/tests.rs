@@ -51,6 +51,15 @@ fn the_last_goes_first_and_only_while_the_others_are_well() {
 }
 
 #[test]
+fn several_ill_ones_stop_the_way_down() {
+    let ill: Vec<_> = (0..3).map(|n| pod(n, "new", false)).collect();
+    assert_eq!(next(&set(0, &json!({})), &ill).1, NOBODY);
+    let only_the_last = [pod(0, "new", true), pod(1, "new", true), pod(2, "new", false)];
+    assert_eq!(next(&set(0, &json!({})), &only_the_last).1, ["db-2"]);
+    assert_eq!(next(&set(0, &json!({"podManagementPolicy": "Parallel"})), &ill).1, ["db-2", "db-1", "db-0"]);
+}
+
+#[test]
 fn renewal_goes_down_to_the_partition() {
     let old: Vec<_> = (0..3).map(|n| pod(n, "old", true)).collect();
     assert_eq!(next(&set(3, &json!({})), &old).1, ["db-2"]);
