@@ -58,7 +58,7 @@ pub struct Version {
     pub minor: String,
     /// `v1.37.0+skiff-0.1.0`.
     pub git_version: String,
-    /// The commit, if known.
+    /// The commit; zeros if it is not known, since clients expect a number.
     pub git_commit: String,
     /// When it was built, if known.
     pub build_date: String,
@@ -70,7 +70,7 @@ impl Default for Version {
             major: "1".to_owned(),
             minor: "37".to_owned(),
             git_version: concat!("v1.37.0+skiff-", env!("CARGO_PKG_VERSION")).to_owned(),
-            git_commit: String::new(),
+            git_commit: "0".repeat(40),
             build_date: "1970-01-01T00:00:00Z".to_owned(),
         }
     }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use skiff_apiserver::{
-    Audit, AuditPolicy, ComponentRole, KubeletAccess, Listener, Options, Server, Storage, Tls, User,
+    Audit, AuditPolicy, ComponentRole, KubeletAccess, Listener, Options, Server, Storage, Tls, User, Version,
 };
 use skiff_base::metrics::Metrics;
 use skiff_base::pki::Authority;
@@ -186,6 +186,7 @@ fn options(
         default_unreachable_toleration_seconds: cluster.default_unreachable_toleration_seconds,
         enable_admission_plugins: cluster.enable_admission_plugins.clone(),
         disable_admission_plugins: cluster.disable_admission_plugins.clone(),
+        version: Version { git_commit: env!("SKIFF_COMMIT").to_owned(), ..Version::default() },
         ..Options::in_memory()
     })
 }
