@@ -20,6 +20,9 @@ fn commit() -> Option<String> {
         let words = String::from_utf8(output.stdout).ok()?.trim().to_owned();
         (output.status.success() && !words.is_empty()).then_some(words)
     };
-    println!("cargo:rerun-if-changed={}", said(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"])?);
+    println!(
+        "cargo:rerun-if-changed={}",
+        said(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"])?
+    );
     said(&["rev-parse", "HEAD"])
 }

@@ -77,12 +77,7 @@ impl<'a> Named<'a> {
     }
 }
 
-async fn pass(
-    context: Context,
-    call: Authorized,
-    place: Place,
-    how: How,
-) -> Result<Response, ApiError> {
+async fn pass(context: Context, call: Authorized, place: Place, how: How) -> Result<Response, ApiError> {
     let query = call.request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let bare = call.info.path.ends_with("/proxy");
     if bare && matches!(call.info.method, http::Method::GET | http::Method::HEAD) {
