@@ -41,6 +41,8 @@ pub trait Cluster: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Option<ConfigMap>>>;
     /// A secret, if there is one.
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>>>;
+    /// What the nodes' runtimes call this runtime class.
+    fn runtime_handler<'a>(&'a self, class: &'a str) -> BoxFuture<'a, Result<String>>;
     /// The services a pod of this namespace may learn of by its environment.
     fn services<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Vec<Service>>;
 }

@@ -2,6 +2,7 @@
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use serde_json::{Value, json};
 use skiff_client::write::{self, Place};
 use skiff_client::{Cache, Link};
@@ -125,6 +126,14 @@ impl Cluster for LinkedCluster {
         Box::pin(async move {
             let place = Place::new(&skiff_api::resource::Resource::of::<Secret>(), Some(space), name);
             found(write::get(&self.link, &place).await)
+        })
+    }
+
+    fn runtime_handler<'a>(&'a self, class: &'a str) -> BoxFuture<'a, Result<String>> {
+        Box::pin(async move {
+            let place = Place::new(&skiff_api::resource::Resource::of::<RuntimeClass>(), None, class);
+            let class: RuntimeClass = write::get(&self.link, &place).await.map_err(fault)?;
+            Ok(class.handler)
         })
     }
 

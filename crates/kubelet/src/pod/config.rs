@@ -126,6 +126,8 @@ pub(crate) fn sandbox(pod: &Pod, spec: &PodSpec, places: &Places, parts: Sandbox
         sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
         security: security::of_sandbox(spec),
         resources: resources::of_pod(pod),
+        // Looked up when the sandbox is made.
+        runtime_handler: String::new(),
     }
 }
 

@@ -130,8 +130,10 @@ impl Runtime for Cri {
 
     fn run_sandbox<'a>(&'a self, config: &'a SandboxConfig) -> BoxFuture<'a, Result<SandboxId>> {
         let mut client = self.runtime.clone();
-        let request =
-            v1::RunPodSandboxRequest { config: Some(convert::sandbox_config(config)), ..Default::default() };
+        let request = v1::RunPodSandboxRequest {
+            config: Some(convert::sandbox_config(config)),
+            runtime_handler: config.runtime_handler.clone(),
+        };
         Box::pin(async move {
             // Upstream gives this call twice the usual time: networks may be slow.
             let answer =

@@ -203,6 +203,8 @@ pub struct SandboxConfig {
     pub security: Security,
     /// What the pod may use in all.
     pub resources: Resources,
+    /// Which of the runtime's ways of running containers, by its own name for it; empty for the usual one.
+    pub runtime_handler: String,
 }
 
 /// How mounts made later travel between the machine and the container.

@@ -195,7 +195,12 @@ fn sandbox_config(ctx: &Context, pod: &Pod, attempt: u32) -> Option<SandboxConfi
 }
 
 async fn run_sandbox(ctx: &Context, pod: &Arc<Pod>, attempt: u32) -> Result<SandboxStatus, String> {
-    let config = sandbox_config(ctx, pod, attempt).ok_or("the pod has no spec")?;
+    let class = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref()).unwrap_or_default();
+    let mut config = sandbox_config(ctx, pod, attempt).ok_or("the pod has no spec")?;
+    if !class.is_empty() {
+        config.runtime_handler =
+            ctx.cluster.runtime_handler(class).await.map_err(|error| error.to_string())?;
+    }
     let (cgroups, owned, logs) = (ctx.cgroups.clone(), Arc::clone(pod), config.log_directory.clone());
     blocking(move || {
         std::fs::create_dir_all(logs)?;

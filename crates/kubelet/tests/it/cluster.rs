@@ -139,6 +139,11 @@ impl Cluster for Memory {
         Box::pin(async { Ok(None) })
     }
 
+    /// A runtime class here is called as its handler.
+    fn runtime_handler<'a>(&'a self, class: &'a str) -> BoxFuture<'a, Result<String, ClusterError>> {
+        Box::pin(async { Ok(class.to_owned()) })
+    }
+
     fn services<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Vec<Service>> {
         let services = self.services.lock().unwrap().clone();
         Box::pin(async { services })

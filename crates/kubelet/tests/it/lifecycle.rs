@@ -159,6 +159,21 @@ async fn containers_end_fail_restart_and_wait_as_their_pods_say() {
     let container = &typo.container_statuses.unwrap()[0];
     let last = container.last_state.as_ref().unwrap().terminated.clone().unwrap();
     assert_eq!((last.exit_code, last.reason.as_deref()), (128, Some("StartError")));
+
+    kubelet.cluster.put(&pod("
+        metadata: {name: odd}
+        spec: {runtimeClassName: no-such-handler, containers: [{name: c, image: 'localhost/busybox:test'}]}
+        "));
+    kubelet
+        .cluster
+        .until(|contents| {
+            let said = |event: &String| {
+                event.starts_with("odd Warning FailedCreatePodSandBox: Failed to create pod sandbox: ")
+                    && event.contains("no runtime for \"no-such-handler\" is configured")
+            };
+            contents.events.iter().any(said)
+        })
+        .await;
     kubelet.stop().await;
 }
 
