@@ -142,13 +142,15 @@ static PLUGINS: &[&Plugin] = &[
     &certificate_signers::ATTEST,
     &certificate_subject::PLUGIN,
     &default_ingress_class::PLUGIN,
-    &escalation::PLUGIN,
     &extended_resource_toleration::PLUGIN,
     &runtime_class::PLUGIN,
     &deny_service_external_ips::PLUGIN,
     &pod_topology_labels::PLUGIN,
     &Plugin::named(RESOURCE_QUOTA),
 ];
+
+/// What upstream does in the storage of a group: no plugin, so that nobody can switch it off.
+static ALWAYS: &[&Plugin] = &[&escalation::CHECK];
 
 /// The plugins that work in a server.
 #[derive(Clone)]
@@ -167,7 +169,7 @@ impl Chosen {
         let named = |list: &[String], plugin: &Plugin| list.iter().any(|name| name == plugin.name);
         let chosen = PLUGINS.iter().copied();
         let chosen = chosen.filter(|plugin| !named(disable, plugin) && (plugin.on || named(enable, plugin)));
-        Ok(Self(chosen.collect()))
+        Ok(Self(chosen.chain(ALWAYS.iter().copied()).collect()))
     }
 
     /// Whether a plugin works.
@@ -236,5 +238,13 @@ mod tests {
         let other = Chosen::new(&names(&["AlwaysPullImages"]), &names(&["LimitRanger"])).unwrap();
         assert!(other.has("AlwaysPullImages") && !other.has("LimitRanger"));
         assert_eq!(Chosen::new(&names(&["Odd"]), &[]).unwrap_err(), "Odd");
+    }
+
+    #[test]
+    fn nobody_switches_off_what_is_no_plugin() {
+        let check = escalation::CHECK.name.to_owned();
+        let everything: Vec<String> = PLUGINS.iter().map(|plugin| plugin.name.to_owned()).collect();
+        assert!(Chosen::new(&[], &everything).unwrap().has(&check));
+        assert_eq!(Chosen::new(&[], std::slice::from_ref(&check)).unwrap_err(), check);
     }
 }

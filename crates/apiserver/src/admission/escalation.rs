@@ -12,7 +12,7 @@ use crate::authz::{Ask, rules};
 use crate::kinds::{Draft, rbac::GROUP};
 use crate::user::MASTERS;
 
-pub(super) const PLUGIN: Plugin = Plugin { validate, ..Plugin::named("RBACEscalation") };
+pub(super) const CHECK: Plugin = Plugin { validate, ..Plugin::named("RBACEscalation") };
 
 fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     if *attempt.scope.entry.resource.group != *GROUP || attempt.scope.user.is_in(MASTERS) {

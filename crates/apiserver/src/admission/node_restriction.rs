@@ -1,8 +1,10 @@
 //! NodeRestriction: a kubelet touches its own node, lease and pods only, and creates no pods but the mirrors of its files.
+//! Of a volume that is one of its folders it takes off the finalizer that waits for it, and nothing else.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, Pod};
 use skiff_api::ApiError;
+use skiff_api::volume::LOCAL_PATH;
 
 use super::{Attempt, Operation, Plugin};
 use crate::kinds::Draft;
@@ -42,9 +44,35 @@ fn own(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), ApiEr
     Ok(())
 }
 
+/// What may change in a volume.
+fn volume(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), ApiError> {
+    let Some(new) = draft.as_any().downcast_ref::<PersistentVolume>() else { return Ok(()) };
+    let bare = |volume: &PersistentVolume| {
+        let mut copy = volume.clone();
+        let meta = &mut copy.metadata;
+        meta.managed_fields = None;
+        meta.resource_version = None;
+        let kept = meta.finalizers.take().unwrap_or_default();
+        meta.finalizers = Some(kept.into_iter().filter(|finalizer| finalizer != LOCAL_PATH).collect());
+        copy
+    };
+    let old = attempt.old.and_then(|old| old.as_any().downcast_ref::<PersistentVolume>());
+    let waits = |volume: &PersistentVolume| {
+        volume.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == LOCAL_PATH)
+    };
+    if old.is_some_and(|old| bare(old) == bare(new) && (waits(old) || !waits(new))) {
+        return Ok(());
+    }
+    let name = new.metadata.name.as_deref().unwrap_or_default();
+    let why =
+        format!("node \"{node}\" may only remove the finalizer \"{LOCAL_PATH}\" of a persistent volume");
+    Err(attempt.forbidden(name, why))
+}
+
 fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     if let Some(node) = node(attempt) {
         own(attempt, node, draft)?;
+        volume(attempt, node, draft)?;
     }
     let Some((node, new)) = node(attempt).zip(pod(draft)) else { return Ok(()) };
     let name = new.metadata.name.as_deref().unwrap_or_default();

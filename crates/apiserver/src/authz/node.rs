@@ -1,7 +1,10 @@
 //! The Node authoriser: what a kubelet may do, and to which objects: those that pods of its node refer to.
 //!
 //! Follows upstream's `plugin/pkg/auth/authorizer/node`. Differences: a node may read all nodes, since it keeps the
-//! routes to them, and volumes, since it clears local ones. Which pods are a node's and what they refer to is an index that follows the store.
+//! routes to them, and volumes, of which it lets go those that are its own folders. Which pods are a node's and what they refer to is an index that follows the store.
+
+use skiff_api::volume::LOCAL_PATH_NODE;
+use skiff_store::Key;
 
 use super::graph::Kind;
 use super::{Ask, Verdict};
@@ -101,11 +104,22 @@ fn claim(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
 }
 
 fn volume(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
-    if following(ask) || ask.verb == "patch" {
+    if following(ask) {
         return Ok(());
+    }
+    if ask.verb == "patch" {
+        return or(is_local_to(api, node, ask.name), unrelated(node));
     }
     or(ask.verb == "get", "can only get individual resources of this type")?;
     or(api.graph.uses(&api.store, node, ask.name), unrelated(node))
+}
+
+/// A volume that was made as a folder of the node.
+fn is_local_to(api: &Api, node: &str, name: &str) -> bool {
+    let stored = api.store.get(&Key::new("persistentvolumes", name));
+    stored.is_some_and(|stored| {
+        stored.object().meta().labels.get(LOCAL_PATH_NODE).is_some_and(|of| **of == *node)
+    })
 }
 
 fn token(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {

@@ -4,6 +4,7 @@
 //! away, and an object that says `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -16,9 +17,11 @@ use skiff_api::{ApiError, Object, Readable};
 use super::policy::{self, BINDINGS, CONTROLLERS, ROLES, Rule};
 use crate::api::Api;
 use crate::authz::rules;
+use crate::catalog::Entry;
 use crate::kinds::rbac::GROUP;
 use crate::registry::Scope;
 use crate::registry::update::{Part, Proposal, Update, update};
+use crate::subresource;
 use crate::user::User;
 use crate::verbs::input;
 
@@ -46,8 +49,11 @@ pub(super) async fn reconcile(api: &Api) -> Result<(), ApiError> {
         work.extend(component(api, &format!("system:controller:{name}"), name, rules));
     }
     for own in &api.settings.roles {
-        let rules = own.rules.iter().flat_map(|(verbs, resources)| own_rules(api, verbs, resources));
-        work.extend(component(api, &format!("skiff:{}", own.account), &own.account, rules.collect()));
+        let mut rules = Vec::new();
+        for (verbs, resources) in &own.rules {
+            rules.extend(own_rules(api, &own.account, verbs, resources)?);
+        }
+        work.extend(component(api, &format!("skiff:{}", own.account), &own.account, rules));
     }
     stream::iter(work).buffer_unordered(AT_ONCE).try_collect().await
 }
@@ -72,7 +78,10 @@ fn rule(row: &Rule) -> PolicyRule {
 
 /// The rules of a component's row: its resources are named as kubectl names them, without their group where one kind has
 /// the name.
-fn own_rules(api: &Api, verbs: &str, resources: &str) -> Vec<PolicyRule> {
+///
+/// # Errors
+/// If a resource is served by nobody here: a mistake in the row, which would show only when the right is missing.
+fn own_rules(api: &Api, account: &str, verbs: &str, resources: &str) -> Result<Vec<PolicyRule>, ApiError> {
     let rule = |groups: Vec<String>, resource: &str| PolicyRule {
         verbs: words(verbs),
         api_groups: Some(groups),
@@ -84,18 +93,28 @@ fn own_rules(api: &Api, verbs: &str, resources: &str) -> Vec<PolicyRule> {
         let (plural, group) = plural.split_once('.').unwrap_or((plural, ""));
         let whole = if sub.is_empty() { plural.to_owned() } else { format!("{plural}/{sub}") };
         if plural == "*" {
-            return rule(vec!["*".to_owned()], &whole);
+            return Ok(rule(vec!["*".to_owned()], &whole));
         }
         if !group.is_empty() {
-            return rule(vec![group.to_owned()], &whole);
+            return Ok(rule(vec![group.to_owned()], &whole));
         }
         let kinds = api.catalog.kinds();
-        let entries = kinds.entries().iter().filter(|entry| *entry.resource.plural == *plural);
+        let has = |entry: &&Arc<Entry>| {
+            // Rights to finalizers are asked about and served nowhere.
+            let known = ["", "finalizers"].contains(&sub);
+            let sub_is_served = known || subresource::of(entry).any(|own| own.name == sub);
+            *entry.resource.plural == *plural && sub_is_served
+        };
+        let entries = kinds.entries().iter().filter(has);
         let mut groups: Vec<String> = entries.map(|entry| entry.resource.group.to_string()).collect();
         groups.dedup();
-        rule(groups, &whole)
+        if groups.is_empty() {
+            let why = format!("{account} has rights to {resource:?}, which nobody serves");
+            return Err(ApiError::internal(why));
+        }
+        Ok(rule(groups, &whole))
     };
-    resources.split_whitespace().map(one).filter(|rule| rule.api_groups != Some(Vec::new())).collect()
+    resources.split_whitespace().map(one).collect()
 }
 
 fn meta(namespace: &str, name: &str) -> ObjectMeta {

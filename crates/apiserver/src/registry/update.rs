@@ -11,6 +11,7 @@ use skiff_store::{Expect, Refused};
 
 use super::{Scope, Written, create, fields, unavailable, unstored};
 use crate::admission::{self, Attempt, Operation};
+use crate::authz::{self, Ask, Verdict};
 use crate::kinds::{Draft, Frozen};
 use crate::registry::rules;
 use crate::stored::{Change, Stored};
@@ -64,6 +65,7 @@ pub(crate) async fn update(scope: &Scope<'_>, how: &Update<'_>) -> Result<Writte
             if !how.upsert {
                 return Err(ApiError::not_found(&scope.entry.resource, scope.name));
             }
+            may_create(scope).await?;
             let Proposal { mut draft, warnings, applied } = (how.change)(None)?;
             check_name(scope, &mut *draft)?;
             let manager = scope.manager.filter(|_| !applied);
@@ -82,6 +84,24 @@ pub(crate) async fn update(scope: &Scope<'_>, how: &Update<'_>) -> Result<Writte
         if let Some(written) = attempt(scope, how, &current).await? {
             return Ok(written);
         }
+    }
+}
+
+/// Who may update need not be somebody who may create.
+async fn may_create(scope: &Scope<'_>) -> Result<(), ApiError> {
+    let resource = &scope.entry.resource;
+    let ask = Ask {
+        verb: "create",
+        group: &resource.group,
+        version: &resource.version,
+        resource: &resource.plural,
+        namespace: scope.namespace,
+        name: scope.name,
+        ..Ask::nothing(scope.user)
+    };
+    match authz::judge(scope.api, &ask).await {
+        Verdict::Allow(_) => Ok(()),
+        Verdict::NoOpinion(why) => Err(ask.refusal(&why)),
     }
 }
 

@@ -5,14 +5,12 @@ use skiff_api::patch::{json as json_patch, merge, strategic};
 use skiff_api::{ApiError, Object, Strictness};
 
 use super::{Context, input, media, write};
-use crate::authz::{self, Ask, Authorized, Verdict};
+use crate::authz::Authorized;
 use crate::catalog::Entry;
 use crate::registry;
 use crate::registry::fields::Config;
 use crate::registry::update::{Part, Proposal, Update};
-use crate::request::Info;
 use crate::request::options::WriteOptions;
-use crate::user::User;
 use crate::wire::Response;
 
 /// The kinds of patch, as their media types name them.
@@ -127,20 +125,8 @@ async fn apply(context: &Context, call: Authorized, part: Part) -> Result<Respon
     let entry = &context.entry;
     let config = Config::read(&body, force, &entry.api_version, &entry.resource.kind)?;
     let scope = context.scope(&call.user);
-    if part == Part::Whole && scope.stored().is_none() {
-        may_create(context, &call.info, &call.user).await?;
-    }
     let change = |current: Option<&Object>| config.propose(&scope, part, current);
     let how = Update { part, dry_run: options.dry_run, change: &change, upsert: part == Part::Whole };
     let written = registry::update::update(&scope, &how).await?;
     write::answer(context, &call.info, &form, written)
-}
-
-/// Who may patch need not be somebody who may create.
-async fn may_create(context: &Context, info: &Info, user: &User) -> Result<(), ApiError> {
-    let ask = Ask { verb: "create", ..Ask::of(info, user, "") };
-    match authz::judge(&context.api, &ask).await {
-        Verdict::Allow(_) => Ok(()),
-        Verdict::NoOpinion(why) => Err(ask.refusal(&why)),
-    }
 }

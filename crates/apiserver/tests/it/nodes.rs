@@ -59,3 +59,39 @@ async fn a_node_touches_its_own_node_and_lease_only() {
     one.get(&format!("{LEASES}/one")).await.code(200);
     one.get(&format!("{LEASES}/two")).await.code(403);
 }
+
+#[tokio::test]
+async fn a_node_lets_go_of_volumes_that_are_its_own_folders_and_changes_nothing_else() {
+    const VOLUMES: &str = "/api/v1/persistentvolumes";
+    let given = Given::new().await;
+    let node =
+        |name: &str| Client::of(&given.cluster, User::new(&format!("system:node:{name}"), ["system:nodes"]));
+    let (one, two) = (node("one"), node("two"));
+    let volume = json!({
+        "metadata": { "name": "v", "labels": { "skiff.dev/node": "one" },
+            "finalizers": ["skiff.dev/local-path", "example.com/other"] },
+        "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/x" } },
+    });
+    given.client.post(VOLUMES, &volume).await.code(201);
+    let volume = format!("{VOLUMES}/v");
+    let patched = |finalizers: &[&str]| json!({ "metadata": { "finalizers": finalizers } });
+    // The last is there because of what else is admitted.
+    let let_go = patched(&["example.com/other", "kubernetes.io/pv-protection"]);
+    assert_eq!(
+        two.patch(&volume, "merge-patch", &let_go).await.code(403).message(),
+        "persistentvolumes \"v\" is forbidden: User \"system:node:two\" cannot patch resource \"persistentvolumes\" in API group \"\" at the cluster scope: no relationship found between node 'two' and this object"
+    );
+    one.patch(&volume, "merge-patch", &patched(&[])).await.code(403);
+    let elsewhere = json!({ "spec": { "persistentVolumeReclaimPolicy": "Delete" } });
+    one.patch(&volume, "merge-patch", &elsewhere).await.code(403);
+    one.patch(&volume, "merge-patch", &json!({ "metadata": { "labels": { "a": "b" } } })).await.code(403);
+    one.patch(&volume, "merge-patch", &let_go).await.code(200);
+    // It may not come back either.
+    one.patch(
+        &volume,
+        "merge-patch",
+        &patched(&["skiff.dev/local-path", "example.com/other", "kubernetes.io/pv-protection"]),
+    )
+    .await
+    .code(403);
+}

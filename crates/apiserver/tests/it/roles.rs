@@ -128,3 +128,66 @@ async fn every_cluster_begins_with_upstreams_roles() {
     monitoring.get("/metrics").await.code(200);
     of(&given, "x").get("/metrics").await.code(403);
 }
+
+#[tokio::test]
+async fn who_may_update_may_not_create_by_it() {
+    let given = Given::new().await;
+    let (admin, ann) = (&given.client, of(&given, "ann"));
+    let group = "coordination.k8s.io";
+    admin
+        .post(
+            &format!("{RBAC}/clusterroles"),
+            &role("changer", &[rule(&[group], &["leases"], &["update", "patch"])]),
+        )
+        .await
+        .code(201);
+    let bindings = format!("{RBAC}/clusterrolebindings");
+    admin.post(&bindings, &binding("changer", "ClusterRole", "changer", "ann")).await.code(201);
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/a";
+    let body = json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "a" }, "spec": {} });
+    let refusal = "leases.coordination.k8s.io \"a\" is forbidden: User \"ann\" cannot create resource \"leases\" in API group \"coordination.k8s.io\" in the namespace \"default\"";
+    assert_eq!(ann.put(lease, &body).await.code(403).message(), refusal);
+    let applied = ann
+        .send(
+            "PATCH",
+            &format!("{lease}?fieldManager=x"),
+            &[("content-type", "application/apply-patch+yaml")],
+            body.to_string().into_bytes(),
+        )
+        .await;
+    assert_eq!(applied.code(403).message(), refusal);
+    admin.put(lease, &body).await.code(201);
+    ann.patch(lease, "merge-patch", &json!({ "spec": { "holderIdentity": "x" } })).await.code(200);
+}
+
+#[tokio::test]
+async fn a_component_with_rights_to_what_nobody_serves_is_a_mistake() {
+    let rights = |resource: &str| skiff_apiserver::ComponentRole {
+        account: "odd-controller".to_owned(),
+        rules: vec![("get".to_owned(), resource.to_owned())],
+    };
+    for (resource, fine) in [
+        ("pods pods/status pods/finalizers", true),
+        ("podz", false),
+        ("pods/odd", false),
+        ("x.example.com", true),
+    ] {
+        let options = skiff_apiserver::Options {
+            roles: vec![rights(resource)],
+            ..skiff_apiserver::Options::in_memory()
+        };
+        let server = skiff_apiserver::Server::build(options).unwrap();
+        let (ready, tasks) = (server.ready(), skiff_base::task::Tasks::new());
+        let running = server.run(Vec::new(), tasks.clone());
+        let started = tokio::select! {
+            () = ready.opened() => true,
+            ended = running => {
+                let why = ended.unwrap_err().to_string();
+                assert!(why.contains("odd-controller has rights to") && why.contains("which nobody serves"), "{why}");
+                false
+            }
+        };
+        assert_eq!(started, fine, "{resource}");
+        tasks.stop();
+    }
+}

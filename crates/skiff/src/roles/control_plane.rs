@@ -241,3 +241,20 @@ fn is_ready(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_rights_of_every_controller_are_to_what_is_served() {
+        let server = Server::build(Options { roles: component_roles(), ..Options::in_memory() });
+        let server = server.expect("a server in memory can be built");
+        let (ready, tasks) = (server.ready(), Tasks::new());
+        tokio::select! {
+            () = ready.opened() => {}
+            ended = server.run(Vec::new(), tasks.clone()) => panic!("{ended:?}"),
+        }
+        tasks.stop();
+    }
+}
