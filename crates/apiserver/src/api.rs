@@ -12,9 +12,12 @@ use crate::aggregate::Aggregation;
 use crate::alloc::Alloc;
 use crate::audit::Log;
 use crate::authn::account::Issuer;
+use crate::authn::oidc;
 use crate::authn::static_file::StaticTokens;
+use crate::authn::webhook::TokenWebhook;
 use crate::authz::graph::Graph;
 use crate::authz::rbac::Rbac;
+use crate::authz::webhook::AccessWebhook;
 use crate::catalog::Catalog;
 use crate::fairness::Fairness;
 use crate::health::Health;
@@ -39,6 +42,10 @@ pub(crate) struct Api {
     /// Makes the tokens of service accounts.
     pub(crate) issuer: Issuer,
     pub(crate) static_tokens: StaticTokens,
+    /// Issuers elsewhere whose tokens are believed.
+    pub(crate) issuers: Vec<oidc::Issuer>,
+    pub(crate) token_webhook: Option<TokenWebhook>,
+    pub(crate) access_webhook: Option<AccessWebhook>,
     pub(crate) quotas: Ledger,
     pub(crate) pages: Pages,
     pub(crate) recent: Recent,

@@ -17,12 +17,16 @@ use crate::api::Api;
 use crate::user::User;
 
 pub(crate) use front_proxy::Trust;
+pub use oidc::OidcOptions;
+pub use webhook::TokenWebhookOptions;
 
 pub(crate) mod account;
 mod bootstrap;
 mod front_proxy;
 pub(crate) mod jwt;
+pub(crate) mod oidc;
 pub(crate) mod static_file;
+pub(crate) mod webhook;
 
 /// What is known of a peer before it has asked anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +63,8 @@ struct Bearer {
 }
 
 /// Every kind of token, in upstream's order.
-static BEARERS: &[&Bearer] = &[&static_file::BEARER, &account::BEARER, &bootstrap::BEARER];
+static BEARERS: &[&Bearer] =
+    &[&static_file::BEARER, &account::BEARER, &bootstrap::BEARER, &oidc::BEARER, &webhook::BEARER];
 
 /// The protocol by which browsers, who set no headers, bear a token over a WebSocket.
 const SOCKET_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
@@ -143,6 +148,9 @@ fn name_of(certificate: &CertificateDer<'_>) -> Option<String> {
     let name = parsed.subject().iter_common_name().last()?.as_str().ok()?;
     (!name.is_empty()).then(|| name.to_owned())
 }
+
+#[cfg(test)]
+mod elsewhere;
 
 #[cfg(test)]
 mod tests {

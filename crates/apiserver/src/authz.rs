@@ -1,7 +1,7 @@
 //! Whether a user may do what is asked. The answer is a value: verbs take an [`Authorized`] call and nothing else.
 //!
-//! Several authorisers are asked in turn, as upstream's `--authorization-mode=Node,RBAC` does; the first that says yes
-//! decides. `system:masters` is not asked about. What an authoriser knows lives in memory and follows the store, so that
+//! Several authorisers are asked in turn, as upstream's `--authorization-mode=Node,RBAC` does; the first that has an
+//! opinion decides. `system:masters` is not asked about. What an authoriser knows lives in memory and follows the store, so that
 //! a decision waits for nobody but a webhook.
 
 use skiff_api::{ApiError, Resource};
@@ -16,6 +16,9 @@ pub(crate) mod graph;
 pub(crate) mod node;
 pub(crate) mod rbac;
 pub(crate) mod rules;
+pub(crate) mod webhook;
+
+pub use webhook::AccessWebhookOptions;
 
 /// A request that may be carried out.
 pub(crate) struct Authorized {
@@ -47,11 +50,52 @@ pub(crate) struct Ask<'a> {
     pub(crate) fields: &'a str,
 }
 
+/// Who can be asked what somebody may, by upstream's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorizer {
+    /// Says yes to everything.
+    AlwaysAllow,
+    /// Says no to everything.
+    AlwaysDeny,
+    /// Knows what nodes may.
+    Node,
+    /// Knows roles and bindings.
+    Rbac,
+    /// A server elsewhere.
+    Webhook,
+}
+
+impl Authorizer {
+    /// Every one, with its name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("AlwaysAllow", Self::AlwaysAllow),
+        ("AlwaysDeny", Self::AlwaysDeny),
+        ("Node", Self::Node),
+        ("RBAC", Self::Rbac),
+        ("Webhook", Self::Webhook),
+    ];
+
+    async fn judge(self, api: &Api, ask: &Ask<'_>) -> Verdict {
+        match self {
+            Self::AlwaysAllow => Verdict::Allow(String::new()),
+            Self::AlwaysDeny => Verdict::NoOpinion("Everything is forbidden.".to_owned()),
+            Self::Node => node::judge(api, ask),
+            Self::Rbac => api.rbac.judge(&api.store, ask),
+            Self::Webhook => match &api.access_webhook {
+                Some(webhook) => webhook.judge(api, ask).await,
+                None => Verdict::NoOpinion(String::new()),
+            },
+        }
+    }
+}
+
 /// An authoriser's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Yes, and why.
     Allow(String),
+    /// No, whatever the others think.
+    Deny(String),
     /// Not by this one.
     NoOpinion(String),
 }
@@ -79,7 +123,7 @@ pub(crate) async fn decide(
     let ask = Ask::of(&info, &user, &method);
     match judge(api, &ask).await {
         Verdict::Allow(_) => Ok(Authorized { info, user, request, _proof: () }),
-        Verdict::NoOpinion(why) => Err(ask.refusal(&why)),
+        Verdict::Deny(why) | Verdict::NoOpinion(why) => Err(ask.refusal(&why)),
     }
 }
 
@@ -89,8 +133,8 @@ pub(crate) async fn judge(api: &Api, ask: &Ask<'_>) -> Verdict {
         return Verdict::Allow(String::new());
     }
     let mut reasons = Vec::new();
-    for answer in [node::judge(api, ask), api.rbac.judge(&api.store, ask)] {
-        match answer {
+    for authorizer in &api.settings.authorizers {
+        match authorizer.judge(api, ask).await {
             Verdict::NoOpinion(why) => reasons.push(why),
             decided => return decided,
         }

@@ -46,12 +46,16 @@ pub mod legacy;
 mod local;
 mod metrics;
 mod openapi;
+mod outbound;
 mod paths;
+mod remembered;
 
 pub use audit::{Audit, Policy as AuditPolicy};
-pub use authn::Peer;
+pub use authn::{OidcOptions, Peer, TokenWebhookOptions};
+pub use authz::{AccessWebhookOptions, Authorizer};
 pub use encryption::fresh_configuration;
 pub use options::{ComponentRole, FrontProxy, KubeletAccess, Options, Storage, Tls, Version};
+pub use outbound::Access;
 pub use serve::Listener;
 pub use server::{BuildError, Handler, RunError, Server};
 pub use stored::{Change, Stored};

@@ -10,6 +10,8 @@ use skiff_base::metrics::Metrics;
 use skiff_base::pki::Identity;
 
 use crate::audit::Audit;
+use crate::authn::{OidcOptions, TokenWebhookOptions};
+use crate::authz::{AccessWebhookOptions, Authorizer};
 
 /// Where objects are kept.
 #[derive(Clone, Debug)]
@@ -131,6 +133,14 @@ pub struct Options {
     pub audiences: Vec<String>,
     /// The text of a file of tokens: lines of `token,user,uid,"group1,group2"`.
     pub token_file: Option<String>,
+    /// Issuers elsewhere (OpenID Connect) whose tokens are believed.
+    pub oidc: Vec<OidcOptions>,
+    /// A server elsewhere that knows tokens.
+    pub token_webhook: Option<TokenWebhookOptions>,
+    /// Who says what somebody may, in the order in which they are asked.
+    pub authorizers: Vec<Authorizer>,
+    /// The server elsewhere that [`Authorizer::Webhook`] is.
+    pub access_webhook: Option<AccessWebhookOptions>,
     /// Which resources are ciphertext on disk: an EncryptionConfiguration, YAML. All that is read must be in it.
     pub encryption: Option<String>,
     /// What the cluster's own components may do; each gets a role and a binding.
@@ -163,6 +173,10 @@ impl Options {
             issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
             audiences: Vec::new(),
             token_file: None,
+            oidc: Vec::new(),
+            token_webhook: None,
+            authorizers: vec![Authorizer::Node, Authorizer::Rbac],
+            access_webhook: None,
             roles: Vec::new(),
         }
     }
@@ -176,6 +190,7 @@ pub(crate) struct Settings {
     pub(crate) not_ready_toleration_seconds: i64,
     pub(crate) unreachable_toleration_seconds: i64,
     pub(crate) admission: crate::admission::Chosen,
+    pub(crate) authorizers: Vec<Authorizer>,
     pub(crate) version: Version,
     pub(crate) roles: Vec<ComponentRole>,
     /// Whom pods must trust.

@@ -15,13 +15,16 @@ use crate::api::Api;
 use crate::audit::{Audit, Log};
 use crate::authn::account::Issuer;
 use crate::authn::static_file::{StaticTokens, TokenFileError};
-use crate::authn::{self, Peer, Trust};
+use crate::authn::webhook::TokenWebhook;
+use crate::authn::{self, Peer, Trust, oidc};
+use crate::authz::webhook::AccessWebhook;
 use crate::catalog::Catalog;
 use crate::encryption::{EncryptionError, Keys, Sealed};
 use crate::fairness::{self, Fairness};
 use crate::local::Feeds;
 use crate::metrics::Counters;
 use crate::options::{Options, Settings, Storage};
+use crate::outbound::AccessError;
 use crate::serve::{self, Listener};
 use crate::stored::Stored;
 use crate::stream::kubelet::Kubelets;
@@ -63,6 +66,9 @@ pub enum BuildError {
     /// The encryption configuration cannot be used.
     #[error("set up encryption")]
     Encryption(#[from] EncryptionError),
+    /// A server elsewhere cannot be asked.
+    #[error("set up the access to a server elsewhere")]
+    Access(#[from] AccessError),
     /// The file of tokens cannot be read.
     #[error("read the token file")]
     TokenFile(#[from] TokenFileError),
@@ -118,6 +124,9 @@ impl Server {
             graph: crate::authz::graph::Graph::default(),
             issuer: Issuer::new(options.token_key_pem.as_deref(), &options.issuer, &options.audiences)?,
             static_tokens: StaticTokens::parse(options.token_file.as_deref().unwrap_or_default())?,
+            issuers: options.oidc.iter().map(oidc::Issuer::new).collect::<Result<_, _>>()?,
+            token_webhook: options.token_webhook.as_ref().map(TokenWebhook::new).transpose()?,
+            access_webhook: options.access_webhook.as_ref().map(AccessWebhook::new).transpose()?,
             quotas: crate::quota::Ledger::default(),
             pages: crate::pages::Pages::default(),
             recent: crate::registry::Recent::default(),
@@ -137,6 +146,7 @@ impl Server {
                 not_ready_toleration_seconds: options.default_not_ready_toleration_seconds,
                 unreachable_toleration_seconds: options.default_unreachable_toleration_seconds,
                 admission,
+                authorizers: options.authorizers,
                 version: options.version,
                 roles: options.roles,
                 ca_pem: options.tls.as_ref().map(|tls| tls.client_ca_pem.clone()),

@@ -86,6 +86,25 @@ pub fn client(ca_pem: &str, identity: Option<&Identity>) -> Result<ClientConfig,
     })
 }
 
+/// A client that trusts whom this machine trusts, and shows `identity`, if any. On a machine that says nothing nobody is
+/// trusted.
+///
+/// # Errors
+/// If the identity is malformed.
+pub fn system_client(identity: Option<&Identity>) -> Result<ClientConfig, TlsError> {
+    const FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
+    install_provider();
+    let mut roots = RootCertStore::empty();
+    if let Ok(pem) = std::fs::read(FILE) {
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+    }
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    Ok(match identity {
+        Some(identity) => builder.with_client_auth_cert(certs(&identity.cert_pem)?, key(identity)?)?,
+        None => builder.with_no_client_auth(),
+    })
+}
+
 /// A client that shows `identity`, if any, to whoever answers.
 ///
 /// # Errors

@@ -15,9 +15,11 @@ mod down;
 mod hollow;
 mod image;
 mod kubeconfigs;
+mod oidc;
 mod server;
 mod status;
 mod up;
+mod webhooks;
 
 /// Kubernetes in one small binary, and the API of 2014 beside it
 #[derive(Parser)]
@@ -100,6 +102,10 @@ pub(crate) struct ClusterArgs {
     pub(crate) default_unreachable_toleration_seconds: i64,
     #[command(flatten)]
     pub(crate) authn: authn::AuthnArgs,
+    #[command(flatten)]
+    pub(crate) oidc: oidc::OidcArgs,
+    #[command(flatten)]
+    pub(crate) webhooks: webhooks::WebhookArgs,
     /// Which requests the audit log tells of: a Policy of audit.k8s.io/v1
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_policy_file: Option<PathBuf>,

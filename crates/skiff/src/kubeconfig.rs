@@ -89,6 +89,47 @@ impl Access {
     }
 }
 
+/// The server that a kubeconfig file leads to, and who we are there: its current context, or the only one.
+pub(crate) fn elsewhere(path: &Path) -> anyhow::Result<skiff_apiserver::Access> {
+    let config = load(path)?;
+    let named = |list: &str, field: &str, name: &Value| {
+        let mut items = config[list].as_array().into_iter().flatten();
+        items.find(|item| item["name"] == *name).map(|item| item[field].clone()).unwrap_or_default()
+    };
+    let context = match config["current-context"].as_str().filter(|name| !name.is_empty()) {
+        Some(name) => named("contexts", "context", &name.into()),
+        None => config["contexts"][0]["context"].clone(),
+    };
+    let (cluster, user) =
+        (named("clusters", "cluster", &context["cluster"]), named("users", "user", &context["user"]));
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let read = |file: &str| {
+        let file = folder.join(file);
+        std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))
+    };
+    let pem = |value: &Value, what: &str| -> anyhow::Result<Option<String>> {
+        if let Some(text) = value[format!("{what}-data")].as_str() {
+            let bytes = BASE64_STANDARD.decode(text).with_context(|| format!("decode {what}-data"))?;
+            return Ok(Some(String::from_utf8(bytes)?));
+        }
+        value[what].as_str().map(read).transpose()
+    };
+    let (cert, key) = (pem(&user, "client-certificate")?, pem(&user, "client-key")?);
+    let token = match (user["token"].as_str(), user["tokenFile"].as_str()) {
+        (Some(token), _) => Some(token.to_owned()),
+        (None, Some(file)) => Some(read(file)?.trim().to_owned()),
+        (None, None) => None,
+    };
+    let server = cluster["server"].as_str().with_context(|| format!("{} names no server", path.display()))?;
+    Ok(skiff_apiserver::Access {
+        url: server.to_owned(),
+        ca_pem: pem(&cluster, "certificate-authority")?,
+        identity: cert.zip(key).map(|(cert_pem, key_pem)| Identity { cert_pem, key_pem }),
+        token,
+        insecure: cluster["insecure-skip-tls-verify"] == true,
+    })
+}
+
 /// Takes our cluster, user and context out of the user's file, if they lead to `server`.
 pub(crate) fn remove_from_users(server: &str) -> anyhow::Result<()> {
     let path = users_file();

@@ -89,10 +89,10 @@ impl Authorizer for Asker {
             path: &question.path,
             ..Ask::nothing(&user)
         };
-        // The authorisers look things up in memory and wait for nothing.
+        // The authorisers look things up in memory; a webhook that would have to be asked now says no.
         match authz::judge(&api, &ask).now_or_never() {
             Some(Verdict::Allow(why)) => (true, why),
-            Some(Verdict::NoOpinion(why)) => (false, why),
+            Some(Verdict::Deny(why) | Verdict::NoOpinion(why)) => (false, why),
             None => (false, String::new()),
         }
     }

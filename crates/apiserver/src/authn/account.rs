@@ -28,6 +28,8 @@ const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 const LEGACY: &str = "kubernetes.io/serviceaccount/";
 /// How long what is being deleted still counts, in seconds.
 const LEEWAY: i64 = 60;
+/// Where a user's extras say which token it was.
+pub(super) const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 /// What the keys of a user's extras begin with.
 const EXTRA: &str = "authentication.kubernetes.io/";
 

@@ -111,7 +111,6 @@ impl SigningKey {
 
 impl PublicKey {
     /// A key from its JSON form; nothing for kinds of keys that we do not know.
-    #[cfg_attr(not(test), expect(dead_code, reason = "keys of others come with OpenID Connect"))]
     pub(crate) fn from_jwk(jwk: &Value) -> Option<Self> {
         let text = |name: &str| jwk[name].as_str().unwrap_or_default();
         let bytes = |name: &str| BASE64.decode(text(name).trim_end_matches('=')).ok();
@@ -161,6 +160,12 @@ pub(crate) fn peek(token: &str) -> Option<Value> {
     let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
     parts.next().is_none().then_some(())?;
     serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()
+}
+
+/// How a token says that it is signed.
+pub(crate) fn algorithm(token: &str) -> Option<String> {
+    let header = BASE64.decode(token.split('.').next()?).ok()?;
+    Some(serde_json::from_slice::<Header>(&header).ok()?.alg)
 }
 
 /// True if one of the keys has signed the token.

@@ -105,8 +105,9 @@ impl Wanted {
             asks.extend(values.iter().map(|value| each(value)));
         }
         for ask in &asks {
-            if let authz::Verdict::NoOpinion(why) = authz::judge(api, ask).await {
-                return Err(ask.refusal(&why));
+            match authz::judge(api, ask).await {
+                authz::Verdict::Allow(_) => {}
+                authz::Verdict::Deny(why) | authz::Verdict::NoOpinion(why) => return Err(ask.refusal(&why)),
             }
         }
         Ok(())

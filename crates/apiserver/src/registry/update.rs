@@ -101,7 +101,7 @@ async fn may_create(scope: &Scope<'_>) -> Result<(), ApiError> {
     };
     match authz::judge(scope.api, &ask).await {
         Verdict::Allow(_) => Ok(()),
-        Verdict::NoOpinion(why) => Err(ask.refusal(&why)),
+        Verdict::Deny(why) | Verdict::NoOpinion(why) => Err(ask.refusal(&why)),
     }
 }
 

@@ -136,11 +136,11 @@ async fn judged(
         (None, Some(about)) => Ask { verb: text(&about.verb), path: text(&about.path), ..Ask::nothing(user) },
         (None, None) => Ask::nothing(user),
     };
-    let (allowed, why) = match authz::judge(api, &ask).await {
-        Verdict::Allow(why) => (true, why),
-        Verdict::NoOpinion(why) => (false, why),
+    let (mut status, why) = match authz::judge(api, &ask).await {
+        Verdict::Allow(why) => (json!({ "allowed": true }), why),
+        Verdict::Deny(why) => (json!({ "allowed": false, "denied": true }), why),
+        Verdict::NoOpinion(why) => (json!({ "allowed": false }), why),
     };
-    let mut status = json!({ "allowed": allowed });
     if !why.is_empty() {
         status["reason"] = why.into();
     }

@@ -1,0 +1,148 @@
+//! The flags that name servers elsewhere that know tokens, or what somebody may; as upstream names them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use skiff_apiserver::{AccessWebhookOptions, Authorizer, TokenWebhookOptions};
+
+use crate::kubeconfig;
+
+/// Who is asked besides ourselves, and in which order.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct WebhookArgs {
+    /// A kubeconfig that leads to a server that knows tokens
+    #[arg(long, value_name = "FILE")]
+    authentication_token_webhook_config_file: Option<PathBuf>,
+    /// The version of the TokenReview it speaks [default: v1beta1]
+    #[arg(long, value_name = "VERSION")]
+    authentication_token_webhook_version: Option<String>,
+    /// How long its answers are good for [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    authentication_token_webhook_cache_ttl: Option<Duration>,
+    /// Who says what somebody may, in order: AlwaysAllow, AlwaysDeny, Node, RBAC, Webhook [default: Node,RBAC]
+    #[arg(long, value_name = "MODES", value_delimiter = ',')]
+    authorization_mode: Vec<String>,
+    /// A kubeconfig that leads to the server that the mode Webhook asks
+    #[arg(long, value_name = "FILE")]
+    authorization_webhook_config_file: Option<PathBuf>,
+    /// The version of the SubjectAccessReview it speaks [default: v1beta1]
+    #[arg(long, value_name = "VERSION")]
+    authorization_webhook_version: Option<String>,
+    /// How long its yes is good for [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    authorization_webhook_cache_authorized_ttl: Option<Duration>,
+    /// How long its no is good for [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    authorization_webhook_cache_unauthorized_ttl: Option<Duration>,
+}
+
+/// A duration as Go writes it: `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() && rest != "0" {
+        let wrong = || format!("{text:?} is no duration such as 1m30s");
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|at| *at > 0).ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        total += match &rest[..unit] {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "m" => Duration::from_secs(60 * number),
+            "h" => Duration::from_secs(3600 * number),
+            _ => return Err(wrong()),
+        };
+        rest = &rest[unit..];
+    }
+    Ok(total)
+}
+
+fn version(given: Option<&String>, flag: &str) -> anyhow::Result<String> {
+    match given.map(String::as_str) {
+        None => Ok("v1beta1".to_owned()),
+        Some(version @ ("v1" | "v1beta1")) => Ok(version.to_owned()),
+        Some(other) => bail!("{flag} {other:?}: v1 and v1beta1 are known"),
+    }
+}
+
+impl WebhookArgs {
+    /// The server that knows tokens.
+    pub(crate) fn tokens(&self) -> anyhow::Result<Option<TokenWebhookOptions>> {
+        let Some(path) = &self.authentication_token_webhook_config_file else { return Ok(None) };
+        let given = self.authentication_token_webhook_version.as_ref();
+        Ok(Some(TokenWebhookOptions {
+            access: kubeconfig::elsewhere(path)?,
+            version: version(given, "--authentication-token-webhook-version")?,
+            cache_ttl: self.authentication_token_webhook_cache_ttl.unwrap_or(Duration::from_secs(120)),
+        }))
+    }
+
+    /// Who is asked what somebody may.
+    pub(crate) fn authorizers(&self) -> anyhow::Result<Vec<Authorizer>> {
+        if self.authorization_mode.is_empty() {
+            return Ok(vec![Authorizer::Node, Authorizer::Rbac]);
+        }
+        let known = |name: &String| {
+            let found = Authorizer::ALL.iter().find(|(own, _)| own == name);
+            found.map(|(_, mode)| *mode).with_context(|| format!("{name:?} is not a valid mode"))
+        };
+        let modes = self.authorization_mode.iter().map(known).collect::<anyhow::Result<Vec<_>>>()?;
+        let repeated = modes.iter().enumerate().any(|(at, mode)| modes[..at].contains(mode));
+        if repeated {
+            bail!("authorization-mode {:?} has mode specified more than once", self.authorization_mode);
+        }
+        let webhook = self.authorization_webhook_config_file.is_some();
+        match (modes.contains(&Authorizer::Webhook), webhook) {
+            (true, false) => bail!("authorization-mode Webhook's authorization config file not passed"),
+            (false, true) => {
+                bail!("cannot specify --authorization-webhook-config-file without mode Webhook")
+            }
+            _ => Ok(modes),
+        }
+    }
+
+    /// The server that the mode Webhook asks.
+    pub(crate) fn access(&self) -> anyhow::Result<Option<AccessWebhookOptions>> {
+        let Some(path) = &self.authorization_webhook_config_file else { return Ok(None) };
+        let given = self.authorization_webhook_version.as_ref();
+        let (yes, no) = (
+            self.authorization_webhook_cache_authorized_ttl,
+            self.authorization_webhook_cache_unauthorized_ttl,
+        );
+        Ok(Some(AccessWebhookOptions {
+            access: kubeconfig::elsewhere(path)?,
+            version: version(given, "--authorization-webhook-version")?,
+            cache_authorized_ttl: yes.unwrap_or(Duration::from_secs(300)),
+            cache_unauthorized_ttl: no.unwrap_or(Duration::from_secs(30)),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_does() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(duration("5").is_err() && duration("m").is_err() && duration("1d").is_err());
+    }
+
+    #[test]
+    fn modes_are_known_and_named_once() {
+        let modes = |list: &[&str]| {
+            let authorization_mode = list.iter().map(|mode| (*mode).to_owned()).collect();
+            WebhookArgs { authorization_mode, ..WebhookArgs::default() }.authorizers()
+        };
+        assert_eq!(modes(&[]).unwrap(), [Authorizer::Node, Authorizer::Rbac]);
+        assert_eq!(modes(&["RBAC", "AlwaysAllow"]).unwrap(), [Authorizer::Rbac, Authorizer::AlwaysAllow]);
+        assert!(
+            modes(&["RBAC", "RBAC"]).is_err() && modes(&["Odd"]).is_err() && modes(&["Webhook"]).is_err()
+        );
+    }
+}
