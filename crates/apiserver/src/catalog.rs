@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::conversion::Conversion;
 use crate::crd::{Node, scale};
-use crate::kinds::{self, Ops, Row};
+use crate::kinds::{self, Dependents, Ops, Row};
 use crate::openapi::Documents;
 use crate::request::Target;
 
@@ -60,9 +60,12 @@ pub(crate) struct Entry {
     /// False for kinds that come from a definition.
     pub(crate) built_in: bool,
     /// As in [`Row`], and so on.
+    pub(crate) verbs: &'static [&'static str],
+    pub(crate) computed: Option<kinds::Computed>,
     pub(crate) status: bool,
     /// Where it keeps how many there are, if it has a `scale` subresource.
     pub(crate) scale: Option<Arc<scale::Paths>>,
+    pub(crate) dependents: Dependents,
     pub(crate) name_rule: fn(&str) -> Vec<String>,
     pub(crate) upsert: bool,
     pub(crate) unconditional_update: bool,
@@ -102,8 +105,11 @@ impl Entry {
             short: shared(row.short),
             categories: shared(row.categories),
             built_in: true,
+            verbs: row.verbs,
+            computed: row.computed,
             status: row.status,
             scale: row.scale.then(|| Arc::new(scale::Paths::usual())),
+            dependents: row.dependents,
             name_rule: row.name_rule,
             upsert: row.upsert,
             unconditional_update: row.unconditional_update,
@@ -123,8 +129,11 @@ impl Entry {
             short: Vec::new(),
             categories: Vec::new(),
             built_in: false,
+            verbs: kinds::VERBS,
+            computed: None,
             status: false,
             scale: None,
+            dependents: Dependents::Go,
             name_rule: skiff_api::names::dns1123_subdomain,
             upsert: false,
             unconditional_update: true,

@@ -6,8 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use skiff_api::Resource;
 
 use crate::aggregate::{Merged, Services};
@@ -17,9 +20,6 @@ use crate::reviews::{self, Review};
 use crate::subresource;
 use crate::wire::{self, Body, Response};
 use crate::{aggregate, openapi, resource_metrics};
-
-/// The verbs of every kind, as discovery lists them.
-const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// The architecture as Go names it.
 pub(crate) fn go_arch() -> &'static str {
@@ -230,6 +230,20 @@ fn entries<'a>(kinds: &'a Kinds, group: &str, version: &str) -> Vec<&'a Entry> {
     found
 }
 
+/// Changes when objects are kept in another version; a kind that is not kept has none. Follows upstream's
+/// `k8s.io/apiserver/pkg/endpoints/discovery/storageversionhash.go`.
+fn storage_version_hash(kinds: &Kinds, entry: &Entry) -> String {
+    if entry.computed.is_some() {
+        return String::new();
+    }
+    let stored = |other: &&Arc<Entry>| {
+        other.table == entry.table && other.conversion.as_ref().is_none_or(|it| it.stores_as_is())
+    };
+    let kept = kinds.entries().iter().find(stored).map_or(&entry.resource, |stored| &stored.resource);
+    let whole = Sha256::digest(format!("{}/{}/{}", kept.group, kept.version, kept.kind));
+    STANDARD.encode(&whole[..8])
+}
+
 fn reviews_of(group: &str, version: &str) -> impl Iterator<Item = &'static Review> {
     reviews::ALL.iter().copied().filter(move |review| review.group == group && review.version == version)
 }
@@ -252,7 +266,7 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Response> {
         let Resource { plural, kind, namespaced, .. } = &entry.resource;
         let mut resource = json!({
             "name": plural, "singularName": entry.singular, "namespaced": namespaced,
-            "kind": kind, "verbs": VERBS, "storageVersionHash": "",
+            "kind": kind, "verbs": entry.verbs, "storageVersionHash": storage_version_hash(kinds, entry),
         });
         if !entry.short.is_empty() {
             resource["shortNames"] = json!(entry.short);
@@ -344,7 +358,7 @@ fn aggregated_resource(entry: &Entry) -> Value {
     let scope = if *namespaced { "Namespaced" } else { "Cluster" };
     let mut resource = json!({
         "resource": plural, "responseKind": { "group": group, "version": version, "kind": kind }, "scope": scope,
-        "singularResource": entry.singular, "verbs": VERBS,
+        "singularResource": entry.singular, "verbs": entry.verbs,
     });
     if !entry.short.is_empty() {
         resource["shortNames"] = json!(entry.short);

@@ -4,10 +4,12 @@
 //! [`row`] erases the Rust type once; verbs, registry, discovery, OpenAPI, printing and watch work on rows and on
 //! [`Draft`]s and never name a kind. To add a kind: its file, its `mod` line and its place in [`ALL`].
 
-use skiff_api::Errors;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use skiff_api::names;
 use skiff_api::resource::{Readable, Scoped};
+use skiff_api::{Errors, Object};
 
+use crate::api::Api;
 use crate::user::User;
 
 pub mod admissionregistration;
@@ -41,6 +43,7 @@ pub use draft::{Draft, Frozen, Heading, Ops};
 
 /// Every built-in kind, in the order in which discovery lists them.
 pub static ALL: &[&Row] = &[
+    &core::component_status::KIND,
     &core::config_map::KIND,
     &core::endpoints::KIND,
     &core::event::KIND,
@@ -122,6 +125,8 @@ pub trait Kind: Readable + k8s_openapi::ListableResource + schemars::JsonSchema 
     fn prepare_status(&mut self, _old: &Self) {}
     /// Before an update of the approval subresource, as [`Kind::prepare_status`].
     fn prepare_approval(&mut self, _old: &Self) {}
+    /// After [`Kind::prepare_status`] and [`Kind::prepare_approval`]: fills in when what is new there came about.
+    fn date(&mut self, _old: &Self, _now: &Time) {}
     /// True if the desired state differs, so that `metadata.generation` must grow.
     fn generation_changed(&self, _old: &Self) -> bool {
         false
@@ -202,6 +207,24 @@ impl<K: Readable> Column<K> {
     }
 }
 
+/// The verbs of most kinds, as discovery lists them.
+pub const VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// What a deletion does to dependents that the client does not mention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    /// They go too.
+    Go,
+    /// They stay, as they always have in the kind's version.
+    Stay,
+    /// They stay, and the client is warned in these words.
+    StayWith(&'static str),
+}
+
+/// Makes the objects of a kind that is answered and not kept.
+pub(crate) type Computed = fn(&Api) -> Vec<Object>;
+
 /// All there is to know about a kind, its type erased.
 pub struct Row {
     /// API group; empty for core.
@@ -220,6 +243,10 @@ pub struct Row {
     pub short: &'static [&'static str],
     /// `all`.
     pub categories: &'static [&'static str],
+    /// What can be done with it, in discovery's words and order.
+    pub verbs: &'static [&'static str],
+    /// Where its objects come from, for a kind that is answered and not kept.
+    pub(crate) computed: Option<Computed>,
     /// Whether there is a `status` subresource.
     pub status: bool,
     /// Whether there is a `scale` subresource, for kinds whose `spec.replicas` says how many.
@@ -228,6 +255,8 @@ pub struct Row {
     pub name_rule: fn(&str) -> Vec<String>,
     /// Whether a deletion may take time (`deletionGracePeriodSeconds`): pods only.
     pub graceful: bool,
+    /// What becomes of dependents when the client does not say (upstream's `DefaultGarbageCollectionPolicy`).
+    pub dependents: Dependents,
     /// Whether PUT creates what is not there (upstream's `AllowCreateOnUpdate`).
     pub upsert: bool,
     /// Whether an update may go without a `resourceVersion` (upstream's `AllowUnconditionalUpdate`).
@@ -254,10 +283,13 @@ pub const fn row<K: Kind>() -> Row {
         namespaced: <K::Scope as Scoped>::NAMESPACED,
         short: &[],
         categories: &[],
+        verbs: VERBS,
+        computed: None,
         status: false,
         scale: false,
         name_rule: names::dns1123_subdomain,
         graceful: false,
+        dependents: Dependents::Go,
         upsert: false,
         unconditional_update: true,
         answer_deleted: false,

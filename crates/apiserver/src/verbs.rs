@@ -49,6 +49,8 @@ async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError
             let message = "the server does not allow this method on the requested resource";
             return Err(ApiError::new(405, "MethodNotAllowed", message));
         }
+        // What is answered and not kept has no table.
+        media::negotiate_with(call.request.headers(), |form| !matches!(form, media::Form::Table(_)))?;
         return (review.handle)(Arc::clone(api), call).await;
     }
     if resource_metrics::is_ours(&target, call.info.verb) {
@@ -68,9 +70,12 @@ async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError
 
 /// What clients of a built-in kind that is on its way out are told; upstream's `APILifecycleDeprecated`.
 fn outdated(entry: &Entry) -> Option<String> {
-    let endpoints = entry.resource.group.is_empty() && &*entry.resource.plural == "endpoints";
-    let text = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
-    endpoints.then(|| text.to_owned())
+    let text = match (&*entry.resource.group, &*entry.resource.plural) {
+        ("", "endpoints") => "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        ("", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 async fn verb(context: &Context, call: Authorized) -> Result<Response, ApiError> {
@@ -89,6 +94,10 @@ async fn verb(context: &Context, call: Authorized) -> Result<Response, ApiError>
 
 /// The kind's scope and the path must agree.
 fn placed(entry: &Entry, target: &Target, verb: Verb) -> Result<(), ApiError> {
+    if !entry.verbs.contains(&verb.word()) {
+        let message = "the server does not allow this method on the requested resource";
+        return Err(ApiError::new(405, "MethodNotAllowed", message));
+    }
     let here = !target.namespace.is_empty() && &*entry.table != "namespaces";
     if here && !entry.resource.namespaced {
         return Err(ApiError::no_such_path());

@@ -1,8 +1,8 @@
 //! Strategic merge patch: lists of maps merge item by item, by a key that each field declares.
 //!
-//! Follows upstream's `k8s.io/apimachinery/pkg/util/strategicpatch`. A patch may carry directives: `$patch: replace`,
-//! `delete` or `merge` in a map or a list item, `$retainKeys` in a map, `$deleteFromPrimitiveList/FIELD` and
-//! `$setElementOrder/FIELD` beside a list. They are obeyed and never end up in the object.
+//! Follows upstream's `k8s.io/apimachinery/pkg/util/strategicpatch`. A patch may carry directives: `$patch: replace` or
+//! `delete` in a map or a list item, `$retainKeys` in a map, `$deleteFromPrimitiveList/FIELD` and `$setElementOrder/FIELD`
+//! beside a list. They are obeyed and never end up in the object. `$patch: merge` is documented, and refused by upstream.
 
 use serde_json::{Map, Value};
 
@@ -45,8 +45,6 @@ fn merge_map(
         match directive.as_str() {
             Some("replace") => return Ok(patch),
             Some("delete") => return Ok(Map::new()),
-            // Merging is what happens anyway.
-            Some("merge") => {}
             _ => {
                 let shown = directive.as_str().map_or_else(|| directive.to_string(), ToOwned::to_owned);
                 let map = Value::Object(patch);

@@ -9,7 +9,8 @@ use crate::kinds::Draft;
 pub(super) const PLUGIN: Plugin = Plugin { mutate, ..Plugin::named("DefaultTolerationSeconds") };
 
 fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiError> {
-    if !attempt.creates() {
+    // Updates as well: a configuration that is applied again does not know them.
+    if !attempt.scope.subresource.is_empty() {
         return Ok(());
     }
     let settings = &attempt.scope.api.settings;

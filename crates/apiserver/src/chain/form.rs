@@ -46,7 +46,9 @@ pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static,
                 response
             }
             // An error, and what was created, must reach the client in some form.
-            None if !response.status().is_success() || media::negotiate_with(&headers, false).is_ok() => {
+            None if !response.status().is_success()
+                || media::negotiate_with(&headers, |form| *form != Form::Protobuf).is_ok() =>
+            {
                 *response.body_mut() = Body::full(json);
                 response
             }

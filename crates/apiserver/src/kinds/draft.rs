@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use parking_lot::Mutex;
 use skiff_api::apply;
 use skiff_api::decode::{DecodeFault, decode};
@@ -97,6 +97,8 @@ pub trait Draft: Send + Sync {
     fn prepare_status(&mut self, old: &dyn Draft);
     /// As [`Kind::prepare_approval`].
     fn prepare_approval(&mut self, _old: &dyn Draft) {}
+    /// As [`Kind::date`].
+    fn date(&mut self, _old: &dyn Draft, _now: &Time) {}
     /// As [`Kind::generation_changed`].
     fn generation_changed(&self, old: &dyn Draft) -> bool;
     /// As [`Kind::validate`].
@@ -242,6 +244,10 @@ impl<K: Kind> Draft for Whole<K> {
 
     fn prepare_approval(&mut self, old: &dyn Draft) {
         self.0.prepare_approval(Self::same(old));
+    }
+
+    fn date(&mut self, old: &dyn Draft, now: &Time) {
+        self.0.date(Self::same(old), now);
     }
 
     fn generation_changed(&self, old: &dyn Draft) -> bool {

@@ -21,6 +21,7 @@ fn every_kind_is_in_the_table_once_and_has_a_column_for_its_age() {
         let headings: Vec<_> = row.ops.headings().into_iter().map(|heading| heading.name).collect();
         let ageless = [
             "LimitRange",
+            "ComponentStatus",
             "CSIStorageCapacity",
             "ClusterRole",
             "ClusterTrustBundle",

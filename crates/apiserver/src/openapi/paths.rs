@@ -115,7 +115,15 @@ pub(super) fn of(entry: &Entry) -> Vec<Path> {
     let collection = [("get", "list"), ("post", "post"), ("delete", "deletecollection")];
     let single = [("get", "get"), ("put", "put"), ("patch", "patch"), ("delete", "delete")];
     let operations = |verbs: &[(&'static str, &'static str)], suffix: &str| -> Vec<Operation> {
-        verbs.iter().map(|(method, action)| operation(entry, method, action, suffix)).collect()
+        let verbs = verbs.iter().filter(|(_, action)| {
+            let verb = match *action {
+                "post" => "create",
+                "put" => "update",
+                verb => verb,
+            };
+            entry.verbs.contains(&verb)
+        });
+        verbs.map(|(method, action)| operation(entry, method, action, suffix)).collect()
     };
     paths.push(Path { at: within, operations: operations(&collection, ""), variables });
     paths.push(Path { at: item.clone(), operations: operations(&single, ""), variables: named.clone() });

@@ -186,17 +186,15 @@ pub(super) fn for_v2(definitions: &mut Definitions) {
 fn plain(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
-            // kubectl of old takes what is declared for all there may be.
-            let whole = map.contains_key("x-kubernetes-group-version-kind");
             if map.get("nullable") == Some(&Value::Bool(true)) {
                 map.retain(|key, _| !["type", "items", "properties"].contains(&key.as_str()));
             }
             if map.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true)) {
                 map.remove("items");
-                if let Some(Value::Object(properties)) = map.get_mut("properties") {
-                    properties.retain(|name, _| {
-                        whole && ["apiVersion", "kind", "metadata"].contains(&name.as_str())
-                    });
+                // kubectl of old takes what is declared for all there may be; of a whole object nothing is said at all.
+                map.remove("properties");
+                if map.contains_key("x-kubernetes-group-version-kind") {
+                    map.retain(|key, _| ["type", "x-kubernetes-group-version-kind"].contains(&key.as_str()));
                 }
             }
             for key in ["anyOf", "oneOf", "nullable", "x-kubernetes-int-or-string"] {

@@ -126,10 +126,11 @@ impl Table {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("core", api_version));
         let group = group.split('.').next().unwrap_or_default();
         // Options come in every group's version and are the same in all; so are the answers that are no objects.
-        let named = if COMMON.contains(&kind) {
-            format!("meta.v1.{kind}")
-        } else {
-            format!("{group}.{version}.{kind}")
+        let named = match (group, version, kind) {
+            _ if COMMON.contains(&kind) => format!("meta.v1.{kind}"),
+            // The same in both versions; clients from before 1.22 send the old one.
+            ("policy", "v1beta1", "Eviction") => "policy.v1.Eviction".to_owned(),
+            _ => format!("{group}.{version}.{kind}"),
         };
         self.named(&named)
     }
@@ -204,6 +205,7 @@ mod tests {
             ("rbac.authorization.k8s.io/v1", "Role", "rbac.v1.Role"),
             ("apps/v1", "DeleteOptions", "meta.v1.DeleteOptions"),
             ("v1", "Status", "meta.v1.Status"),
+            ("policy/v1beta1", "Eviction", "policy.v1.Eviction"),
             ("meta.k8s.io/v1", "PartialObjectMetadata", "meta.v1.PartialObjectMetadata"),
         ] {
             assert_eq!(TABLE.kind(version, kind), TABLE.named(expected), "{version} {kind}");

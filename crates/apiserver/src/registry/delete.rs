@@ -9,7 +9,7 @@ use skiff_store::{Expect, Refused, Write};
 use super::rules::{FOREGROUND, ORPHAN};
 use super::{Scope, unavailable, update::uid_conflict};
 use crate::admission::{self, Attempt, Operation};
-use crate::kinds::Draft;
+use crate::kinds::{Dependents, Draft};
 use crate::stored::{Change, Stored};
 
 /// What became of the object.
@@ -61,6 +61,8 @@ pub(crate) fn check(options: &DeleteOptions) -> Result<bool, ApiError> {
 /// Whatever upstream answers: 403, 404, 409, 422.
 pub(crate) async fn delete(scope: &Scope<'_>, options: &DeleteOptions) -> Result<Deleted, ApiError> {
     let dry_run = check(options)?;
+    // Without a garbage collector nobody would ever lift its finalizers, so none are set.
+    let dependents = scope.api.settings.garbage_collector.then_some(scope.entry.dependents);
     loop {
         let current = scope.existing().await?;
         preconditions(scope, options, &current)?;
@@ -69,8 +71,7 @@ pub(crate) async fn delete(scope: &Scope<'_>, options: &DeleteOptions) -> Result
         attempt.options = serde_json::to_value(options).unwrap_or_default();
         admission::delete(&mut attempt).await?;
         let mut draft = old.copy();
-        let policy = scope.api.settings.garbage_collector;
-        let step = plan(&mut *draft, options, scope.now(), policy);
+        let step = plan(&mut *draft, options, scope.now(), dependents);
         if dry_run || step == Step::Wait {
             return Ok(Deleted { object: current, gone: step == Step::Remove });
         }
@@ -117,11 +118,12 @@ fn preconditions(scope: &Scope<'_>, options: &DeleteOptions, current: &Object) -
 }
 
 /// Decides, and makes `draft` say so. Follows upstream's `rest.BeforeDelete` and the generic store after it.
-/// Without a garbage collector nobody would ever lift its finalizers, so none are set.
-fn plan(draft: &mut dyn Draft, options: &DeleteOptions, now: Time, collected: bool) -> Step {
+/// `dependents` says what becomes of those by default; nothing without a garbage collector.
+fn plan(draft: &mut dyn Draft, options: &DeleteOptions, now: Time, dependents: Option<Dependents>) -> Step {
     let before = draft.meta().clone();
-    if collected {
-        draft.meta_mut().finalizers = finalizers(before.finalizers.as_deref().unwrap_or_default(), options);
+    if let Some(dependents) = dependents {
+        let held = before.finalizers.as_deref().unwrap_or_default();
+        draft.meta_mut().finalizers = finalizers(held, options, dependents != Dependents::Go);
     }
     let changed = draft.meta().finalizers.as_deref().unwrap_or_default()
         != before.finalizers.as_deref().unwrap_or_default();
@@ -162,14 +164,15 @@ fn plan(draft: &mut dyn Draft, options: &DeleteOptions, now: Time, collected: bo
 }
 
 /// The finalizers as the propagation policy wants them.
-fn finalizers(before: &[String], options: &DeleteOptions) -> Option<Vec<String>> {
+fn finalizers(before: &[String], options: &DeleteOptions, stay: bool) -> Option<Vec<String>> {
     let has = |name: &str| before.iter().any(|finalizer| finalizer == name);
     let (orphan, foreground) = match (options.orphan_dependents, options.propagation_policy.as_deref()) {
         (Some(orphan), _) => (orphan, false),
         (_, Some("Orphan")) => (true, false),
         (_, Some("Foreground")) => (false, true),
         (_, Some(_)) => (false, false),
-        (_, None) => (has(ORPHAN), has(FOREGROUND)),
+        (_, None) if has(ORPHAN) || has(FOREGROUND) => (has(ORPHAN), has(FOREGROUND)),
+        (_, None) => (stay, false),
     };
     let mut after: Vec<String> =
         before.iter().filter(|name| *name != ORPHAN && *name != FOREGROUND).cloned().collect();

@@ -72,6 +72,19 @@ pub(crate) fn updated(
     Ok(())
 }
 
+/// Whether the only difference between the two is when managers set their fields. Follows upstream's
+/// `IgnoreManagedFieldsTimestampsTransformer`.
+pub(super) fn differ_in_times_only(draft: &dyn Draft, old: &dyn Draft) -> bool {
+    let timeless = |draft: &dyn Draft| {
+        let mut copy = draft.copy();
+        let meta = copy.meta_mut();
+        meta.managed_fields.iter_mut().flatten().for_each(|owner| owner.time = None);
+        meta.resource_version = None;
+        copy.value()
+    };
+    matches!((timeless(draft), timeless(old)), (Ok(new), Ok(before)) if new == before)
+}
+
 fn who<'a>(scope: &Scope<'a>, part: Part, now: &'a Time) -> Who<'a> {
     let part = match part {
         Part::Status => apply::Part::Status,

@@ -132,6 +132,9 @@ async fn attempt(
         Part::Approval => draft.prepare_approval(&*old),
         Part::Internal => {}
     }
+    if matches!(how.part, Part::Status | Part::Approval) {
+        draft.date(&*old, &scope.now());
+    }
     rules::drop_empty(draft.meta_mut());
     if draft.generation_changed(&*old) {
         draft.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
@@ -161,6 +164,10 @@ async fn attempt(
         return Ok(Some(Written { bytes: unstored(&*draft)?, created: false, warnings }));
     }
     let leaves = leaves(&*draft);
+    if applied && fields::differ_in_times_only(&*draft, &*old) {
+        // Admission made of it what was there before: nothing has happened that could have a time.
+        draft.meta_mut().managed_fields.clone_from(&old.meta().managed_fields);
+    }
     let frozen = draft.freeze().map_err(ApiError::internal)?;
     let frozen = entry.to_store(frozen).await?;
     // What is stored in an older form is written even if nothing changes for the client.

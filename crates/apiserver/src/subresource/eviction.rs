@@ -33,6 +33,9 @@ pub(super) static SUB: Sub = Sub {
     handle,
 };
 
+/// Upstream still takes evictions of the old version, which clients from before 1.22 send.
+const OLD: &str = "policy/v1beta1";
+
 /// How many pods a budget may have under way at once.
 const MOST_DISRUPTED: usize = 2000;
 
@@ -40,7 +43,12 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
     Box::pin(async move {
         let options = WriteOptions::parse(&call.info.query, "CreateOptions")?;
         let (parts, body) = call.request.into_parts();
-        let json = input::json(&parts.headers, body).await?;
+        let mut json = input::json(&parts.headers, body).await?;
+        let mut sent: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+        if sent["apiVersion"] == OLD {
+            sent["apiVersion"] = "policy/v1".into();
+            json = sent.to_string().into_bytes().into();
+        }
         let eviction: Eviction = input::typed("policy/v1", "Eviction", &json, options.strictness)?.object;
         let named = eviction.metadata.name.as_deref().unwrap_or_default();
         let name = &context.target.name;
@@ -57,7 +65,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
         let review = StandIn {
             operation: "CREATE",
             kind: ("policy", "v1", "Eviction"),
-            object: serde_json::from_slice(&json).unwrap_or_default(),
+            object: sent,
             old: serde_json::Value::Null,
             dry_run,
         };

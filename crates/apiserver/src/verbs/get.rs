@@ -1,5 +1,6 @@
 //! GET of one object: its stored bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_api::ApiError;
@@ -21,7 +22,13 @@ pub(crate) async fn get(context: &Context, call: Authorized) -> Result<Response,
         })?;
         not_older(&context.api, revision).await?;
     }
-    let object = context.scope(&call.user).existing().await?;
+    let object = match context.entry.computed {
+        Some(computed) => {
+            let found = computed(&context.api).into_iter().find(|it| *it.meta().name == *context.target.name);
+            Arc::new(found.ok_or_else(|| ApiError::not_found(&context.entry.resource, &context.target.name))?)
+        }
+        None => context.scope(&call.user).existing().await?,
+    };
     context.object(&call.info, &form, 200, object.bytes().clone())
 }
 

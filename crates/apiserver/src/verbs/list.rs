@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use serde_json::json;
-use skiff_api::{ApiError, meta};
+use skiff_api::{ApiError, Object, meta};
 use skiff_store::Snapshot;
 
 use super::select::Select;
@@ -53,7 +53,7 @@ pub(crate) async fn list(context: &Context, call: Authorized) -> Result<Response
 /// 406.
 pub(crate) fn form(context: &Context, call: &Authorized) -> Result<media::Form, ApiError> {
     let known = protobuf::Kind::find(&context.entry.api_version, &context.entry.list_kind).is_some();
-    media::negotiate_with(call.request.headers(), known)
+    media::negotiate_with(call.request.headers(), |form| known || *form != media::Form::Protobuf)
 }
 
 /// The snapshot that a list asks for.
@@ -62,6 +62,11 @@ async fn snapshot(
     entry: &Entry,
     options: &ListOptions,
 ) -> Result<Arc<Snapshot<Stored>>, ApiError> {
+    if let Some(computed) = entry.computed {
+        let keyed = |object: Object| (object.meta().key(), Arc::new(Stored::of(object)));
+        let objects = computed(api).into_iter().map(keyed).collect();
+        return Ok(Arc::new(Snapshot { revision: api.store.revision(), objects }));
+    }
     if let Some(text) = &options.token {
         if options.revision.is_some_and(|revision| revision != 0) {
             return Err(ApiError::bad_request(

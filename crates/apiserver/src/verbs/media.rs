@@ -40,25 +40,22 @@ pub(crate) const YAML: &str = "application/yaml";
 /// # Errors
 /// 406 if nothing the client accepts can be produced.
 pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Form, ApiError> {
-    negotiate_with(headers, true)
+    negotiate_with(headers, |_| true)
 }
 
-/// As [`negotiate`], for what may have no form in protobuf.
+/// As [`negotiate`], for what does not have every form.
 ///
 /// # Errors
 /// As [`negotiate`].
-pub(crate) fn negotiate_with(headers: &HeaderMap, protobuf: bool) -> Result<Form, ApiError> {
+pub(crate) fn negotiate_with(headers: &HeaderMap, has: impl Fn(&Form) -> bool) -> Result<Form, ApiError> {
     let accepted: Vec<&str> =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let accepted = accepted.join(",");
     if accepted.trim().is_empty() {
         return Ok(Form::Json);
     }
-    let mut clauses: Vec<(f32, Form)> = accepted
-        .split(',')
-        .filter_map(clause)
-        .filter(|(_, form)| protobuf || *form != Form::Protobuf)
-        .collect();
+    let mut clauses: Vec<(f32, Form)> =
+        accepted.split(',').filter_map(clause).filter(|(_, form)| has(form)).collect();
     // Stable: what the client names first wins among equals.
     clauses.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     match clauses.into_iter().next() {

@@ -6,6 +6,7 @@ use skiff_api::{ApiError, Strictness};
 
 use super::{Context, input, media, success};
 use crate::authz::Authorized;
+use crate::kinds::Dependents;
 use crate::registry::update::{Part, Proposal, Update};
 use crate::registry::{self, Written};
 use crate::request::Query;
@@ -89,6 +90,11 @@ pub(crate) async fn delete(context: &Context, call: Authorized) -> Result<Respon
     let options = delete_options(&call.info.query, &json)?;
     let deleted = registry::delete::delete(&context.scope(&call.user), &options).await?;
     // Upstream's rule: 202 is for those who asked for dependents to go as well, and have to wait.
+    let said = options.orphan_dependents.is_some() || options.propagation_policy.is_some();
+    let warning = match context.entry.dependents {
+        Dependents::StayWith(warning) if !said => vec![warning.to_owned()],
+        _ => Vec::new(),
+    };
     let code = if !deleted.gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
     if deleted.gone && !context.entry.answer_deleted {
         let resource = &context.entry.resource;
@@ -98,9 +104,13 @@ pub(crate) async fn delete(context: &Context, call: Authorized) -> Result<Respon
         if !resource.group.is_empty() {
             details["group"] = (*resource.group).into();
         }
-        return Ok(success(code, details));
+        let mut response = success(code, details);
+        warn(&mut response, &warning);
+        return Ok(response);
     }
-    context.object(&call.info, &form, code, deleted.object.bytes().clone())
+    let mut response = context.object(&call.info, &form, code, deleted.object.bytes().clone())?;
+    warn(&mut response, &warning);
+    Ok(response)
 }
 
 /// The options of a deletion: the body's, else the query's.

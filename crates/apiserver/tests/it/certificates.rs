@@ -35,7 +35,9 @@ async fn requests_say_who_asks_and_are_approved_once() {
     request["spec"]["signerName"] = "example.com/other".into();
     let approved = client.put(&format!("{REQUESTS}/a/approval"), &request).await.code(200);
     assert_eq!(approved.body["spec"]["signerName"], "example.com/test");
-    assert_eq!(approved.body["status"]["conditions"][0]["type"], "Approved");
+    let decided = &approved.body["status"]["conditions"][0];
+    assert_eq!(decided["type"], "Approved");
+    assert!(decided["lastUpdateTime"].is_string() && decided["lastTransitionTime"].is_string(), "{decided}");
     let both = json!({ "status": { "conditions": [condition("Approved"), condition("Denied")] } });
     let refused = client.patch(&format!("{REQUESTS}/a/approval"), "merge-patch", &both).await.code(422);
     assert!(refused.message().contains("mutually exclusive"), "{}", refused.message());

@@ -4,7 +4,7 @@ use crate::cluster::Cluster;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
-use skiff_apiserver::kinds::Row;
+use skiff_apiserver::kinds::{ALL, Row};
 use skiff_apiserver::server::Handler;
 use skiff_apiserver::wire::{self, Response};
 use skiff_apiserver::{Peer, User};
@@ -175,6 +175,11 @@ fn none() -> Value {
     json!({ "apiGroups": ["example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["none"] })
 }
 
+/// Every kind whose objects are kept.
+pub(crate) fn kept() -> impl Iterator<Item = &'static Row> {
+    ALL.iter().copied().filter(|row| row.verbs.contains(&"create"))
+}
+
 /// The path of a kind's collection.
 pub(crate) fn path(row: &Row) -> String {
     row.resource().path(row.namespaced.then_some("default"))
@@ -195,7 +200,8 @@ fn device_claim() -> Value {
 pub(crate) fn name(row: &Row, name: &'static str) -> &'static str {
     match row.kind {
         "IPAddress" => "10.96.1.1",
-        "APIService" => "v1.example.com",
+        // Of no group that the definition below brings along.
+        "APIService" => "v1.apis.example.com",
         "CustomResourceDefinition" => "things.example.com",
         _ => name,
     }
@@ -206,7 +212,7 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
     let mut object = match row.kind {
         "Pod" => pod(name),
         "APIService" => json!({ "spec": {
-            "group": "example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 10,
+            "group": "apis.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 10,
         } }),
         "CustomResourceDefinition" => json!({ "spec": {
             "group": "example.com", "scope": "Namespaced", "names": { "plural": "things", "kind": "Thing" },

@@ -7,6 +7,7 @@ mod certificates;
 mod cluster;
 mod conflicts;
 mod custom;
+mod full;
 mod given;
 mod http_face;
 mod identities;

@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use skiff_apiserver::kinds::ALL;
 use skiff_apiserver::{Options, User};
 use skiff_base::Clock;
 
 use crate::cluster::Cluster;
-use crate::given::{Client, path, sample};
+use crate::given::{Client, kept, path, sample};
 
 /// What everybody may ask who has shown who they are.
 const OPEN: [&str; 3] = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];
+
+/// Callers who show nothing that the server would look at.
+const NOTHING: [&str; 3] = ["nobody", "without a word", "by password"];
 
 /// One request: method and path.
 type Route = (&'static str, String);
@@ -61,7 +63,37 @@ fn of(root: &str, resource: &Value) -> Vec<Route> {
         "deletecollection" => ("DELETE", collection.clone()),
         other => panic!("what is {other}?"),
     };
-    resource["verbs"].as_array().unwrap().iter().map(route).collect()
+    let verbs = resource["verbs"].as_array().unwrap();
+    let mut routes: Vec<Route> = verbs.iter().map(route).collect();
+    if resource["namespaced"] == true && sub.is_empty() && verbs.contains(&"list".into()) {
+        let everywhere = format!("{root}/{plural}");
+        routes.push(("GET", format!("{everywhere}?watch=1")));
+        routes.push(("GET", everywhere));
+    }
+    routes
+}
+
+/// What is no resource: path, and what an account without roles gets there.
+const PATHS: [(&str, u16); 12] = [
+    ("/", 403),
+    ("/api", 200),
+    ("/apis", 200),
+    ("/apis/apps", 200),
+    ("/apis/apps/v1", 200),
+    ("/openapi/v2", 200),
+    ("/openapi/v3/apis/apps/v1", 200),
+    ("/version", 200),
+    ("/metrics", 403),
+    ("/logs", 403),
+    ("/debug/pprof", 403),
+    ("/.well-known/openid-configuration", 200),
+];
+
+/// The token with `none` for its algorithm and no signature.
+fn unsigned(token: &str) -> String {
+    let claims = token.split('.').nth(1).unwrap();
+    // {"alg":"none"}
+    format!("eyJhbGciOiJub25lIn0.{claims}.")
 }
 
 #[tokio::test]
@@ -72,7 +104,7 @@ async fn strangers_and_accounts_without_roles_are_refused_everywhere() {
     let now = move || system.now() + SignedDuration::from_secs(clock.load(Ordering::Relaxed));
     let cluster = Cluster::with(Options { clock: Clock::from_fn(now), ..Options::in_memory() }).await;
     let admin = Client::of(&cluster, User::new("admin", ["system:masters"]));
-    for row in ALL.iter().filter(|row| row.kind != "Namespace") {
+    for row in kept().filter(|row| row.kind != "Namespace") {
         admin.post(&path(row), &sample(row, "sample")).await;
     }
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
@@ -91,6 +123,10 @@ async fn strangers_and_accounts_without_roles_are_refused_everywhere() {
     let callers = [
         ("nobody", Client::stranger(&cluster), 401),
         ("malformed", Client::bearing(&cluster, "a.b.c"), 401),
+        ("without a word", Client::bearing(&cluster, ""), 401),
+        ("by password", Client::stranger(&cluster).with("authorization", "Basic YWRtaW46YWRtaW4="), 401),
+        ("unsigned", Client::bearing(&cluster, &unsigned(&valid)), 401),
+        ("tampered", Client::bearing(&cluster, &format!("{}A", &valid[..valid.len() - 4])), 401),
         ("expired", Client::bearing(&cluster, &expired), 401),
         ("foreign", Client::bearing(&cluster, &foreign), 401),
         ("without roles", Client::bearing(&cluster, &valid), 403),
@@ -106,6 +142,18 @@ async fn strangers_and_accounts_without_roles_are_refused_everywhere() {
             if *code == 401 {
                 assert_eq!(answer.message(), "Unauthorized", "{who}: {method} {url}");
             }
+        }
+    }
+    for (url, code) in PATHS {
+        for (who, client, refused) in &callers {
+            let answer = client.get(url).await;
+            let wanted = match *refused {
+                // Who shows nothing may ask for the version, as upstream; who shows something wrong may not.
+                401 if NOTHING.contains(who) && url == "/version" => 200,
+                401 => 401,
+                _ => code,
+            };
+            assert_eq!(answer.code, wanted, "{who}: {url}: {}", answer.body);
         }
     }
     // And nothing came of all that.

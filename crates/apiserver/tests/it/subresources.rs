@@ -76,6 +76,11 @@ async fn an_eviction_is_a_deletion() {
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "a" } });
     given.client.post(&format!("{PODS}/a/eviction"), &eviction).await.code(201);
     given.client.get(&format!("{PODS}/a")).await.code(404);
+    // As clients from before 1.22 say it.
+    given.client.post(PODS, &pod("a")).await.code(201);
+    let eviction = json!({ "apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": { "name": "a" } });
+    given.client.post(&format!("{PODS}/a/eviction"), &eviction).await.code(201);
+    given.client.get(&format!("{PODS}/a")).await.code(404);
 }
 
 #[tokio::test]

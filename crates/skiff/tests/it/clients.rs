@@ -34,6 +34,16 @@ fn the_python_client_works_typed_and_dynamic() {
 }
 
 #[test]
+fn a_public_validator_finds_no_fault_with_the_openapi_documents() {
+    let cluster = Cluster::up(&[]);
+    // A definition's kinds are published as well.
+    cluster.kubectl(&["apply", "-f", script("greetings.yaml").to_str().unwrap()]);
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd/greetings.example.com", "--timeout=30s"]);
+    let told = said(client(&cluster, &fetched("python/bin/python")).arg(script("openapi.py")));
+    assert_eq!(told, "openapi.py: all is well\n");
+}
+
+#[test]
 fn the_javascript_client_follows_what_happens() {
     let cluster = Cluster::up(&[]);
     // Modules are looked for beside the script.

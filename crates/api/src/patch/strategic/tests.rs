@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -154,6 +155,34 @@ fn wrong_patches_are_refused_in_upstreams_words() {
         refused(json!({"spec": {"$retainKeys": ["x"], "nodeName": "n"}})),
         "patch content doesn't match retainKeys list"
     );
+}
+
+/// A line a case: object, patch, and what `kubectl patch --local --type=strategic` of Kubernetes 1.32 made of them.
+#[test]
+fn patches_come_out_as_upstream_makes_them() {
+    let schema = Schema::of::<Deployment>();
+    let typed = |value: Value| {
+        let read = serde_json::from_value::<Deployment>(value.clone());
+        read.map_or_else(|error| format!("{error}: {value}"), |it| serde_json::to_string(&it).unwrap())
+    };
+    let mut wrong = Vec::new();
+    for line in include_str!("tests/kubectl.jsonl").lines() {
+        let mut case: Value = serde_json::from_str(line).unwrap();
+        let after = apply(case["object"].take(), case["patch"].clone(), &schema);
+        let (patch, error) = (&case["patch"], &case["error"]);
+        match (after, case.get("after")) {
+            (Ok(after), Some(wanted)) => {
+                let (after, wanted) = (typed(after), typed(wanted.clone()));
+                if after != wanted {
+                    wrong.push(format!("{patch}:\n  ours {after}\n  want {wanted}"));
+                }
+            }
+            (Ok(_), None) => wrong.push(format!("{patch}: not refused: {error}")),
+            (Err(ours), Some(_)) => wrong.push(format!("{patch}: refused: {ours}")),
+            (Err(_), None) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
 }
 
 fn container_list() -> impl Strategy<Value = Value> {

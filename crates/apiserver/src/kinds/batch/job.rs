@@ -8,10 +8,18 @@ use skiff_api::selector::LabelSelector;
 use skiff_api::{Errors, names};
 
 use crate::kinds::core::pod;
-use crate::kinds::{Column, Kind, Row, check, row, workload};
+use crate::kinds::{Column, Dependents, Kind, Row, check, row, workload};
 
 /// The row of Job.
-pub(crate) const KIND: Row = Row { categories: &["all"], status: true, ..row::<Job>() };
+pub(crate) const KIND: Row = Row {
+    categories: &["all"],
+    status: true,
+    dependents: Dependents::StayWith(
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them \
+         or set propagationPolicy=Orphan to suppress this warning",
+    ),
+    ..row::<Job>()
+};
 
 /// Labels that tell a Job's pods; the older two are set as well, as upstream does.
 pub(crate) const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";

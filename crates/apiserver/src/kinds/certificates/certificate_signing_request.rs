@@ -9,6 +9,7 @@ use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition as Condition,
     CertificateSigningRequestStatus,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use skiff_api::Errors;
 use skiff_api::errors::Fault;
 use skiff_base::pki::request::SigningRequest;
@@ -177,6 +178,16 @@ impl Kind for CertificateSigningRequest {
         self.spec.clone_from(&old.spec);
         let conditions = self.status.take().and_then(|status| status.conditions);
         self.status = Some(CertificateSigningRequestStatus { conditions, ..status(old) });
+    }
+
+    fn date(&mut self, old: &Self, now: &Time) {
+        let conditions = self.status.as_mut().and_then(|status| status.conditions.as_mut());
+        for condition in conditions.into_iter().flatten() {
+            condition.last_update_time.get_or_insert_with(|| now.clone());
+            let before = of_type(old, &condition.type_).into_iter().find(|it| it.status == condition.status);
+            let since = before.and_then(|before| before.last_transition_time.clone());
+            condition.last_transition_time.get_or_insert_with(|| since.unwrap_or_else(|| now.clone()));
+        }
     }
 
     fn validate_create(&self, errors: &mut Errors) {

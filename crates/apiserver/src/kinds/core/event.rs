@@ -100,27 +100,6 @@ pub(crate) fn validate_new(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// What an update through `events.k8s.io/v1` may change: the series alone.
-pub(crate) fn validate_change(new: &Event, old: &Event, errors: &mut Errors) {
-    new.validate(errors);
-    if new.series != old.series {
-        validate_series(new, errors);
-    }
-    errors.immutable("involvedObject", &new.involved_object, &old.involved_object);
-    errors.immutable("reason", &new.reason, &old.reason);
-    errors.immutable("message", &new.message, &old.message);
-    errors.immutable("source", &new.source, &old.source);
-    errors.immutable("firstTimestamp", &new.first_timestamp, &old.first_timestamp);
-    errors.immutable("lastTimestamp", &new.last_timestamp, &old.last_timestamp);
-    errors.immutable("count", &new.count, &old.count);
-    errors.immutable("type", &new.type_, &old.type_);
-    errors.immutable("eventTime", &new.event_time, &old.event_time);
-    errors.immutable("action", &new.action, &old.action);
-    errors.immutable("related", &new.related, &old.related);
-    errors.immutable("reportingController", &new.reporting_component, &old.reporting_component);
-    errors.immutable("reportingInstance", &new.reporting_instance, &old.reporting_instance);
-}
-
 fn validate_series(event: &Event, errors: &mut Errors) {
     let Some(series) = &event.series else { return };
     if series.count.unwrap_or(0) < 2 {

@@ -9,8 +9,14 @@ use skiff_api::{Errors, names};
 use crate::kinds::{Column, Kind, Row, check, row};
 
 /// The row of Namespace.
-pub(crate) const KIND: Row =
-    Row { short: &["ns"], status: true, name_rule: names::dns1123_label, ..row::<Namespace>() };
+pub(crate) const KIND: Row = Row {
+    short: &["ns"],
+    // One by one only.
+    verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
+    status: true,
+    name_rule: names::dns1123_label,
+    ..row::<Namespace>()
+};
 
 /// The finalizer of the namespace controller.
 const FINALIZER: &str = "kubernetes";

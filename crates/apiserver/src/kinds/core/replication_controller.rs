@@ -7,11 +7,17 @@ use skiff_api::Errors;
 use skiff_api::selector::LabelSelector;
 
 use super::pod;
-use crate::kinds::{Column, Kind, Row, check, row};
+use crate::kinds::{Column, Dependents, Kind, Row, check, row};
 
 /// The row of ReplicationController.
-pub(crate) const KIND: Row =
-    Row { short: &["rc"], categories: &["all"], status: true, scale: true, ..row::<ReplicationController>() };
+pub(crate) const KIND: Row = Row {
+    short: &["rc"],
+    categories: &["all"],
+    status: true,
+    scale: true,
+    dependents: Dependents::Stay,
+    ..row::<ReplicationController>()
+};
 
 fn status(rc: &ReplicationController) -> ReplicationControllerStatus {
     rc.status.clone().unwrap_or_default()
