@@ -87,6 +87,7 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         }
     }
     for pod in &plan.delete {
+        recreating(&ctx, &set, pod);
         let outcome = ctx.delete(&**pod, DeleteOptions::default()).await;
         told(&ctx, &set, "delete", pod, outcome.as_ref().err());
         failure = failure.or(outcome.err());
@@ -161,6 +162,23 @@ async fn create(ctx: &Ctx, set: &StatefulSet, pod: &Pod, ordinal: i32) -> write:
         Err(error) if write::already_exists(&error) => Ok(()),
         other => other.map(|_| ()),
     }
+}
+
+/// Says so if a pod goes because it has ended.
+fn recreating(ctx: &Ctx, set: &StatefulSet, pod: &Pod) {
+    if !plan::ordinal(set, pod).is_some_and(|ordinal| plan::is_wanted(set, ordinal)) {
+        return;
+    }
+    let (kind, reason, how) = match skiff_api::pod::phase(pod) {
+        "Failed" => (EventKind::Warning, "RecreatingFailedPod", "failed"),
+        "Succeeded" => (EventKind::Normal, "RecreatingTerminatedPod", "terminated"),
+        _ => return,
+    };
+    let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
+    let owner = set.metadata.name.as_deref().unwrap_or_default();
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let message = format!("StatefulSet {namespace}/{owner} is recreating {how} Pod {name}");
+    ctx.event(reference(set), kind, reason, message);
 }
 
 fn told(ctx: &Ctx, set: &StatefulSet, verb: &str, pod: &Pod, error: Option<&kube::Error>) {

@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use skiff_client::controller::Key;
+use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
 
 use super::plan;
@@ -33,8 +34,8 @@ pub(super) fn of(set: &StatefulSet, ordinal: i32) -> Vec<(String, PersistentVolu
 /// is still on its way out.
 pub(super) async fn make(ctx: &Ctx, set: &StatefulSet, ordinal: i32) -> write::Result<bool> {
     for (_, mut claim) in of(set, ordinal) {
-        let name = claim.metadata.name.as_deref().unwrap_or_default();
-        let key = Key::new(set.metadata.namespace.as_deref(), name);
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        let key = Key::new(set.metadata.namespace.as_deref(), &name);
         if let Some(held) = ctx.get::<PersistentVolumeClaim>(&key) {
             if is_leaving(&held) {
                 return Ok(false);
@@ -43,12 +44,33 @@ pub(super) async fn make(ctx: &Ctx, set: &StatefulSet, ordinal: i32) -> write::R
         }
         let owners = owners(set, None, false, &[]);
         claim.metadata.owner_references = (!owners.is_empty()).then_some(owners);
-        match ctx.create(&claim).await {
-            Err(error) if !write::already_exists(&error) => return Err(error),
-            _ => {}
+        let outcome = ctx.create(&claim).await;
+        match outcome {
+            Err(error) if write::already_exists(&error) => {}
+            other => {
+                told(ctx, set, &name, ordinal, other.as_ref().err());
+                other?;
+            }
         }
     }
     Ok(true)
+}
+
+fn told(ctx: &Ctx, set: &StatefulSet, claim: &str, ordinal: i32, error: Option<&kube::Error>) {
+    let owner = set.metadata.name.as_deref().unwrap_or_default();
+    let (kind, reason, message) = match error {
+        None => {
+            let message =
+                format!("create Claim {claim} Pod {owner}-{ordinal} in StatefulSet {owner} success");
+            (EventKind::Normal, "SuccessfulCreate", message)
+        }
+        Some(error) => {
+            let head =
+                format!("create Claim {claim} for Pod {owner}-{ordinal} in StatefulSet {owner} failed");
+            (EventKind::Warning, "FailedCreate", format!("{head} error: {}", write::words(error)))
+        }
+    };
+    ctx.event(reference(set), kind, reason, message);
 }
 
 /// A claim that goes, or belongs to a pod that went.

@@ -32,9 +32,14 @@ pub(super) fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
     number.parse().ok().filter(|ordinal: &i32| *ordinal >= 0 && ordinal.to_string() == number)
 }
 
+/// The first number.
+fn start(set: &StatefulSet) -> i32 {
+    set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0)
+}
+
 /// Whether the set wants a pod of this number.
 pub(super) fn is_wanted(set: &StatefulSet, ordinal: i32) -> bool {
-    let start = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    let start = start(set);
     (start..start.saturating_add(set.spec.replicas.unwrap_or(1))).contains(&ordinal)
 }
 
@@ -68,11 +73,12 @@ impl Scene<'_> {
         strategy.and_then(|strategy| strategy.type_.as_deref()) != Some("OnDelete")
     }
 
-    /// Ordinals below this stay at the current revision.
+    /// Ordinals below this stay at the current revision; a partition counts from the first ordinal.
     fn partition(&self) -> i32 {
         let strategy = self.set.spec.update_strategy.as_ref();
         let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
-        rolling.and_then(|rolling| rolling.partition).unwrap_or(0)
+        let partition = rolling.and_then(|rolling| rolling.partition).unwrap_or(0);
+        start(self.set).saturating_add(partition)
     }
 
     fn most_unavailable(&self, replicas: i32) -> usize {
@@ -82,7 +88,7 @@ impl Scene<'_> {
             Some(IntOrString::Int(count)) => usize::try_from(*count).unwrap_or(1),
             Some(IntOrString::String(text)) => {
                 let share: usize = text.strip_suffix('%').and_then(|text| text.parse().ok()).unwrap_or(0);
-                (share * usize::try_from(replicas).unwrap_or(0)).div_ceil(100)
+                share * usize::try_from(replicas).unwrap_or(0) / 100
             }
             None => 1,
         };
@@ -99,7 +105,7 @@ pub(super) fn plan(
     now: Timestamp,
 ) -> Plan {
     let scene = Scene { set, current, update, now };
-    let start = set.spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    let start = start(set);
     let replicas = set.spec.replicas.unwrap_or(1);
     let wanted = start..start.saturating_add(replicas);
     let all: BTreeMap<i32, &Arc<Pod>> =
@@ -180,7 +186,8 @@ fn status(scene: &Scene<'_>, all: &BTreeMap<i32, &Arc<Pod>>, wanted: usize) -> S
         ..StatefulSetStatus::default()
     };
     let all_new = usize::try_from(of(scene.update)) == Ok(wanted)
-        && usize::try_from(count(&pod::is_ready)) == Ok(wanted);
+        && usize::try_from(count(&pod::is_ready)) == Ok(wanted)
+        && usize::try_from(status.replicas) == Ok(wanted);
     if all_new && scene.is_rolling() {
         status.current_revision = Some(scene.update.to_owned());
         status.current_replicas = status.updated_replicas;

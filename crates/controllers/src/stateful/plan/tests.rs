@@ -71,7 +71,18 @@ fn renewal_goes_down_to_the_partition() {
     assert_eq!(made.create, [(0, true)], "below the partition the old template counts");
     let two = json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 2}}});
     assert_eq!(next(&set(3, &two), &old).1, ["db-2", "db-1"]);
+    // A share is rounded down, but one may always be renewed.
+    let share = |share: &str| json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": share}}});
+    assert_eq!(next(&set(3, &share("50%")), &old).1, ["db-2"]);
+    assert_eq!(next(&set(3, &share("1%")), &old).1, ["db-2"]);
+    assert_eq!(next(&set(3, &share("70%")), &old).1, ["db-2", "db-1"]);
     assert_eq!(next(&set(3, &json!({"updateStrategy": {"type": "OnDelete"}})), &old).1, NOBODY);
+    // The partition counts from the first ordinal, whatever its number.
+    let late = json!({"ordinals": {"start": 5}, "updateStrategy": {"rollingUpdate": {"partition": 2}}});
+    let old: Vec<_> = (5..8).map(|n| pod(n, "old", true)).collect();
+    assert_eq!(next(&set(3, &late), &old).1, ["db-7"]);
+    let all_but_last = [pod(5, "old", true), pod(6, "old", true), pod(7, "new", true)];
+    assert_eq!(next(&set(3, &late), &all_but_last).1, NOBODY);
 }
 
 #[test]
