@@ -73,8 +73,8 @@ impl Replicated for ReplicaSet {
             ready_replicas: some(tally.ready),
             available_replicas: some(tally.available),
             observed_generation: tally.generation,
+            terminating_replicas: Some(tally.terminating),
             conditions: conditions.map(|all| all.into_iter().map(own).collect()),
-            ..ReplicaSetStatus::default()
         });
     }
 }

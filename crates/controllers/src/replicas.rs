@@ -63,6 +63,7 @@ pub(crate) async fn reconcile<K: Replicated>(ctx: Ctx, key: Key) -> Outcome {
     let Some(selector) = controller.selector() else { return Ok(Next::Rest) };
     let leaving = controller.metadata().deletion_timestamp.is_some();
     let owned = ctx.managed_by::<Pod>(controller.metadata().uid.as_deref().unwrap_or_default());
+    let ending = owned.iter().filter(|pod| pod::is_ending(pod)).count();
     let orphans = ctx.cache::<Pod>().by(&ORPHANS, key.namespace().unwrap_or_default());
     let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
     let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
@@ -74,7 +75,7 @@ pub(crate) async fn reconcile<K: Replicated>(ctx: Ctx, key: Key) -> Outcome {
     let failure = carry_out(&ctx, &*controller, plan).await;
     let mut wanted = (*controller).clone();
     let conditions = plan::conditions(wanted.conditions(), failure.as_ref().map(|(failure, _)| failure), now);
-    wanted.report(plan::tally(&*controller, &pods, now), conditions);
+    wanted.report(plan::tally(&*controller, &pods, ending, now), conditions);
     ctx.patch_status(&*controller, &wanted).await?;
     if let Some((_, fault)) = failure {
         return Err(fault);

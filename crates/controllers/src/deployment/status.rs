@@ -34,6 +34,8 @@ pub(super) fn status(scene: &Scene<'_>, news: Option<&News>, now: Timestamp) -> 
     let replicas = sum(|status| status.replicas);
     let ready = sum(|status| status.ready_replicas.unwrap_or(0));
     let available = sum(|status| status.available_replicas.unwrap_or(0));
+    // Sets that have not told yet leave the sum unknown.
+    let terminating = scene.all().map(|set| of(set).terminating_replicas).sum::<Option<i32>>();
     let updated = scene.new.as_ref().map_or(0, |set| of(set).replicas);
     let total: i32 = scene.all().map(|set| super::plan::replicas(set)).sum();
     // Zeros are left out, as upstream's encoding does.
@@ -49,8 +51,9 @@ pub(super) fn status(scene: &Scene<'_>, news: Option<&News>, now: Timestamp) -> 
         ready_replicas: some(ready),
         available_replicas: some(available),
         unavailable_replicas: some((total - available).max(0)),
+        terminating_replicas: terminating,
         collision_count: collisions,
-        ..DeploymentStatus::default()
+        conditions: None,
     };
     let mut conditions = Conditions { list: old.conditions.clone().unwrap_or_default(), now };
     if available >= scene.wanted() - scene.slack().1 {

@@ -91,6 +91,8 @@ pub(crate) struct Tally {
     pub(crate) fully_labeled: i32,
     pub(crate) ready: i32,
     pub(crate) available: i32,
+    /// Deleted, but not at their end yet.
+    pub(crate) terminating: i32,
     pub(crate) generation: Option<i64>,
 }
 
@@ -104,8 +106,13 @@ pub(crate) struct Condition {
     pub(crate) last_transition_time: Option<Time>,
 }
 
-/// Counts the pods.
-pub(super) fn tally<K: Replicated>(controller: &K, pods: &[Arc<Pod>], now: Timestamp) -> Tally {
+/// Counts the pods; `ending` of them more are on their way out.
+pub(super) fn tally<K: Replicated>(
+    controller: &K,
+    pods: &[Arc<Pod>],
+    ending: usize,
+    now: Timestamp,
+) -> Tally {
     let template = controller.template().and_then(|template| template.metadata.clone());
     let template = template.and_then(|meta| meta.labels).unwrap_or_default();
     let min_ready = controller.min_ready_seconds();
@@ -121,6 +128,7 @@ pub(super) fn tally<K: Replicated>(controller: &K, pods: &[Arc<Pod>], now: Times
         fully_labeled: count(&labelled),
         ready: count(&pod::is_ready),
         available: count(&|pod| pod::is_available(pod, min_ready, now).is_ok()),
+        terminating: i32::try_from(ending).unwrap_or(i32::MAX),
         generation: controller.metadata().generation,
     }
 }

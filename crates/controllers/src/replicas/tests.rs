@@ -78,7 +78,7 @@ fn the_status_counts_labels_readiness_and_failures() {
         pod("b", json!({"status": {"conditions": []}})),
     ];
     let mut web = controller(3);
-    web.report(plan::tally(&web, &pods, now), None);
+    web.report(plan::tally(&web, &pods, 1, now), None);
     assert_eq!(
         serde_json::to_value(&web.status).unwrap(),
         json!({"replicas": 2, "fullyLabeledReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
