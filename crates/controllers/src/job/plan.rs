@@ -62,11 +62,6 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// A pod that will not succeed any more: it failed, or it was deleted before it could end.
-fn has_failed(pod: &Pod) -> bool {
-    pod::phase(pod) == "Failed"
-}
-
 struct Census {
     active: Vec<Arc<Pod>>,
     terminating: usize,
@@ -172,12 +167,10 @@ fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Arc<Pod>], plan: &mut P
     for pod in pods {
         let leaving = pod.metadata.deletion_timestamp.is_some();
         let succeeded = pod::phase(pod) == "Succeeded";
-        // A pod that is deleted before it ends has failed, once it has ended.
-        let failed = has_failed(pod);
+        let failed = policy::has_failed(spec, pod);
+        census.terminating += usize::from(pod::is_ending(pod));
         if !succeeded && !failed {
-            if leaving {
-                census.terminating += 1;
-            } else {
+            if !leaving {
                 census.active.push(Arc::clone(pod));
             }
             continue;
@@ -323,7 +316,7 @@ fn staff(
         plan.delete = ranked.into_iter().take(usize::try_from(active - wanted).unwrap_or(0)).collect();
         return;
     }
-    let waits = spec.pod_replacement_policy.as_deref() == Some("Failed");
+    let waits = policy::waits(spec);
     let busy = active + if waits { count(census.terminating) } else { 0 };
     let missing = usize::try_from(wanted - busy).unwrap_or(0);
     if missing == 0 {
@@ -363,7 +356,7 @@ fn pause(spec: &JobSpec, pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDura
     let success = pods.iter().filter(|pod| pod::phase(pod) == "Succeeded").filter_map(|pod| ended(pod)).max();
     let failures: Vec<Timestamp> = pods
         .iter()
-        .filter(|pod| has_failed(pod) && policy::meaning(spec, pod) != Meaning::Ignore)
+        .filter(|pod| policy::has_failed(spec, pod) && policy::meaning(spec, pod) != Meaning::Ignore)
         .filter_map(|pod| ended(pod))
         .filter(|at| success.is_none_or(|success| *at > success))
         .collect();
@@ -374,18 +367,25 @@ fn pause(spec: &JobSpec, pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDura
     left.is_positive().then_some(left)
 }
 
-/// When a pod's last container ended.
+/// When a pod ended: with its last container, or when it was last seen ready, or told to end, or made.
 pub(super) fn ended(pod: &Pod) -> Option<Timestamp> {
-    let containers = pod.status.as_ref()?.container_statuses.as_ref();
-    let ends = containers
+    let meta = &pod.metadata;
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let ends: Option<Vec<Timestamp>> = containers
         .into_iter()
         .flatten()
-        .filter_map(|container| Some(container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0));
-    let transition = || {
+        .map(|container| Some(container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0))
+        .collect();
+    let unready = || {
         let condition = pod::conditions::find(pod, pod::conditions::READY)?;
-        Some(condition.last_transition_time.as_ref()?.0)
+        Some(condition.last_transition_time.as_ref().filter(|_| condition.status == "False")?.0)
     };
-    ends.max().or_else(transition)
+    let told = || {
+        let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0));
+        Some(meta.deletion_timestamp.as_ref()?.0 - grace)
+    };
+    let made = || Some(meta.creation_timestamp.as_ref()?.0);
+    ends.and_then(|ends| ends.into_iter().max()).or_else(unready).or_else(told).or_else(made)
 }
 
 fn finish(status: &mut JobStatus, now: Timestamp, plan: &mut Plan) {

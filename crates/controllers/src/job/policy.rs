@@ -30,6 +30,19 @@ pub(super) enum Meaning {
     FailJob(String),
 }
 
+/// Whether a pod is only replaced when it has ended, not as soon as it is told to end.
+pub(super) fn waits(spec: &JobSpec) -> bool {
+    match spec.pod_replacement_policy.as_deref() {
+        Some(policy) => policy == "Failed",
+        None => spec.pod_failure_policy.is_some(),
+    }
+}
+
+/// A pod that will not succeed any more: it failed, or it is being deleted and nobody waits for its end.
+pub(super) fn has_failed(spec: &JobSpec, pod: &Pod) -> bool {
+    pod::phase(pod) == "Failed" || (!waits(spec) && pod::is_ending(pod))
+}
+
 /// What a failed pod means by the Job's policy.
 pub(super) fn meaning(spec: &JobSpec, pod: &Pod) -> Meaning {
     let rules = spec.pod_failure_policy.iter().flat_map(|policy| &policy.rules);
@@ -110,7 +123,7 @@ pub(super) fn by_index(spec: &JobSpec, known: &BTreeSet<i32>, pods: &[Arc<Pod>])
     let mut others = BTreeSet::new();
     for pod in pods {
         let Some(index) = index_of(pod) else { continue };
-        if pod::phase(pod) != "Failed" {
+        if !has_failed(spec, pod) {
             others.insert(index);
             continue;
         }

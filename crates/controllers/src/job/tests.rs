@@ -248,3 +248,28 @@ fn a_rule_may_call_a_part_success_enough() {
         conditions.iter().map(|it| (it.type_.as_str(), it.reason.as_deref().unwrap())).collect();
     assert_eq!(told, [("SuccessCriteriaMet", "SuccessPolicy"), ("Complete", "SuccessPolicy")]);
 }
+
+#[test]
+fn a_deleted_pod_is_replaced_at_once_or_when_it_has_ended() {
+    // Policy; the numbers of pods made and failed while the first is ending, and when it has ended.
+    for (policy, early, late) in
+        [("TerminatingOrFailed", (2, Some(1)), (2, Some(1))), ("Failed", (1, None), (2, Some(1)))]
+    {
+        let mut job = job(&json!({"podReplacementPolicy": policy}));
+        let mut world = World::default();
+        world.look(&mut job, at(0));
+        let first = world.pods.values_mut().next().unwrap();
+        first.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
+        world.look(&mut job, at(1));
+        assert_eq!(job.status.as_ref().unwrap().terminating, Some(1), "{policy}");
+        world.look(&mut job, at(12));
+        assert_eq!((world.made, numbers(&job).1), early, "{policy}");
+        let first = world.pods.values_mut().next().unwrap();
+        first.status = Some(serde_json::from_value(json!({"phase": "Failed"})).unwrap());
+        for second in 20..23 {
+            world.look(&mut job, at(second));
+        }
+        assert_eq!((world.made, numbers(&job).1), late, "{policy}");
+        assert_eq!(job.status.as_ref().unwrap().terminating, Some(0), "{policy}");
+    }
+}
