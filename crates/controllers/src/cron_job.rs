@@ -1,6 +1,5 @@
 //! Cron jobs: a Job whenever the clock says so.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -51,15 +50,8 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         let options =
             DeleteOptions { propagation_policy: Some("Background".to_owned()), ..DeleteOptions::default() };
         ctx.delete(&**job, options).await?;
-        if plan.replaced.iter().any(|replaced| Arc::ptr_eq(replaced, job)) {
-            let name = job.metadata.name.as_deref().unwrap_or_default();
-            ctx.event(
-                reference(&*cron),
-                EventKind::Normal,
-                "SuccessfulDelete",
-                format!("Deleted job {name}"),
-            );
-        }
+        let name = job.metadata.name.as_deref().unwrap_or_default();
+        ctx.event(reference(&*cron), EventKind::Normal, "SuccessfulDelete", format!("Deleted job {name}"));
     }
     start(&ctx, &cron, &mut plan).await?;
     let mut wanted = CronJob::clone(&cron);
@@ -97,7 +89,7 @@ fn made(cron: &CronJob, at: Timestamp) -> Job {
     let template = &cron.spec.job_template;
     let given = template.metadata.clone().unwrap_or_default();
     let name = cron.metadata.name.as_deref().unwrap_or_default();
-    let zone = plan::zone(cron);
+    let zone = plan::zone(cron).unwrap_or(jiff::tz::TimeZone::UTC);
     let shown = at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
     let mut annotations = given.annotations.unwrap_or_default();
     annotations.insert(SCHEDULED.to_owned(), shown.replace("+00:00", "Z"));

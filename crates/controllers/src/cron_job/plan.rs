@@ -21,17 +21,15 @@ pub(super) struct Plan {
     /// The moment that a job is due for.
     pub(super) start: Option<Timestamp>,
     pub(super) delete: Vec<Arc<Job>>,
-    /// Those of `delete` that make way for the next.
-    pub(super) replaced: Vec<Arc<Job>>,
     pub(super) news: Vec<(EventKind, &'static str, String)>,
     /// When to look again.
     pub(super) next: Option<Timestamp>,
 }
 
 /// The zone whose clocks count; the server's is UTC.
-pub(super) fn zone(cron: &CronJob) -> TimeZone {
-    let named = cron.spec.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
-    named.unwrap_or(TimeZone::UTC)
+pub(super) fn zone(cron: &CronJob) -> Result<TimeZone, String> {
+    let Some(name) = cron.spec.time_zone.as_deref() else { return Ok(TimeZone::UTC) };
+    TimeZone::get(name).map_err(|_| format!("invalid timeZone: {name:?}: unknown time zone {name}"))
 }
 
 fn name(job: &Job) -> &str {
@@ -47,6 +45,7 @@ fn failed(job: &Job) -> bool {
 pub(super) fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
     let mut plan = Plan { status: cron.status.clone().unwrap_or_default(), ..Plan::default() };
     settle(jobs, &mut plan);
+    unexpected(jobs, &mut plan);
     history(cron, jobs, &mut plan);
     if cron.spec.suspend == Some(true) {
         return plan;
@@ -59,11 +58,18 @@ pub(super) fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
             return plan;
         }
     };
-    let zone = zone(cron);
+    let zone = match zone(cron) {
+        Ok(zone) => zone,
+        Err(why) => {
+            plan.news.push((EventKind::Warning, "UnknownTimeZone", why));
+            return plan;
+        }
+    };
     plan.next = schedule.next(now, &zone);
     let Some(due) = due(cron, &plan.status, &schedule, &zone, now, &mut plan.news) else { return plan };
     let deadline = cron.spec.starting_deadline_seconds.map(SignedDuration::from_secs);
     if deadline.is_some_and(|deadline| due + deadline < now) {
+        let due = due.strftime("%a, %d %b %Y %H:%M:%S +0000");
         let why = format!("Missed scheduled time to start a job: {due}");
         plan.news.push((EventKind::Warning, "MissSchedule", why));
         return plan;
@@ -87,7 +93,6 @@ pub(super) fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
             if let Some(list) = &mut plan.status.active {
                 list.retain(gone);
             }
-            plan.replaced.clone_from(&active);
             plan.delete.extend(active);
         }
         _ => {}
@@ -106,12 +111,6 @@ fn settle(jobs: &[Arc<Job>], plan: &mut Plan) {
                 let condition = if failed(job) { "Failed" } else { "Complete" };
                 let message = format!("Saw completed job: {}, condition: {condition}", name(job));
                 plan.news.push((EventKind::Normal, "SawCompletedJob", message));
-                let at = job.status.as_ref().and_then(|status| status.completion_time.clone());
-                if !failed(job)
-                    && at.as_ref().map(|at| at.0) > plan.status.last_successful_time.as_ref().map(|at| at.0)
-                {
-                    plan.status.last_successful_time = at;
-                }
             }
             Some(_) => kept.push(held),
             None => {
@@ -121,6 +120,22 @@ fn settle(jobs: &[Arc<Job>], plan: &mut Plan) {
         }
     }
     plan.status.active = (!kept.is_empty()).then_some(kept);
+    let well = jobs.iter().filter(|job| job::ended(job).is_some() && !failed(job));
+    let ends = well.filter_map(|job| job.status.as_ref()?.completion_time.as_ref()).map(|time| time.0);
+    let known = plan.status.last_successful_time.as_ref().map(|time| time.0);
+    plan.status.last_successful_time = ends.chain(known).max().map(Time);
+}
+
+/// Jobs that run under the cron job's name, but were started by somebody else.
+fn unexpected(jobs: &[Arc<Job>], plan: &mut Plan) {
+    let active = plan.status.active.iter().flatten();
+    let known: Vec<&str> = active.filter_map(|held| held.uid.as_deref()).collect();
+    for job in jobs.iter().filter(|job| job::ended(job).is_none()) {
+        if !job.metadata.uid.as_deref().is_some_and(|uid| known.contains(&uid)) {
+            let why = format!("Saw a job that the controller did not create or forgot: {}", name(job));
+            plan.news.push((EventKind::Warning, "UnexpectedJob", why));
+        }
+    }
 }
 
 /// Finished jobs beyond those that are kept, the oldest first.
@@ -229,10 +244,37 @@ mod tests {
         let running = [job("tick-1", None)];
         let forbid =
             plan(&cron(&json!({"concurrencyPolicy": "Forbid"}), json!({})), &running, at("10:05:00"));
-        assert_eq!((forbid.start, forbid.news[0].1), (None, "JobAlreadyActive"));
+        let said: Vec<&str> = forbid.news.iter().map(|(_, reason, _)| *reason).collect();
+        assert_eq!((forbid.start, said), (None, vec!["UnexpectedJob", "JobAlreadyActive"]));
         let replace =
             plan(&cron(&json!({"concurrencyPolicy": "Replace"}), json!({})), &running, at("10:05:00"));
         assert_eq!((replace.start.is_some(), names(&replace.delete)), (true, vec!["tick-1"]));
+    }
+
+    #[test]
+    fn an_unknown_zone_starts_nothing_and_zones_move_the_moment() {
+        let lost = cron(&json!({"timeZone": "Mars/Olympus"}), json!({}));
+        let lost = plan(&lost, &[], at("10:21:00"));
+        let said = (lost.news[0].1, lost.news[0].2.as_str());
+        assert_eq!(
+            said,
+            ("UnknownTimeZone", "invalid timeZone: \"Mars/Olympus\": unknown time zone Mars/Olympus")
+        );
+        assert_eq!((lost.start, lost.next), (None, None));
+        let there = cron(&json!({"timeZone": "Asia/Kolkata", "schedule": "0 16 * * *"}), json!({}));
+        assert_eq!(plan(&there, &[], at("10:05:00")).next, Some(at("10:30:00")));
+    }
+
+    #[test]
+    fn many_missed_moments_are_told_and_the_latest_counts() {
+        let given =
+            cron(&json!({"schedule": "* * * * *"}), json!({"lastScheduleTime": "2026-11-20T10:00:00Z"}));
+        let late = plan(&given, &[], at("10:05:30"));
+        assert_eq!(late.start, Some(at("10:05:00")));
+        assert_eq!(
+            late.news.iter().map(|(_, reason, _)| *reason).collect::<Vec<_>>(),
+            ["TooManyMissedTimes"]
+        );
     }
 
     #[test]
