@@ -4,6 +4,7 @@
 //! long as there is an autoscaler; recommendations and changes of the last minutes are remembered for its behaviour.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::autoscaling::v1::Scale;
@@ -14,32 +15,49 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use serde_json::json;
-use skiff_api::{LabelSelector, Resource};
-use skiff_client::controller::{Itself, Key, Next, Nobody, Outcome};
+use skiff_api::{LabelSelector, Object, Resource};
+use skiff_client::Change;
+use skiff_client::controller::{Caches, How, Key, Next, Nobody, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write::{self, Patch, Place};
 
+use crate::Settings;
 use crate::shared::discovery;
 use crate::table::{Ctx, Row, on};
 
 mod behave;
 mod measure;
 mod replicas;
+mod sources;
 
 pub(crate) const CONTROLLER: Row = Row {
     name: "horizontal-pod-autoscaler",
     component: "horizontal-pod-autoscaler",
-    wakes: &[on::<HorizontalPodAutoscaler, Itself>(), on::<Pod, Nobody>()],
+    wakes: &[on::<HorizontalPodAutoscaler, Respecified>(), on::<Pod, Nobody>()],
     may: &[
         ("get", "horizontalpodautoscalers"),
         ("update patch", "horizontalpodautoscalers/status"),
         ("get update patch", "*/scale"),
         ("list", "pods.metrics.k8s.io"),
+        ("get list", "*.custom.metrics.k8s.io *.external.metrics.k8s.io"),
         ("create patch", "events"),
     ],
     workers: 2,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };
+
+/// An autoscaler that is new, gone, or told something else; its own reports wake nobody.
+struct Respecified;
+
+impl How<Settings> for Respecified {
+    fn keys(change: &Change, _: &Caches, _: &Settings) -> Vec<Key> {
+        let identity = |object: &Option<Arc<Object>>| {
+            object.as_ref().map(|object| (object.meta().uid.clone(), object.meta().generation))
+        };
+        let same = identity(&change.old) == identity(&change.new);
+        if same { Vec::new() } else { vec![change.latest().meta().key().into()] }
+    }
+}
 
 /// How often an autoscaler looks.
 const EVERY: Duration = Duration::from_secs(15);
@@ -197,6 +215,15 @@ impl Look<'_> {
             return Err(());
         };
         let namespace = self.hpa.metadata.namespace.clone().unwrap_or_default();
+        let rivals = self.rivals(&namespace);
+        if rivals.len() > 1 {
+            let rivals: Vec<String> = rivals.iter().map(|name| format!("{{{name} {namespace}}}")).collect();
+            let rivals = rivals.join(" ");
+            let why = format!("pods by selector {text} are controlled by multiple HPAs: [{rivals}]");
+            self.warn("AmbiguousSelector", why.clone());
+            self.set("ScalingActive", "False", "AmbiguousSelector", why);
+            return Err(());
+        }
         let cached = self.ctx.cache::<Pod>().within(&namespace);
         let cached = cached.iter().filter(|pod| selector.matches(&pod.meta().labels));
         let pods: Vec<_> = cached.filter_map(|pod| skiff_client::cache::decode::<Pod>(pod)).collect();
@@ -208,12 +235,13 @@ impl Look<'_> {
         };
         let behavior = spec.behavior.as_ref();
         let scene = measure::Scene {
-            ctx: self.ctx,
+            link: self.ctx.link(),
+            now: self.ctx.now(),
             namespace: &namespace,
             selector: text,
             pods: &pods,
             current,
-            ready: scale.status.as_ref().map_or(0, |status| status.replicas),
+            there: scale.status.as_ref().map_or(0, |status| status.replicas),
             tolerance: (
                 tolerance(behavior.and_then(|it| it.scale_down.as_ref())),
                 tolerance(behavior.and_then(|it| it.scale_up.as_ref())),
@@ -222,7 +250,7 @@ impl Look<'_> {
         let metrics = spec.metrics.unwrap_or_default();
         let mut best: Option<Measured> = None;
         let mut statuses: Vec<MetricStatus> = Vec::new();
-        let mut failures: Vec<(&'static str, String)> = Vec::new();
+        let mut failures: Vec<measure::Failure> = Vec::new();
         for metric in &metrics {
             match measure::one(&scene, metric).await {
                 Ok((measured, status)) => {
@@ -231,19 +259,21 @@ impl Look<'_> {
                         best = Some(measured);
                     }
                 }
-                Err(failure) => failures.push(failure),
+                Err(failure) => {
+                    self.warn(failure.reason, failure.why.clone());
+                    failures.push(failure);
+                }
             }
         }
         self.hpa.status.get_or_insert_default().current_metrics = (!statuses.is_empty()).then_some(statuses);
         // With a metric missing it may only grow: what is not known may be high.
         let missing = failures.len();
-        if let Some((reason, first)) = failures.into_iter().next()
+        if let Some(first) = failures.into_iter().next()
             && best.as_ref().is_none_or(|best| best.replicas < current)
         {
-            self.warn(reason, first.clone());
-            let message = format!("the HPA was unable to compute the replica count: {first}");
-            self.set("ScalingActive", "False", reason, message);
-            let all = metrics.len();
+            let message = format!("the HPA was unable to compute the replica count: {}", first.why);
+            self.set("ScalingActive", "False", first.reason, message);
+            let (all, first) = (metrics.len(), first.told);
             let message =
                 format!("invalid metrics ({missing} invalid out of {all}), first error is: {first}");
             self.warn("FailedComputeMetricsReplicas", message);
@@ -254,6 +284,27 @@ impl Look<'_> {
             format!("the HPA was able to successfully calculate a replica count from {}", best.name);
         self.set("ScalingActive", "True", "ValidMetricFound", message);
         Ok(best)
+    }
+
+    /// The autoscalers of this target: two that pull at one must not.
+    fn rivals(&self, namespace: &str) -> Vec<String> {
+        let own = self.hpa.spec.clone().scale_target_ref;
+        let group =
+            |version: Option<&str>| version.and_then(|it| it.split_once('/')).map(|(it, _)| it.to_owned());
+        let mut names: Vec<String> = self
+            .ctx
+            .within::<HorizontalPodAutoscaler>(namespace)
+            .iter()
+            .filter(|other| {
+                let target = &other.spec.scale_target_ref;
+                target.kind == own.kind
+                    && target.name == own.name
+                    && group(target.api_version.as_deref()) == group(own.api_version.as_deref())
+            })
+            .filter_map(|other| other.metadata.name.clone())
+            .collect();
+        names.sort();
+        names
     }
 
     fn warn(&self, reason: &str, message: String) {

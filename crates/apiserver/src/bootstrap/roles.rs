@@ -93,7 +93,8 @@ fn own_rules(api: &Api, account: &str, verbs: &str, resources: &str) -> Result<V
         let (plural, group) = plural.split_once('.').unwrap_or((plural, ""));
         let whole = if sub.is_empty() { plural.to_owned() } else { format!("{plural}/{sub}") };
         if plural == "*" {
-            return Ok(rule(vec!["*".to_owned()], &whole));
+            let group = if group.is_empty() { "*" } else { group };
+            return Ok(rule(vec![group.to_owned()], &whole));
         }
         if !group.is_empty() {
             return Ok(rule(vec![group.to_owned()], &whole));
