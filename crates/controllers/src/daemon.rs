@@ -21,8 +21,10 @@ use crate::shared::pods::from_template;
 use crate::shared::revisions::{self, REVISION_HASH};
 use crate::table::{Ctx, Row, on};
 
+mod failures;
 mod plan;
 
+pub(crate) use failures::Failures;
 use plan::Plan;
 
 pub(crate) const CONTROLLER: Row = Row {
@@ -83,7 +85,15 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let hash = revisions::ensure(&ctx, &*set, &set.spec.template, collisions).await?;
     let nodes = ctx.all::<Node>();
     let now = ctx.now();
-    let plan = plan::plan(&set, &pods, &nodes, &hash, now);
+    let uid = set.metadata.uid.as_deref().unwrap_or_default();
+    let failures = &ctx.settings().daemons;
+    let plan = plan::plan(&set, &pods, &nodes, &hash, &|node| failures.held(uid, node), now);
+    for ended in &plan.ended {
+        told(&ctx, &set, ended);
+        if ended.failed {
+            failures.again(uid, &ended.node);
+        }
+    }
     let failure = carry_out(&ctx, &set, &plan, &hash).await;
     let mut wanted = DaemonSet::clone(&set);
     wanted.status = Some(plan.status);
@@ -93,6 +103,17 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     failure?;
     let wait = plan.wait.and_then(|wait| Duration::try_from(wait).ok());
     Ok(wait.map_or(Next::Rest, |wait| Next::After(wait + Duration::from_millis(50))))
+}
+
+fn told(ctx: &Ctx, set: &DaemonSet, plan::Ended { node, pod, failed }: &plan::Ended) {
+    let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
+    let (kind, reason, how, what) = if *failed {
+        (EventKind::Warning, "FailedDaemonPod", "failed", "kill")
+    } else {
+        (EventKind::Normal, "SucceededDaemonPod", "succeeded", "delete")
+    };
+    let message = format!("Found {how} daemon pod {namespace}/{pod} on node {node}, will try to {what} it");
+    ctx.event(reference(set), kind, reason, message);
 }
 
 async fn carry_out(ctx: &Ctx, set: &DaemonSet, plan: &Plan, hash: &str) -> Result<(), Fault> {

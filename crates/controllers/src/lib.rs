@@ -98,6 +98,7 @@ struct Settings {
     heartbeats: node_lifecycle::Heartbeats,
     missing: pod_gc::Missing,
     autoscalers: autoscale::Memory,
+    daemons: daemon::Failures,
 }
 
 /// The controllers, ready to run.
@@ -119,6 +120,7 @@ pub fn build(options: Options) -> Controllers {
         heartbeats: node_lifecycle::Heartbeats::default(),
         missing: pod_gc::Missing::default(),
         autoscalers: autoscale::Memory::default(),
+        daemons: daemon::Failures::default(),
     };
     let collector = garbage::Collector::new((options.links)(garbage::NAME), options.clock.clone());
     let runner = Runner::build(controller::Options {

@@ -21,8 +21,18 @@ pub(super) struct Plan {
     /// Names of nodes that lack a pod.
     pub(super) create: Vec<String>,
     pub(super) delete: Vec<Arc<Pod>>,
+    /// Nodes whose pod has failed and goes now; how it ended and words about it.
+    pub(super) ended: Vec<Ended>,
     /// When a pod that is ready will count as available.
     pub(super) wait: Option<SignedDuration>,
+}
+
+/// A pod that ended and is made anew: its node, its name, whether it failed.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) node: String,
+    pub(super) pod: String,
+    pub(super) failed: bool,
 }
 
 /// Taints that pods of daemons bear with: they are to run where others may not.
@@ -115,6 +125,22 @@ fn amount(value: Option<&IntOrString>, of: usize) -> usize {
     }
 }
 
+impl Plan {
+    /// Pods that ended go, so that the next can come; failed ones not too fast one after the other.
+    fn clear(&mut self, node: &str, ended: &[&Arc<Pod>], held: &dyn Fn(&str) -> Option<SignedDuration>) {
+        for pod in ended.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+            let failed = pod::phase(pod) == "Failed";
+            if let Some(wait) = held(node).filter(|_| failed) {
+                self.wait = Some(self.wait.map_or(wait, |held| held.min(wait)));
+                continue;
+            }
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            self.ended.push(Ended { node: node.to_owned(), pod: name, failed });
+            self.delete.push(Arc::clone(pod));
+        }
+    }
+}
+
 struct Tally<'a> {
     set: &'a DaemonSet,
     hash: &'a str,
@@ -183,12 +209,13 @@ impl Surge {
     }
 }
 
-/// From a set, its pods and the nodes to what is next.
+/// From a set, its pods and the nodes to what is next; `held` says how long a failed pod of a node stays.
 pub(super) fn plan(
     set: &DaemonSet,
     pods: &[Arc<Pod>],
     nodes: &[Arc<Node>],
     hash: &str,
+    held: &dyn Fn(&str) -> Option<SignedDuration>,
     now: Timestamp,
 ) -> Plan {
     let tally = Tally { set, hash, now };
@@ -207,11 +234,10 @@ pub(super) fn plan(
         let name = node.metadata.name.as_deref().unwrap_or_default();
         let (should, may) = suits(set, node);
         let here = per_node.remove(name).unwrap_or_default();
-        let (failed, live): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
-            here.into_iter().partition(|pod| pod::phase(pod) == "Failed" && may);
-        // Failed pods are made anew.
-        plan.delete
-            .extend(failed.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).cloned());
+        let empty = here.is_empty();
+        let (ended, live): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
+            here.into_iter().partition(|pod| pod::is_finished(pod) && may);
+        plan.clear(name, &ended, held);
         desired += usize::from(should);
         if !should {
             plan.status.number_misscheduled += i32::from(!live.is_empty());
@@ -223,7 +249,7 @@ pub(super) fn plan(
         }
         let mut staying: Vec<&Arc<Pod>> =
             live.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).copied().collect();
-        if live.is_empty() {
+        if empty {
             plan.create.push(name.to_owned());
         }
         // The oldest stays if there are several.
@@ -313,7 +339,7 @@ mod tests {
     }
 
     fn planned(set: &DaemonSet, pods: &[Arc<Pod>], nodes: &[Arc<Node>]) -> (String, String, Plan) {
-        let plan = plan(set, pods, nodes, "new", "2026-11-22T10:05:00Z".parse().unwrap());
+        let plan = plan(set, pods, nodes, "new", &|_| None, "2026-11-22T10:05:00Z".parse().unwrap());
         let gone: Vec<String> = plan.delete.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect();
         (plan.create.join(" "), gone.join(" "), plan)
     }
@@ -332,6 +358,20 @@ mod tests {
         assert_eq!((plan.status.desired_number_scheduled, plan.status.number_misscheduled), (2, 2));
         let picky = set(&json!({"template": {"spec": {"nodeSelector": {"disk": "a"}}}}));
         assert_eq!(planned(&picky, &[], &nodes).0, "a");
+    }
+
+    #[test]
+    fn a_pod_that_ended_goes_before_the_next_comes_and_failed_ones_not_too_fast() {
+        let mut failed = Pod::clone(&pod("p1", "a", "new", true));
+        failed.status = serde_json::from_value(json!({"phase": "Failed"})).unwrap();
+        let (nodes, pods) = ([node("a", None)], [Arc::new(failed)]);
+        let (create, delete, now) = planned(&set(&json!({})), &pods, &nodes);
+        assert_eq!((create.as_str(), delete.as_str()), ("", "p1"));
+        assert_eq!((now.ended[0].node.as_str(), now.ended[0].failed), ("a", true));
+        let wait = SignedDuration::from_secs(4);
+        let held = plan(&set(&json!({})), &pods, &nodes, "new", &|_| Some(wait), Timestamp::UNIX_EPOCH);
+        assert!(held.delete.is_empty() && held.create.is_empty());
+        assert_eq!(held.wait, Some(wait));
     }
 
     #[test]
