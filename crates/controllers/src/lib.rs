@@ -36,12 +36,15 @@ mod service_accounts;
 mod shared;
 mod slice_mirroring;
 mod stateful;
+mod switches;
 mod table;
 mod taint_eviction;
 mod token_cleaner;
 mod token_secrets;
 mod ttl_after_finished;
 mod volumes;
+
+pub use switches::{Switches, Unknown};
 
 /// What the controllers need.
 pub struct Options {
@@ -61,6 +64,8 @@ pub struct Options {
     pub node_grace: Duration,
     /// How many finished pods are kept.
     pub finished_pods: usize,
+    /// Which of them run.
+    pub switches: Switches,
     /// The time of day.
     pub clock: Clock,
     /// Where to count.
@@ -80,6 +85,7 @@ impl Options {
             signer: None,
             node_grace: Duration::from_secs(50),
             finished_pods: 12_500,
+            switches: Switches::default(),
             clock: Clock::system(),
             metrics: Metrics::new(),
         }
@@ -104,7 +110,7 @@ struct Settings {
 /// The controllers, ready to run.
 pub struct Controllers {
     runner: Runner<Settings>,
-    collector: garbage::Collector,
+    collector: Option<garbage::Collector>,
 }
 
 /// Wires the controllers; nothing runs yet.
@@ -122,9 +128,11 @@ pub fn build(options: Options) -> Controllers {
         autoscalers: autoscale::Memory::default(),
         daemons: daemon::Failures::default(),
     };
-    let collector = garbage::Collector::new((options.links)(garbage::NAME), options.clock.clone());
+    let collector = options.switches.runs(garbage::NAME);
+    let collector =
+        collector.then(|| garbage::Collector::new((options.links)(garbage::NAME), options.clock.clone()));
     let runner = Runner::build(controller::Options {
-        rows: table::ALL,
+        rows: options.switches.rows(),
         reader: options.reader,
         links: options.links,
         settings: Arc::new(settings),
@@ -138,11 +146,13 @@ impl Controllers {
     /// Starts all of them; they run until `tasks` stop.
     pub fn run(self, tasks: &Tasks) {
         self.runner.run(tasks);
-        self.collector.run(tasks);
+        if let Some(collector) = self.collector {
+            collector.run(tasks);
+        }
     }
 }
 
-/// The controllers' names and what each may do besides reading: verbs and resources.
+/// All controllers' names and what each may do besides reading: verbs and resources.
 pub fn names() -> impl Iterator<Item = (&'static str, &'static [(&'static str, &'static str)])> {
     table::ALL.iter().map(|row| (row.name, row.may)).chain([(garbage::NAME, garbage::MAY)])
 }

@@ -42,6 +42,7 @@ pub(crate) static ALL: &[&Row] = &[
     &token_cleaner::CONTROLLER,
     &token_secrets::CONTROLLER,
     &ttl_after_finished::CONTROLLER,
+    &volumes::attach::CONTROLLER,
     &volumes::binder::CONTROLLER,
     &volumes::ephemeral::CONTROLLER,
     &volumes::expand::CONTROLLER,

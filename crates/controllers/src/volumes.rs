@@ -1,5 +1,7 @@
-//! Persistent storage: claims and volumes find one another, volumes are made, kept while they are used, grown and reclaimed.
+//! Persistent storage: claims and volumes find one another, volumes are made, attached to nodes, kept while they are used,
+//! grown and reclaimed.
 
+pub(crate) mod attach;
 pub(crate) mod binder;
 pub(crate) mod ephemeral;
 pub(crate) mod expand;

@@ -121,6 +121,15 @@ pub(crate) struct ClusterArgs {
     /// Admission plugins not to use
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) disable_admission_plugins: Vec<String>,
+    /// Which controllers run, in kube-controller-manager's names: "*" is all, "-name" switches one off
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "*",
+        allow_hyphen_values = true
+    )]
+    pub(crate) controllers: Vec<String>,
 }
 
 impl ClusterArgs {

@@ -25,7 +25,7 @@ const FRESHNESS: Duration = Duration::from_secs(5);
 /// What a runner needs.
 pub struct Options<S: 'static> {
     /// The controllers.
-    pub rows: &'static [&'static Row<S>],
+    pub rows: Vec<&'static Row<S>>,
     /// The link that feeds the caches.
     pub reader: Link,
     /// Each controller's own link, by its name: writes carry its identity.
@@ -85,8 +85,8 @@ impl<S: Send + Sync + 'static> Runner<S> {
     /// Starts all of them; they run until `tasks` stop.
     pub fn run(self, tasks: &Tasks) {
         let Options { rows, reader, links, settings, clock, .. } = self.options;
-        let caches = Caches::follow(rows, &reader, tasks);
-        for &row in rows {
+        let caches = Caches::follow(&rows, &reader, tasks);
+        for row in rows {
             let link = links(row.name);
             let source = Source { component: row.component.to_owned(), host: String::new() };
             let recorder = Recorder::start(&link, source, clock.clone(), tasks);

@@ -16,6 +16,7 @@ use skiff_base::pki::Authority;
 use skiff_base::task::Policy;
 use skiff_base::{Clock, Tasks};
 use skiff_client::{Delta, Link, Topic};
+use skiff_controllers::Switches;
 use skiff_scheduler::Scheduler;
 use tokio::net::TcpListener;
 
@@ -46,6 +47,8 @@ impl ControlPlane {
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
         let configuration = scheduler_configuration(cluster)?;
+        let switches =
+            Switches::parse(cluster.controllers.iter().map(String::as_str)).context("--controllers")?;
         let authority = certificates::authority(layout)?;
         let server = Server::build(options(&authority, layout, cluster, advertise)?)
             .context("build the API server")?;
@@ -88,6 +91,7 @@ impl ControlPlane {
         settings.root_ca = Some(authority.cert_pem().to_owned());
         let signer = Authority::from_pem(authority.identity().clone()).context("read the authority")?;
         settings.signer = Some(Arc::new(signer));
+        settings.switches = switches;
         settings.node_grace = Duration::from_secs(cluster.node_monitor_grace_period);
         skiff_controllers::build(settings).run(tasks);
         let settings = skiff_scheduler::Options {
