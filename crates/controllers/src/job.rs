@@ -97,7 +97,7 @@ async fn release(ctx: &Ctx, pod: &Pod) -> write::Result<()> {
     let body = json!({ "metadata": { "uid": pod.metadata.uid,
         "$deleteFromPrimitiveList/finalizers": [plan::TRACKING] } });
     match ctx.patch(pod, Patch::Strategic, &body).await {
-        Err(error) if !matches!(write::code(&error), 404 | 409 | 422) => Err(error),
+        Err(error) if !matches!(write::code(&error), 404 | 422) => Err(error),
         _ => Ok(()),
     }
 }

@@ -105,6 +105,7 @@ struct Settings {
     missing: pod_gc::Missing,
     autoscalers: autoscale::Memory,
     daemons: daemon::Failures,
+    doomed: taint_eviction::Doomed,
 }
 
 /// The controllers, ready to run.
@@ -127,6 +128,7 @@ pub fn build(options: Options) -> Controllers {
         missing: pod_gc::Missing::default(),
         autoscalers: autoscale::Memory::default(),
         daemons: daemon::Failures::default(),
+        doomed: taint_eviction::Doomed::default(),
     };
     let collector = options.switches.runs(garbage::NAME);
     let collector =

@@ -1,10 +1,17 @@
 //! Drives pods from nodes whose `NoExecute` taints they do not tolerate, or not for ever.
+//!
+//! Patience begins with the taint. Taints that people add do not say since when they are there: then it begins when a pod
+//! is first seen beside one, which is remembered until it no longer has to go.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use parking_lot::Mutex;
+use skiff_api::Resource;
 use skiff_api::pod;
 use skiff_api::pod::conditions::{self, DISRUPTION_TARGET, Wanted};
 use skiff_api::pod::tolerations::{NO_EXECUTE, Stay, stay};
@@ -33,21 +40,43 @@ enum Verdict {
     GoesIn(Duration),
 }
 
+/// Pods that have to go some time, by uid, and since when.
+#[derive(Default)]
+pub(crate) struct Doomed {
+    since: Mutex<HashMap<Arc<str>, Timestamp>>,
+}
+
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
+    let doomed = &ctx.settings().doomed.since;
     let Some(object) = ctx.cache::<Pod>().get(key.as_str()) else { return Ok(Next::Rest) };
+    let uid = Arc::clone(&object.meta().uid);
+    let spared = || {
+        if doomed.lock().remove(&uid).is_some() {
+            let message = format!("Cancelling deletion of Pod {key}");
+            let about = skiff_client::events::reference_to(&Resource::of::<Pod>(), &object);
+            ctx.event(about, EventKind::Normal, "TaintManagerEviction", message);
+        }
+        Ok(Next::Rest)
+    };
     let node = (BY_NODE.values)(&object).pop().and_then(|name| ctx.cache::<Node>().get(&name));
     // Most nodes drive nobody out; those are not even decoded.
     let node = node.filter(|node| mentions(node.bytes(), NO_EXECUTE));
     let node = node.and_then(|node| decode::<Node>(&node));
     let taints = node.and_then(|node| node.spec.as_ref()?.taints.clone()).unwrap_or_default();
     if !taints.iter().any(|taint| taint.effect == NO_EXECUTE) {
-        return Ok(Next::Rest);
+        return spared();
     }
-    let Some(pod) = ctx.get::<Pod>(&key).filter(|pod| pod::is_active(pod)) else { return Ok(Next::Rest) };
-    match verdict(&pod, &taints, ctx.now()) {
-        Verdict::Stays => Ok(Next::Rest),
+    let Some(pod) = ctx.get::<Pod>(&key).filter(|pod| pod::is_active(pod)) else {
+        doomed.lock().remove(&uid);
+        return Ok(Next::Rest);
+    };
+    let now = ctx.now();
+    let seen = *doomed.lock().entry(Arc::clone(&uid)).or_insert(now);
+    match verdict(&pod, &taints, seen, now) {
+        Verdict::Stays => spared(),
         Verdict::GoesIn(left) => Ok(Next::After(left)),
         Verdict::Goes => {
+            doomed.lock().remove(&uid);
             let message = format!("Marking for deletion Pod {key}");
             ctx.event(reference(&*pod), EventKind::Normal, "TaintManagerEviction", message);
             let mut wanted = (*pod).clone();
@@ -72,7 +101,8 @@ fn mentions(bytes: &[u8], word: &str) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| text.contains(word))
 }
 
-fn verdict(pod: &Pod, taints: &[Taint], now: Timestamp) -> Verdict {
+/// What becomes of a pod that was first `seen` beside the taints.
+fn verdict(pod: &Pod, taints: &[Taint], seen: Timestamp, now: Timestamp) -> Verdict {
     let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
     let patience = match stay(taints, tolerations) {
         Stay::Forever => return Verdict::Stays,
@@ -80,7 +110,8 @@ fn verdict(pod: &Pod, taints: &[Taint], now: Timestamp) -> Verdict {
         Stay::For(patience) => patience,
     };
     let driving = taints.iter().filter(|taint| taint.effect == NO_EXECUTE);
-    let since = driving.filter_map(|taint| taint.time_added.as_ref()).map(|time| time.0).max().unwrap_or(now);
+    let since =
+        driving.filter_map(|taint| taint.time_added.as_ref()).map(|time| time.0).max().unwrap_or(seen);
     let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     match patience.checked_sub(passed).filter(|left| !left.is_zero()) {
         Some(left) => Verdict::GoesIn(left),
@@ -104,14 +135,21 @@ mod tests {
         };
         let patient = pod(json!([{"key": "node.kubernetes.io/unreachable", "operator": "Exists",
             "effect": "NoExecute", "tolerationSeconds": 300}]));
-        let at = |text: &str| text.parse().unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let seen = at("2026-11-22T09:00:00Z");
         assert_eq!(
-            verdict(&patient, &taints, at("2026-11-22T10:01:00Z")),
+            verdict(&patient, &taints, seen, at("2026-11-22T10:01:00Z")),
             Verdict::GoesIn(Duration::from_secs(240))
         );
-        assert_eq!(verdict(&patient, &taints, at("2026-11-22T10:05:00Z")), Verdict::Goes);
-        assert_eq!(verdict(&pod(json!([])), &taints, at("2026-11-22T10:00:00Z")), Verdict::Goes);
+        assert_eq!(verdict(&patient, &taints, seen, at("2026-11-22T10:05:00Z")), Verdict::Goes);
+        assert_eq!(verdict(&pod(json!([])), &taints, seen, at("2026-11-22T10:00:00Z")), Verdict::Goes);
+        // A taint of unknown age: patience begins when the pod is first seen beside it.
+        let bare: Vec<Taint> =
+            taints.iter().map(|taint| Taint { time_added: None, ..taint.clone() }).collect();
+        let left = Verdict::GoesIn(Duration::from_secs(60));
+        assert_eq!(verdict(&patient, &bare, seen, at("2026-11-22T09:04:00Z")), left);
+        assert_eq!(verdict(&patient, &bare, seen, at("2026-11-22T09:05:00Z")), Verdict::Goes);
         let steadfast = pod(json!([{"operator": "Exists"}]));
-        assert_eq!(verdict(&steadfast, &taints, at("2026-11-23T10:00:00Z")), Verdict::Stays);
+        assert_eq!(verdict(&steadfast, &taints, seen, at("2026-11-23T10:00:00Z")), Verdict::Stays);
     }
 }

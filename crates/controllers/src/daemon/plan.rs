@@ -282,8 +282,10 @@ pub(super) fn plan(
         }
     }
     plan.create.extend(surge.candidates.into_iter().take(most_surge.saturating_sub(surge.running)));
+    // What is left is of nodes that are gone: the pod collector clears away what ran there, but not what never came.
+    let stray = |pod: &&&Arc<Pod>| pod::node_name(pod).is_none() && pod.metadata.deletion_timestamp.is_none();
+    plan.delete.extend(per_node.values().flatten().filter(stray).map(|pod| Arc::clone(pod)));
     let status = &mut plan.status;
-    // What is left is on nodes that are gone: the pod collector clears it away.
     status.desired_number_scheduled = i32::try_from(desired).unwrap_or(i32::MAX);
     let missing = status.desired_number_scheduled - status.number_available.unwrap_or(0);
     status.number_unavailable = Some(missing).filter(|missing| *missing > 0);
@@ -372,6 +374,15 @@ mod tests {
         let held = plan(&set(&json!({})), &pods, &nodes, "new", &|_| Some(wait), Timestamp::UNIX_EPOCH);
         assert!(held.delete.is_empty() && held.create.is_empty());
         assert_eq!(held.wait, Some(wait));
+    }
+
+    #[test]
+    fn a_pod_that_was_meant_for_a_node_that_is_gone_goes() {
+        let mut meant = Pod::clone(&pod("p1", "", "new", false));
+        bind_to(&mut meant, "gone");
+        let (nodes, pods) = ([node("a", None)], [pod("p0", "a", "new", true), Arc::new(meant)]);
+        let (create, delete, _) = planned(&set(&json!({})), &pods, &nodes);
+        assert_eq!((create.as_str(), delete.as_str()), ("", "p1"));
     }
 
     #[test]
