@@ -8,6 +8,7 @@ mod garbage;
 mod hollow;
 mod nodes;
 mod scheduling;
+mod simulation;
 mod volumes;
 
 use std::sync::Arc;

@@ -1,0 +1,146 @@
+//! Every controller in random worlds: whatever comes late, twice, or not at all, it comes to the same end, and on the way
+//! it keeps its promises.
+//!
+//! Ten thousand schedules run in all, the cheap scenarios more of them; `SKIFF_SCHEDULES` says how many each scenario runs
+//! instead, `SKIFF_SEED` where their seeds begin. A failure tells its seed: `SKIFF_SEED=that SKIFF_SCHEDULES=1` begins the
+//! same way again (hash maps have chances of their own), and `SKIFF_STORY=1` tells every change.
+
+mod batch;
+mod life;
+mod nodes;
+mod rollouts;
+mod services;
+mod stateful;
+mod storage;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use skiff_base::Tasks;
+use skiff_controllers::{Options, Switches};
+use skiff_testkit::World;
+use skiff_testkit::world::{Check, Dice, Truth};
+
+/// After so many steps of life something should have come of it.
+const PATIENCE: usize = 3_000;
+
+/// What happens to whom, and what must come of it.
+struct Scenario {
+    name: &'static str,
+    /// How many schedules are enough for every day.
+    schedules: u64,
+    controllers: &'static [&'static str],
+    /// What is there, and what is wanted at first.
+    begin: fn(&World, &mut Dice),
+    /// Somebody changes their mind, or something breaks.
+    whim: fn(&World, &mut Dice),
+    /// The last wish: the same in every schedule.
+    finally: fn(&World),
+    /// What holds after every change.
+    always: fn() -> Check,
+    /// What it all comes to.
+    end: fn(&Truth<'_>) -> Result<(), String>,
+}
+
+/// Nothing in particular.
+fn anything() -> Check {
+    Box::new(|_| Ok(()))
+}
+
+/// Complains unless it holds.
+fn ensure(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(complaint()) }
+}
+
+impl Scenario {
+    async fn play(&self, world: World) -> Result<(), String> {
+        let tasks = Tasks::new();
+        let mut dice = world.dice();
+        (self.begin)(&world, &mut dice);
+        world.always((self.always)());
+        let mut options = Options::over(world.link());
+        options.switches = Switches::parse(self.controllers.iter().copied()).map_err(|it| it.to_string())?;
+        options.clock = world.clock();
+        skiff_controllers::build(options).run(&tasks);
+        for _ in 0..1 + dice.below(4) {
+            for _ in 0..dice.below(12) {
+                life::step(&world, &mut dice).await;
+            }
+            (self.whim)(&world, &mut dice);
+        }
+        (self.finally)(&world);
+        let settled = self.settle(&world, &mut dice).await;
+        tasks.stop();
+        settled
+    }
+
+    /// Goes on until the end is reached, and a while longer: it must last.
+    async fn settle(&self, world: &World, dice: &mut Dice) -> Result<(), String> {
+        let mut wrong = String::new();
+        let mut reached = None;
+        for step in 0..PATIENCE {
+            if let Some(complaint) = world.complaint() {
+                return Err(complaint);
+            }
+            if step == PATIENCE / 10 {
+                world.calm();
+            }
+            if !life::step(world, dice).await {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            match (world.look(self.end), reached) {
+                (Err(why), _) => (wrong, reached) = (why, None),
+                (Ok(()), None) => reached = Some(step),
+                (Ok(()), Some(since)) if step - since > 20 => return Ok(()),
+                (Ok(()), Some(_)) => {}
+            }
+        }
+        Err(format!("it does not come to its end: {wrong}"))
+    }
+
+    /// One schedule; the world's story comes with what went wrong.
+    fn simulate(&self, seed: u64) -> Result<(), String> {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().map_err(|error| error.to_string())?;
+        runtime.block_on(async {
+            let world = World::new(seed);
+            let played =
+                tokio::time::timeout(Duration::from_secs(7 * 86_400), self.play(world.clone())).await;
+            let played = played.unwrap_or_else(|_| Err("it takes for ever".to_owned()));
+            played.map_err(|why| {
+                let story = if std::env::var_os("SKIFF_STORY").is_some() {
+                    world.look(|truth| truth.story())
+                } else {
+                    String::new()
+                };
+                format!("{why}\n{story}")
+            })
+        })
+    }
+
+    /// Many schedules, on all processors.
+    fn run(&self) {
+        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let count = number("SKIFF_SCHEDULES").unwrap_or(self.schedules);
+        let now = skiff_base::Clock::system().now().as_nanosecond();
+        let first =
+            number("SKIFF_SEED").unwrap_or_else(|| u64::try_from(now % 1_000_000_000_000).unwrap_or(0));
+        let left = Mutex::new(0..count);
+        let failures = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(|| {
+                    while failures.lock().unwrap().is_empty() {
+                        let Some(n) = left.lock().unwrap().next() else { return };
+                        let seed = first + n;
+                        if let Err(why) = self.simulate(seed) {
+                            failures.lock().unwrap().push(format!("SKIFF_SEED={seed}: {why}"));
+                        }
+                    }
+                });
+            }
+        });
+        let failures = failures.into_inner().unwrap();
+        assert!(failures.is_empty(), "{}, seeds from {first}: {}", self.name, failures.join("\n"));
+    }
+}
