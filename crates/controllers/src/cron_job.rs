@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Time};
 use skiff_client::cache::BY_CONTROLLER;
 use skiff_client::controller::{Itself, Key, ManagedBy, Next, Outcome};
@@ -70,7 +69,7 @@ async fn start(ctx: &Ctx, cron: &CronJob, plan: &mut Plan) -> write::Result<()> 
         Ok(job) => {
             let name = job.metadata.name.clone().unwrap_or_default();
             ctx.event(reference(cron), EventKind::Normal, "SuccessfulCreate", format!("Created job {name}"));
-            plan.status.active.get_or_insert_default().push(about(&job));
+            plan.status.active.get_or_insert_default().push(plan::about(&job));
         }
         Err(error) if write::already_exists(&error) => {}
         Err(error) if write::is_terminating(&error) => return Ok(()),
@@ -105,8 +104,4 @@ fn made(cron: &CronJob, at: Timestamp) -> Job {
         spec: template.spec.clone(),
         status: None,
     }
-}
-
-fn about(job: &Job) -> ObjectReference {
-    ObjectReference { field_path: None, ..reference(job) }
 }

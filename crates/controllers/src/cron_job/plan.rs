@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use skiff_api::cron::Schedule;
-use skiff_client::events::EventKind;
+use skiff_client::events::{EventKind, reference};
 
 use crate::job;
 
@@ -74,7 +75,8 @@ pub(super) fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
         plan.news.push((EventKind::Warning, "MissSchedule", why));
         return plan;
     }
-    let active: Vec<Arc<Job>> = jobs.iter().filter(|job| job::ended(job).is_none()).cloned().collect();
+    let running = jobs.iter().filter(|job| job::ended(job).is_none() && !is_manual(job));
+    let active: Vec<Arc<Job>> = running.cloned().collect();
     let made = format!("{}-{}", cron.metadata.name.as_deref().unwrap_or_default(), due.as_second() / 60);
     if jobs.iter().any(|job| name(job) == made) {
         plan.status.last_schedule_time = Some(Time(due));
@@ -87,9 +89,8 @@ pub(super) fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
             return plan;
         }
         Some("Replace") => {
-            let gone = |reference: &k8s_openapi::api::core::v1::ObjectReference| {
-                !active.iter().any(|job| job.metadata.uid == reference.uid)
-            };
+            let gone =
+                |reference: &ObjectReference| !active.iter().any(|job| job.metadata.uid == reference.uid);
             if let Some(list) = &mut plan.status.active {
                 list.retain(gone);
             }
@@ -126,16 +127,33 @@ fn settle(jobs: &[Arc<Job>], plan: &mut Plan) {
     plan.status.last_successful_time = ends.chain(known).max().map(Time);
 }
 
-/// Jobs that run under the cron job's name, but were started by somebody else.
+/// Jobs that run under the cron job but are not on its list: those that people started are told of, our own (whose making
+/// could not be noted) are put there.
 fn unexpected(jobs: &[Arc<Job>], plan: &mut Plan) {
-    let active = plan.status.active.iter().flatten();
-    let known: Vec<&str> = active.filter_map(|held| held.uid.as_deref()).collect();
     for job in jobs.iter().filter(|job| job::ended(job).is_none()) {
-        if !job.metadata.uid.as_deref().is_some_and(|uid| known.contains(&uid)) {
+        let active = plan.status.active.get_or_insert_default();
+        if active.iter().any(|held| held.uid == job.metadata.uid) {
+            continue;
+        }
+        if is_manual(job) {
             let why = format!("Saw a job that the controller did not create or forgot: {}", name(job));
             plan.news.push((EventKind::Warning, "UnexpectedJob", why));
+        } else {
+            active.push(about(job));
         }
     }
+    plan.status.active.take_if(|active| active.is_empty());
+}
+
+/// Started by `kubectl create job --from`.
+fn is_manual(job: &Job) -> bool {
+    let notes = job.metadata.annotations.as_ref();
+    notes.and_then(|notes| notes.get("cronjob.kubernetes.io/instantiate")).is_some_and(|how| how == "manual")
+}
+
+/// A job as the list of the active has it.
+pub(super) fn about(job: &Job) -> ObjectReference {
+    ObjectReference { field_path: None, ..reference(job) }
 }
 
 /// Finished jobs beyond those that are kept, the oldest first.
@@ -245,10 +263,22 @@ mod tests {
         let forbid =
             plan(&cron(&json!({"concurrencyPolicy": "Forbid"}), json!({})), &running, at("10:05:00"));
         let said: Vec<&str> = forbid.news.iter().map(|(_, reason, _)| *reason).collect();
-        assert_eq!((forbid.start, said), (None, vec!["UnexpectedJob", "JobAlreadyActive"]));
+        assert_eq!((forbid.start, said), (None, vec!["JobAlreadyActive"]));
+        assert_eq!(
+            forbid.status.active.map(|active| active.len()),
+            Some(1),
+            "it is ours: it was only not noted"
+        );
         let replace =
             plan(&cron(&json!({"concurrencyPolicy": "Replace"}), json!({})), &running, at("10:05:00"));
         assert_eq!((replace.start.is_some(), names(&replace.delete)), (true, vec!["tick-1"]));
+        // What somebody started by hand is in nobody's way.
+        let mut manual = Job::clone(&running[0]);
+        let note = ("cronjob.kubernetes.io/instantiate".to_owned(), "manual".to_owned());
+        manual.metadata.annotations = Some([note].into());
+        let forbid = cron(&json!({"concurrencyPolicy": "Forbid"}), json!({}));
+        let forbid = plan(&forbid, &[Arc::new(manual)], at("10:05:00"));
+        assert_eq!((forbid.start, forbid.news[0].1), (Some(at("10:05:00")), "UnexpectedJob"));
     }
 
     #[test]
