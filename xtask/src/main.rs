@@ -1,5 +1,5 @@
 //! The house's own tools: `tidy` keeps its rules, `images` makes the demo's images from Debian packages, `clients`
-//! fetches other people's clients for the tests.
+//! fetches other people's clients for the tests, `fuzz` feeds the decoders with noise.
 //!
 //! Run as `cargo xtask NAME`; longer than a line of shell, so it is Rust.
 
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 mod clients;
+mod fuzz;
 mod images;
 mod tidy;
 
@@ -34,6 +35,12 @@ enum Task {
         #[arg(long, default_value = "target/clients")]
         out: PathBuf,
     },
+    /// Run every fuzz target from its seeds (needs cargo-fuzz).
+    Fuzz {
+        /// How long each.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -41,5 +48,6 @@ fn main() -> anyhow::Result<()> {
         Task::Tidy => tidy::report(),
         Task::Images { out } => images::make_all(&out),
         Task::Clients { out } => clients::fetch_all(&out),
+        Task::Fuzz { seconds } => fuzz::run_all(seconds),
     }
 }

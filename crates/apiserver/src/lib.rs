@@ -32,7 +32,6 @@ mod conversion;
 mod crd;
 pub mod kinds;
 mod pages;
-mod protobuf;
 mod quota;
 mod stored;
 mod stream;

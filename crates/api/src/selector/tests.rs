@@ -11,6 +11,13 @@ fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 #[test]
+fn control_characters_are_refused_in_the_end() {
+    for text in ["a=b\u{c}", "\u{c}", "a\u{b},b", "a in (\u{c})"] {
+        assert!(LabelSelector::parse(text).is_err(), "{text:?}");
+    }
+}
+
+#[test]
 fn requirements_select_by_presence_value_set_and_number() {
     let object = labels(&[("app", "web"), ("tier", "front"), ("size", "7"), ("in", "x")]);
     for (selector, selected) in [

@@ -18,10 +18,10 @@ use crate::audit::Log;
 use crate::audit::event::{Outcome, Subject};
 use crate::audit::policy::{Level, Stage};
 use crate::authn::Peer;
-use crate::protobuf;
 use crate::request::{Info, Verb};
 use crate::verbs::input;
 use crate::wire::{self, Body, Response, refusal};
+use skiff_api::protobuf;
 
 /// The id of a request, in the log and in its answer.
 pub(super) const ID: &str = "audit-id";

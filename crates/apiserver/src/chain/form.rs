@@ -16,9 +16,9 @@ use skiff_api::ApiError;
 use super::pretty::Pretty;
 use super::{Call, Next};
 use crate::api::Api;
-use crate::protobuf;
 use crate::verbs::media::{self, Form};
 use crate::wire::{self, Body, Response, refusal};
+use skiff_api::protobuf;
 
 pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static, Response> {
     let wanted = match media::negotiate(call.request.headers()) {

@@ -10,9 +10,9 @@ use skiff_api::decode::{DecodeFault, yaml_to_json};
 use skiff_api::{ApiError, Strictness};
 
 use crate::catalog::Entry;
-use crate::protobuf::{self, Fault};
 use crate::registry::update::Proposal;
 use crate::wire::Incoming;
+use skiff_api::protobuf::{self, Fault};
 
 /// Upstream's `MaxRequestBodyBytes`.
 pub(crate) const LIMIT: usize = 3 * 1024 * 1024;

@@ -15,11 +15,11 @@ use crate::api::Api;
 use crate::authz::Authorized;
 use crate::catalog::Entry;
 use crate::pages::Token;
-use crate::protobuf::{self, Fault};
 use crate::request::Info;
 use crate::request::options::{ListOptions, Match};
 use crate::stored::Stored;
 use crate::wire::{self, Body, Response};
+use skiff_api::protobuf::{self, Fault};
 
 const TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 

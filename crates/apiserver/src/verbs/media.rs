@@ -12,9 +12,9 @@ use skiff_api::{ApiError, Object};
 
 use super::table;
 use crate::catalog::Entry;
-use crate::protobuf;
 use crate::request::Info;
 use crate::wire::{self, Body, Response};
+use skiff_api::protobuf;
 
 /// A form of answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,12 +19,12 @@ use super::select::Select;
 use super::{Context, get, list, media, table};
 use crate::authz::Authorized;
 use crate::catalog::Entry;
-use crate::protobuf;
 use crate::request::Info;
 use crate::request::options::ListOptions;
 use crate::stored::{Change, Stored, restamped};
 use crate::stream::frames::{self, Form, Handshake};
 use crate::wire::{self, Body, BoxError, Response};
+use skiff_api::protobuf;
 
 /// Watches end after a random time between this and its double, unless the client says otherwise; as upstream.
 const MIN_TIMEOUT_SECONDS: u64 = 1800;

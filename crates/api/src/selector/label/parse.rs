@@ -29,6 +29,11 @@ fn is_special(c: char) -> bool {
     matches!(c, '=' | '!' | '(' | ')' | ',' | '>' | '<')
 }
 
+/// As upstream has it: a form feed is part of a word, which is then refused.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
 fn symbol(text: &str) -> Option<Token> {
     Some(match text {
         "=" => Token::Equals,
@@ -48,7 +53,7 @@ fn scan(text: &str) -> Vec<(Token, String)> {
     let mut tokens = Vec::new();
     let mut rest = text;
     loop {
-        rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        rest = rest.trim_start_matches(is_space);
         let Some(first) = rest.chars().next() else { break };
         if is_special(first) {
             let run = rest.find(|c| !is_special(c)).unwrap_or(rest.len());
@@ -57,7 +62,7 @@ fn scan(text: &str) -> Vec<(Token, String)> {
             tokens.push((token, rest[..length].to_owned()));
             rest = &rest[length..];
         } else {
-            let end = rest.find(|c: char| is_special(c) || c.is_ascii_whitespace()).unwrap_or(rest.len());
+            let end = rest.find(|c: char| is_special(c) || is_space(c)).unwrap_or(rest.len());
             let token = match &rest[..end] {
                 "in" => Token::In,
                 "notin" => Token::NotIn,

@@ -6,8 +6,8 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::super::table::TABLE;
-use super::super::{Kind, from_json, to_json};
+use skiff_api::protobuf::{Kind, from_json, is_unnumbered, to_json};
+
 use crate::kinds;
 
 /// How often a definition may stand within itself.
@@ -73,20 +73,17 @@ impl Maker {
     }
 
     fn object(&self, schema: &Value, name: Option<&str>, within: &[&str]) -> Value {
-        let message = name.and_then(|name| {
-            let short = name
-                .trim_start_matches("io.k8s.")
-                .trim_start_matches("apiextensions-apiserver.pkg.apis.")
-                .trim_start_matches("kube-aggregator.pkg.apis.")
-                .trim_start_matches("apimachinery.pkg.apis.")
-                .trim_start_matches("api.");
-            TABLE.named(short)
-        });
+        let message = name.unwrap_or_default();
+        let message = message
+            .trim_start_matches("io.k8s.")
+            .trim_start_matches("apiextensions-apiserver.pkg.apis.")
+            .trim_start_matches("kube-aggregator.pkg.apis.")
+            .trim_start_matches("apimachinery.pkg.apis.")
+            .trim_start_matches("api.");
         let mut object = Map::new();
         for (field, property) in schema["properties"].as_object().into_iter().flatten() {
             // An object with a field that has no number goes out as JSON; here it is left out.
-            let known = message.and_then(|message| TABLE.field(message, field));
-            if known.is_some_and(|(_, known)| known.number == 0) {
+            if is_unnumbered(message, field) {
                 continue;
             }
             // What an object is stands in the envelope; one within another has lost it, as upstream's.

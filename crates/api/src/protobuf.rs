@@ -19,29 +19,41 @@ use table::{Index, TABLE};
 use wire::{Reader, Wire};
 
 /// The media type of the envelope.
-pub(crate) const MEDIA: &str = "application/vnd.kubernetes.protobuf";
+pub const MEDIA: &str = "application/vnd.kubernetes.protobuf";
 /// The media type of a watch.
-pub(crate) const WATCH: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+pub const WATCH: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 /// What every body starts with.
 const MAGIC: &[u8] = b"k8s\0";
 
 /// Why a body cannot be read, or an object cannot be written.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub enum Fault {
+    /// The envelope's first bytes are not there.
     #[error("the body does not start as a Kubernetes protobuf message")]
     Magic,
+    /// A length leads past the end.
     #[error("the body ends in the middle of a message")]
     Truncated,
+    /// The field of that name is encoded as something else.
     #[error("field {0} has the wrong wire type")]
     Type(String),
+    /// A string has bytes that no text has.
     #[error("a string is not UTF-8")]
     Text,
+    /// More levels than any kind has.
     #[error("messages are nested too deeply")]
     Depth,
+    /// A field that holds JSON holds something else, or the object to write is not JSON.
     #[error("JSON within the message: {0}")]
     Json(String),
+    /// A kind without a message, such as a custom resource.
     #[error("no protobuf form of {kind} in {version:?} is known")]
-    Unknown { version: String, kind: String },
+    Unknown {
+        /// As the envelope says it.
+        version: String,
+        /// As the envelope says it.
+        kind: String,
+    },
     /// The table knows the field, not its number.
     #[error("{0}")]
     Unnumbered(String),
@@ -53,7 +65,7 @@ type Result<T> = std::result::Result<T, Fault>;
 ///
 /// # Errors
 /// [`Fault`], whose text is fit for the client.
-pub(crate) fn to_json(body: &[u8]) -> Result<Vec<u8>> {
+pub fn to_json(body: &[u8]) -> Result<Vec<u8>> {
     Ok(to_value(body)?.to_string().into_bytes())
 }
 
@@ -86,7 +98,7 @@ fn to_value(body: &[u8]) -> Result<Value> {
 
 /// A kind that has a protobuf form.
 #[derive(Clone, Debug)]
-pub(crate) struct Kind {
+pub struct Kind {
     api_version: String,
     name: String,
     message: Index,
@@ -94,7 +106,7 @@ pub(crate) struct Kind {
 
 impl Kind {
     /// The kind of that name; nothing if it has no such form, as custom resources.
-    pub(crate) fn find(api_version: &str, name: &str) -> Option<Self> {
+    pub fn find(api_version: &str, name: &str) -> Option<Self> {
         let message = TABLE.kind(api_version, name)?;
         Some(Self { api_version: api_version.to_owned(), name: name.to_owned(), message })
     }
@@ -119,7 +131,7 @@ impl Kind {
     ///
     /// # Errors
     /// If it has a field whose number is not known; not if it may be left out (`lossy`).
-    pub(crate) fn object(&self, json: &[u8], lossy: bool) -> Result<Vec<u8>> {
+    pub fn object(&self, json: &[u8], lossy: bool) -> Result<Vec<u8>> {
         self.enveloped(json.len(), |out| fields(self.message, json, lossy, out))
     }
 
@@ -127,7 +139,7 @@ impl Kind {
     ///
     /// # Errors
     /// As [`Kind::object`].
-    pub(crate) fn list<B: AsRef<[u8]>>(
+    pub fn list<B: AsRef<[u8]>>(
         &self,
         metadata: &[u8],
         items: impl ExactSizeIterator<Item = B>,
@@ -164,12 +176,12 @@ impl Kind {
 ///
 /// # Errors
 /// If the kind has no such form, or the object has a field whose number is not known.
-pub(crate) fn from_json(json: &[u8]) -> Result<Vec<u8>> {
+pub fn from_json(json: &[u8]) -> Result<Vec<u8>> {
     Kind::of(json)?.object(json, false)
 }
 
 /// One event of a watch, framed by its length; `object` is enveloped.
-pub(crate) fn frame(change: &str, object: &[u8]) -> Vec<u8> {
+pub fn frame(change: &str, object: &[u8]) -> Vec<u8> {
     let mut out = vec![0; 4];
     wire::bytes(&mut out, 1, change.as_bytes());
     let Ok(()) = wire::message(&mut out, 2, |out| {
@@ -179,6 +191,15 @@ pub(crate) fn frame(change: &str, object: &[u8]) -> Vec<u8> {
     let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
     out[..4].copy_from_slice(&length.to_be_bytes());
     out
+}
+
+/// Whether the table has that field of that message but not its number: objects that have it go out as JSON.
+/// `message` is named by group, version and kind: `core.v1.PodSpec`.
+pub fn is_unnumbered(message: &str, field: &str) -> bool {
+    TABLE
+        .named(message)
+        .and_then(|message| TABLE.field(message, field))
+        .is_some_and(|(_, known)| known.number == 0)
 }
 
 fn fields(message: Index, json: &[u8], lossy: bool, out: &mut Vec<u8>) -> Result<()> {

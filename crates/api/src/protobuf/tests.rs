@@ -117,5 +117,3 @@ proptest! {
         }
     }
 }
-
-mod roundtrip;
