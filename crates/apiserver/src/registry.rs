@@ -137,8 +137,7 @@ fn unavailable(refused: &Refused<Stored>) -> ApiError {
 
 /// The JSON of a draft that is not stored (dry run): without a new revision.
 fn unstored(draft: &dyn Draft) -> Result<Bytes, ApiError> {
-    let value = draft.value().map_err(ApiError::internal)?;
-    Ok(serde_json::to_vec(&value).map_err(ApiError::internal)?.into())
+    Ok(draft.json().map_err(ApiError::internal)?.into())
 }
 
 /// The typed forms of the last few writes: readers in this process, told of a write a moment later, share them.

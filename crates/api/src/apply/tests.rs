@@ -426,7 +426,26 @@ fn any_config() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn what_only_the_server_changed_is_passed_over() {
+    let old = r#"{"kind":"Pod","metadata":{"name":"a","managedFields":[{}],"labels":{"x":"y"}},"spec":{"a":1,"b":2}}"#;
+    let new = r#"{"kind":"Pod","metadata":{"name":"a","labels":{"x":"y"}},"spec":{"a":1},"status":{}}"#;
+    let narrow = narrowed(old.as_bytes(), new.as_bytes(), Part::NoStatus).unwrap();
+    // The spec keeps one shared member: it has not become empty.
+    assert_eq!(narrow, (json!({"spec": {"a": 1, "b": 2}}), json!({"spec": {"a": 1}})));
+}
+
 proptest! {
+    #[test]
+    fn what_differs_is_found_in_the_narrowed_trees(first in any_config(), second in any_config()) {
+        for (old, new) in [(&first, &second), (&second, &first), (&first, &first), (&json!({"spec": {}}), &first)] {
+            let (narrow_old, narrow_new) =
+                narrowed(old.to_string().as_bytes(), new.to_string().as_bytes(), Part::All).unwrap();
+            let whole = schema("").compare(Some(old), new, Part::All);
+            prop_assert_eq!(schema("").compare(Some(&narrow_old), &narrow_new, Part::All), whole);
+        }
+    }
+
     #[test]
     fn applying_twice_is_applying_once(first in any_config(), second in any_config()) {
         let mut world = World::of("");

@@ -25,7 +25,7 @@ pub enum Part {
 
 impl Part {
     /// True if a write of this part may change the member of the object.
-    fn holds(self, member: &str) -> bool {
+    pub(super) fn holds(self, member: &str) -> bool {
         match (self, member) {
             (_, "apiVersion" | "kind") => false,
             (Self::All, _) | (Self::Status, "metadata" | "status") => true,

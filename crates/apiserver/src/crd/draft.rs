@@ -169,6 +169,10 @@ impl Draft for Custom {
         false
     }
 
+    fn json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&self.whole()?)
+    }
+
     fn value(&self) -> Result<Value, serde_json::Error> {
         self.whole()
     }

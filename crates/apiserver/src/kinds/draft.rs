@@ -119,6 +119,11 @@ pub trait Draft: Send + Sync {
     fn begin_deletion(&mut self);
     /// As [`Kind::held`].
     fn held(&self) -> bool;
+    /// Its JSON.
+    ///
+    /// # Errors
+    /// If the type cannot be encoded, which would be a fault of the type.
+    fn json(&self) -> Result<Vec<u8>, serde_json::Error>;
     /// Its JSON as a value, for patching.
     ///
     /// # Errors
@@ -288,6 +293,10 @@ impl<K: Kind> Draft for Whole<K> {
 
     fn held(&self) -> bool {
         self.0.held()
+    }
+
+    fn json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&self.0)
     }
 
     fn value(&self) -> Result<serde_json::Value, serde_json::Error> {

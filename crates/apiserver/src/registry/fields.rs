@@ -2,7 +2,7 @@
 //!
 //! Ownership is reckoned where upstream does it: on the object as the client wanted it, defaulted, before admission and
 //! before what a write may not touch is put back. The reckoning itself is `skiff_api::apply`; here it meets drafts. It
-//! costs one more encoding of a draft and one more reading of both states, so it is left out where nothing is tracked.
+//! costs one more encoding of a draft and one more reading of what differs, so it is left out where nothing is tracked.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use serde_json::Value;
@@ -57,10 +57,10 @@ pub(crate) fn updated(
     let owners = old.meta().managed_fields.as_deref();
     let nobody = owners.is_none_or(<[_]>::is_empty) && sent.as_deref().is_none_or(<[_]>::is_empty);
     if let Some(manager) = scope.manager.filter(|_| !nobody) {
-        let new = draft.value().map_err(ApiError::internal)?;
-        let live = current.value().map_err(ApiError::internal)?;
         let now = scope.now();
         let who = Who { manager, ..who(scope, part, &now) };
+        let json = draft.json().map_err(ApiError::internal)?;
+        let (live, new) = apply::narrowed(current.bytes(), &json, who.part).map_err(ApiError::internal)?;
         let schema = scope.entry.ops.apply_schema();
         let before = Before { object: Some(&live), owners };
         if let Tracked::Owners(owners) = apply::update(&schema, before, &new, sent.as_deref(), &who) {
