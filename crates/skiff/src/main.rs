@@ -13,13 +13,11 @@ mod cli;
 mod isolate;
 mod kubeconfig;
 mod layout;
+mod memory;
 mod minions;
 mod progress;
 mod roles;
 mod state;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().collect();
