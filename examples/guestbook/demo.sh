@@ -10,6 +10,15 @@ tell() { printf '\n\033[1m%s\033[0m\n' "$1"; }
 run() { printf '$ %s\n' "$*"; "$@"; }
 kubecfg() { printf '$ kubecfg %s\n' "$*"; "$skiff" kubecfg "$@"; }
 ready() { kubectl wait --for=condition=Ready --timeout=120s "$@" >/dev/null; }
+# Until a controller has that many ready pods; Debian's kubectl cannot wait for a number.
+replicas() {
+  for _ in $(seq 600); do
+    [ "$(kubectl get rc "$1" -o jsonpath='{.status.readyReplicas}')" = "$2" ] && return
+    sleep 0.2
+  done
+  echo "$1 has no $2 ready pods after two minutes" >&2
+  return 1
+}
 
 tell "A cluster: one server, two minions, each in a network namespace of its own."
 run "$skiff" up --nodes 2 --detach --data-dir "$data_dir"
@@ -26,7 +35,7 @@ kubecfg list /pods
 
 tell "Two slaves, kept by a replication controller; their host port allows one a minion."
 kubecfg -c "$here/redis-slave-controller.json" create /replicationControllers
-kubectl wait rc/redisSlaveController --for=jsonpath='{.status.readyReplicas}'=2 --timeout=120s >/dev/null
+replicas redisSlaveController 2
 kubecfg list /pods
 kubecfg list /services
 
