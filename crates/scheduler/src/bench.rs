@@ -1,7 +1,7 @@
 //! For the benchmark only: decisions per second, without a server.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
@@ -51,7 +51,14 @@ fn pod(kind: Kind, number: usize) -> Value {
     pod
 }
 
-/// Places `pods` pods on `nodes` empty nodes of ten zones; the time it takes, decoding included.
+/// The time that this thread has been on a processor: whoever else is busy on the machine does not count.
+fn on_processor() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("Linux tells how long a thread has run"))
+}
+
+/// Places `pods` pods on `nodes` empty nodes of ten zones; the processor time it takes, decoding included.
 ///
 /// # Panics
 /// If a pod does not fit, which means that the numbers were chosen badly.
@@ -67,7 +74,7 @@ pub fn place(kind: Kind, nodes: usize, pods: usize) -> Duration {
         snapshot.put_node(&object(&value), &node);
     }
     let given: Vec<Arc<Object>> = (0..pods).map(|n| object(&pod(kind, n))).collect();
-    let begun = Instant::now();
+    let begun = on_processor();
     let (profile, mut search) = (Profile::default(), Search::default());
     for object in given {
         let pod = object.decode::<Pod>().expect("the bench's own JSON is a pod");
@@ -76,5 +83,5 @@ pub fn place(kind: Kind, nodes: usize, pods: usize) -> Duration {
         let node = cycle::choose(&pending, &snapshot, &profile, &mut search).expect("there is room for all");
         snapshot.place(Arc::clone(&pending.info), &node, true);
     }
-    begun.elapsed()
+    on_processor() - begun
 }
