@@ -15,7 +15,7 @@ use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
 
 use crate::Settings;
-use crate::shared::adopt::{self, ORPHANS};
+use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::shared::burst;
 use crate::shared::pods::from_template;
 use crate::shared::revisions::{self, REVISION_HASH};
@@ -33,6 +33,7 @@ pub(crate) const CONTROLLER: Row = Row {
     wakes: &[
         on::<DaemonSet, Itself>(),
         on::<Pod, ManagedBy<DaemonSet>>().indexed(&[BY_CONTROLLER, ORPHANS]),
+        on::<Pod, OrphanOf<DaemonSet>>(),
         on::<ControllerRevision, ManagedBy<DaemonSet>>().indexed(&[BY_CONTROLLER]),
         on::<Node, EverySet>(),
     ],
@@ -62,6 +63,12 @@ impl How<Settings> for EverySet {
             return Vec::new();
         }
         caches.of::<DaemonSet>().list().iter().map(|set| set.meta().key().into()).collect()
+    }
+}
+
+impl Selects for DaemonSet {
+    fn selector(&self) -> Option<LabelSelector> {
+        adopt::some(&self.spec.selector)
     }
 }
 

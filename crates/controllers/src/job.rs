@@ -12,7 +12,7 @@ use skiff_client::controller::{Fault, Itself, Key, ManagedBy, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write::{self, Patch};
 
-use crate::shared::adopt::{self, ORPHANS};
+use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::shared::burst;
 use crate::shared::pods::from_template;
 use crate::table::{Ctx, Row, on};
@@ -26,7 +26,11 @@ use plan::Plan;
 pub(crate) const CONTROLLER: Row = Row {
     name: "job-controller",
     component: "job-controller",
-    wakes: &[on::<Job, Itself>(), on::<Pod, ManagedBy<Job>>().indexed(&[BY_CONTROLLER, ORPHANS])],
+    wakes: &[
+        on::<Job, Itself>(),
+        on::<Pod, ManagedBy<Job>>().indexed(&[BY_CONTROLLER, ORPHANS]),
+        on::<Pod, OrphanOf<Job>>(),
+    ],
     may: &[
         ("get", "jobs"),
         ("create delete patch", "pods"),
@@ -36,6 +40,12 @@ pub(crate) const CONTROLLER: Row = Row {
     workers: 5,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };
+
+impl Selects for Job {
+    fn selector(&self) -> Option<LabelSelector> {
+        adopt::some(self.spec.as_ref()?.selector.as_ref()?)
+    }
+}
 
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let job = ctx.get::<Job>(&key);

@@ -6,8 +6,8 @@ use skiff_api::LabelSelector;
 use skiff_client::cache::BY_CONTROLLER;
 use skiff_client::controller::{Itself, ManagedBy};
 
-use crate::replicas::{Condition, OrphanOf, Replicated, Tally, reconcile};
-use crate::shared::adopt::ORPHANS;
+use crate::replicas::{Condition, Replicated, Tally, reconcile};
+use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::table::{Row, on};
 
 pub(crate) const CONTROLLER: Row = Row {
@@ -28,11 +28,13 @@ pub(crate) const CONTROLLER: Row = Row {
     run: |ctx, key| Box::pin(reconcile::<ReplicaSet>(ctx, key)),
 };
 
-impl Replicated for ReplicaSet {
+impl Selects for ReplicaSet {
     fn selector(&self) -> Option<LabelSelector> {
-        LabelSelector::of(&self.spec.selector).ok().filter(|selector| !selector.is_everything())
+        adopt::some(&self.spec.selector)
     }
+}
 
+impl Replicated for ReplicaSet {
     fn replicas(&self) -> i32 {
         self.spec.replicas.unwrap_or(1)
     }

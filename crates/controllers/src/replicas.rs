@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use skiff_api::{LabelSelector, Readable, pod};
-use skiff_client::controller::{Caches, Fault, How, Key, Next, Outcome};
+use skiff_api::{Readable, pod};
+use skiff_client::controller::{Fault, Key, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
-use skiff_client::{Change, write};
+use skiff_client::write;
 
-use crate::Settings;
-use crate::shared::adopt::{self, ORPHANS};
+use crate::shared::adopt::{self, ORPHANS, Selects};
 use crate::shared::burst::{self, Report};
 use crate::shared::pods::from_template;
 use crate::table::Ctx;
@@ -24,9 +23,7 @@ pub(crate) use plan::{Condition, Tally};
 use plan::{Failure, Plan};
 
 /// A kind that keeps a number of equal pods: what its controller needs to know of it.
-pub(crate) trait Replicated: Readable + Clone + Send + Sync {
-    /// Which pods it takes in; one without takes in nothing.
-    fn selector(&self) -> Option<LabelSelector>;
+pub(crate) trait Replicated: Selects + Clone + Send + Sync {
     /// How many pods are wanted.
     fn replicas(&self) -> i32;
     /// What the pods look like.
@@ -37,24 +34,6 @@ pub(crate) trait Replicated: Readable + Clone + Send + Sync {
     fn conditions(&self) -> Vec<Condition>;
     /// Puts what was found into its status.
     fn report(&mut self, tally: Tally, conditions: Option<Vec<Condition>>);
-}
-
-/// A pod that nobody manages wakes the controllers that would take it in.
-pub(crate) struct OrphanOf<K>(std::marker::PhantomData<K>);
-
-impl<K: Replicated> How<Settings> for OrphanOf<K> {
-    fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
-        let Some(pod) = change.new.as_ref().filter(|pod| pod.meta().controller().is_none()) else {
-            return Vec::new();
-        };
-        let namespace = pod.meta().namespace.as_deref().unwrap_or_default();
-        let takes_in = |controller: &&Arc<skiff_api::Object>| {
-            let selector = settings.selectors.of::<K>(controller, K::selector);
-            selector.is_some_and(|selector| selector.matches(&pod.meta().labels))
-        };
-        let controllers = caches.of::<K>().within(namespace);
-        controllers.iter().filter(takes_in).map(|controller| controller.meta().key().into()).collect()
-    }
 }
 
 /// Brings one object's pods to what it asks for.

@@ -8,8 +8,8 @@ use skiff_api::LabelSelector;
 use skiff_client::cache::BY_CONTROLLER;
 use skiff_client::controller::{Itself, ManagedBy};
 
-use crate::replicas::{Condition, OrphanOf, Replicated, Tally, reconcile};
-use crate::shared::adopt::ORPHANS;
+use crate::replicas::{Condition, Replicated, Tally, reconcile};
+use crate::shared::adopt::{ORPHANS, OrphanOf, Selects};
 use crate::table::{Row, on};
 
 pub(crate) const CONTROLLER: Row = Row {
@@ -30,12 +30,14 @@ pub(crate) const CONTROLLER: Row = Row {
     run: |ctx, key| Box::pin(reconcile::<ReplicationController>(ctx, key)),
 };
 
-impl Replicated for ReplicationController {
+impl Selects for ReplicationController {
     fn selector(&self) -> Option<LabelSelector> {
         let labels = self.spec.as_ref()?.selector.as_ref().filter(|labels| !labels.is_empty())?;
         Some(LabelSelector::of_map(labels))
     }
+}
 
+impl Replicated for ReplicationController {
     fn replicas(&self) -> i32 {
         self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
     }

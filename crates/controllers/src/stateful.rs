@@ -15,7 +15,7 @@ use skiff_client::events::{EventKind, reference};
 use skiff_client::{Change, write};
 
 use crate::Settings;
-use crate::shared::adopt::{self, ORPHANS};
+use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::shared::pods::from_template;
 use crate::shared::revisions::{self, REVISION_HASH};
 use crate::table::{Ctx, Row, on};
@@ -29,6 +29,7 @@ pub(crate) const CONTROLLER: Row = Row {
     wakes: &[
         on::<StatefulSet, Itself>(),
         on::<Pod, ManagedBy<StatefulSet>>().indexed(&[BY_CONTROLLER, ORPHANS]),
+        on::<Pod, OrphanOf<StatefulSet>>(),
         on::<ControllerRevision, ManagedBy<StatefulSet>>().indexed(&[BY_CONTROLLER]),
         on::<PersistentVolumeClaim, LostBy>(),
     ],
@@ -52,6 +53,12 @@ impl How<Settings> for LostBy {
         let namespace = change.latest().meta().namespace.as_deref().filter(|_| change.new.is_none());
         let sets = namespace.map(|namespace| caches.of::<StatefulSet>().within(namespace));
         sets.into_iter().flatten().map(|set| set.meta().key().into()).collect()
+    }
+}
+
+impl Selects for StatefulSet {
+    fn selector(&self) -> Option<LabelSelector> {
+        adopt::some(&self.spec.selector)
     }
 }
 

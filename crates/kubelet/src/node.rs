@@ -183,6 +183,13 @@ impl NodeAgent {
             // The list merges by type, and a node may have several addresses of one type.
             addresses.insert(0, json!({ "$patch": "replace" }));
         }
+        // What is no longer in the capacity is no longer for pods.
+        let held = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+        if let Some(free) = body.get_mut("allocatable").and_then(Value::as_object_mut) {
+            for name in held.into_iter().flat_map(|held| held.keys()) {
+                free.entry(name.clone()).or_insert(Value::Null);
+            }
+        }
         write::patch(&self.link, &place, Patch::Strategic, &json!({ "status": body })).await.map(Some)
     }
 

@@ -121,7 +121,9 @@ pub(super) fn stale_at(request: &CertificateSigningRequest, ends: Option<Timesta
     let open = denied.is_none() && failed.is_none() && !has(request, "Approved");
     let created = request.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let pending = created.filter(|_| open).map(|time| time + PENDING);
-    [denied, failed, approved, pending, ends].into_iter().flatten().min()
+    // Upstream looks once an hour: who has just written a certificate that is out of date may read it back.
+    let expired = ends.map(|end| created.map_or(end, |created| end.max(created + ANSWERED)));
+    [denied, failed, approved, pending, expired].into_iter().flatten().min()
 }
 
 #[cfg(test)]
@@ -172,6 +174,18 @@ mod tests {
         asked.status = serde_json::from_value(denied).unwrap();
         assert_eq!(stale_at(&asked, None).unwrap().to_string(), "2026-11-22T12:00:00Z");
         assert!(!to_sign(&asked));
+    }
+
+    #[test]
+    fn a_certificate_out_of_date_does_not_take_its_request_along_at_once() {
+        let mut asked = request(CLIENT, &["client auth"]);
+        let approved = serde_json::json!({ "conditions": [
+            { "type": "Approved", "status": "True", "lastUpdateTime": "2026-11-22T10:30:00Z" },
+        ], "certificate": "AP8=" });
+        asked.status = serde_json::from_value(approved).unwrap();
+        let ends = |text: &str| stale_at(&asked, Some(text.parse().unwrap())).unwrap().to_string();
+        assert_eq!(ends("2020-01-01T00:00:00Z"), "2026-11-22T11:00:00Z");
+        assert_eq!(ends("2026-11-22T11:20:00Z"), "2026-11-22T11:20:00Z");
     }
 
     #[test]

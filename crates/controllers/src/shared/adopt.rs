@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Selector;
 use serde_json::json;
 use skiff_api::{LabelSelector, Object, Readable, pod};
+use skiff_client::Change;
 use skiff_client::cache::Index;
+use skiff_client::controller::{Caches, How, Key};
 use skiff_client::write::{self, Patch};
 
+use crate::Settings;
 use crate::shared::pods::manager;
 use crate::table::Ctx;
 
@@ -20,6 +24,35 @@ pub(crate) const ORPHANS: Index = Index {
         namespace.map(Into::into).into_iter().collect()
     },
 };
+
+/// A kind that takes in pods by their labels.
+pub(crate) trait Selects: Readable {
+    /// Which pods it takes in; one without takes in nothing.
+    fn selector(&self) -> Option<LabelSelector>;
+}
+
+/// A selector that is there and does not select everything.
+pub(crate) fn some(selector: &Selector) -> Option<LabelSelector> {
+    LabelSelector::of(selector).ok().filter(|selector| !selector.is_everything())
+}
+
+/// A pod that nobody manages wakes the controllers that would take it in.
+pub(crate) struct OrphanOf<K>(std::marker::PhantomData<K>);
+
+impl<K: Selects> How<Settings> for OrphanOf<K> {
+    fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
+        let Some(pod) = change.new.as_ref().filter(|pod| pod.meta().controller().is_none()) else {
+            return Vec::new();
+        };
+        let namespace = pod.meta().namespace.as_deref().unwrap_or_default();
+        let takes_in = |controller: &&Arc<skiff_api::Object>| {
+            let selector = settings.selectors.of::<K>(controller, K::selector);
+            selector.is_some_and(|selector| selector.matches(&pod.meta().labels))
+        };
+        let controllers = caches.of::<K>().within(namespace);
+        controllers.iter().filter(takes_in).map(|controller| controller.meta().key().into()).collect()
+    }
+}
 
 /// What is to be done about objects an owner might have.
 #[derive(Debug)]

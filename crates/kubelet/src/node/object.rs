@@ -143,6 +143,10 @@ pub(crate) fn status(me: &Me, seen: &Seen, old: Option<&NodeStatus>, now: Timest
     if let Some(capacity) = &mut capacity {
         capacity.insert("ephemeral-storage".to_owned(), Quantity(capacity_disk));
     }
+    let mut free = resources(cpu, memory, facts.disk / 10 * 9);
+    let held = old.and_then(|old| old.capacity.as_ref());
+    besides(&mut capacity, held);
+    besides(&mut free, held);
     let addresses = me.addresses.iter().map(|ip| ("InternalIP", ip.to_string()));
     let addresses = addresses.chain([("Hostname", me.name.clone())]);
     NodeStatus {
@@ -150,7 +154,7 @@ pub(crate) fn status(me: &Me, seen: &Seen, old: Option<&NodeStatus>, now: Timest
             addresses.map(|(kind, address)| NodeAddress { type_: kind.to_owned(), address }).collect(),
         ),
         // As upstream: a tenth of the disk is kept free.
-        allocatable: resources(cpu, memory, facts.disk / 10 * 9),
+        allocatable: free,
         capacity,
         conditions: Some(conditions(seen, old, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
@@ -233,6 +237,14 @@ fn conditions(seen: &Seen, old: Option<&NodeStatus>, now: Timestamp) -> Vec<Node
     ]
 }
 
+/// What others say that the node has besides stays, and all of it is for pods.
+fn besides(ours: &mut Option<BTreeMap<String, Quantity>>, held: Option<&BTreeMap<String, Quantity>>) {
+    let Some(ours) = ours else { return };
+    for (name, amount) in held.into_iter().flatten() {
+        ours.entry(name.clone()).or_insert_with(|| amount.clone());
+    }
+}
+
 fn images(images: &[Image]) -> Vec<ContainerImage> {
     let mut sorted: Vec<&Image> = images.iter().collect();
     sorted.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.id.cmp(&b.id)));
@@ -261,4 +273,19 @@ pub(crate) fn same(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
         && old.images == new.images
         && old.node_info == new.node_info
         && old.daemon_endpoints == new.daemon_endpoints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_say_the_node_has_stays_and_ours_is_ours_to_say() {
+        let list = |items: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
+            items.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect()
+        };
+        let mut ours = Some(list(&[("cpu", "2")]));
+        besides(&mut ours, Some(&list(&[("cpu", "64"), ("example.com/card", "5")])));
+        assert_eq!(ours, Some(list(&[("cpu", "2"), ("example.com/card", "5")])));
+    }
 }

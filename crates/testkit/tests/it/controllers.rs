@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, Namespace, Pod, ReplicationController, Secret, Service, ServiceAccount,
 };
@@ -138,6 +139,30 @@ async fn orphans_are_adopted_and_strangers_let_go() {
                 && pods.iter().any(|pod| pod.metadata.name.as_deref() == Some("orphan") && is_free(pod))
         })
         .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_fits_again_goes_back_to_its_stateful_set() {
+    let cluster = cluster(&["one"]).await;
+    let set = serde_json::json!({
+        "metadata": { "name": "db", "namespace": "default" },
+        "spec": { "serviceName": "db", "selector": { "matchLabels": { "app": "db" } }, "template": {
+            "metadata": { "labels": { "app": "db" } },
+            "spec": { "containers": [{ "name": "c", "image": "busybox" }] },
+        } },
+    });
+    cluster.create(serde_json::from_value::<StatefulSet>(set).unwrap()).await;
+    let owned = |pods: &[Arc<Pod>]| pods.len() == 1 && !is_free(&pods[0]);
+    let label = async |app: Option<&str>, settled: fn(&Pod) -> bool| {
+        let pods = cluster.until(|pods: &[Arc<Pod>]| pods.len() == 1).await;
+        let body = serde_json::json!({ "metadata": { "labels": { "app": app } } });
+        write::patch::<Pod>(&cluster.link(), &Place::of(&*pods[0]), Patch::Merge, &body).await.unwrap();
+        cluster.until(|pods: &[Arc<Pod>]| pods.len() == 1 && settled(&pods[0])).await;
+    };
+    cluster.until(owned).await;
+    label(None, is_free).await;
+    label(Some("db"), |pod| !is_free(pod)).await;
     cluster.stop().await;
 }
 
