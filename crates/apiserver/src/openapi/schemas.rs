@@ -195,6 +195,9 @@ fn plain(schema: &mut Value) {
                 map.remove("properties");
                 if map.contains_key("x-kubernetes-group-version-kind") {
                     map.retain(|key, _| ["type", "x-kubernetes-group-version-kind"].contains(&key.as_str()));
+                } else {
+                    // Of what lies within one it looks into objects and lists, and takes offence at a null there.
+                    map.remove("type");
                 }
             }
             for key in ["anyOf", "oneOf", "nullable", "x-kubernetes-int-or-string"] {

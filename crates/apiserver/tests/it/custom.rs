@@ -252,6 +252,10 @@ async fn tables_selectors_discovery_and_openapi_know_the_kind() {
     let schema = &document["components"]["schemas"]["com.example.stable.v1.CronTab"];
     assert_eq!(schema["properties"]["spec"]["properties"]["replicas"]["minimum"].to_string(), "1");
     assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], "CronTab");
+    // Where unknown fields are kept, v2 says nothing of fields and types: kubectl of old would refuse all others.
+    let v2 = cluster.get("/openapi/v2").await.body;
+    let spec = &v2["definitions"]["com.example.stable.v1.CronTab"]["properties"]["spec"]["properties"];
+    assert_eq!(spec["free"], json!({ "x-kubernetes-preserve-unknown-fields": true }));
     assert!(
         document["paths"]["/apis/stable.example.com/v1/namespaces/{namespace}/crontabs/{name}"].is_object()
     );

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::ReplicationController;
 use serde_json::{Value, json};
+use skiff_api::LabelSelector;
 
 use super::plan::{self, Failure, Plan};
 use super::*;
