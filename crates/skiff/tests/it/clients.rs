@@ -83,6 +83,46 @@ fn an_operator_written_with_kopf_keeps_its_custom_resources() {
     operator.wait().unwrap();
 }
 
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: c, image: busybox, imagePullPolicy: Never, command: [sleep, '1000']}]
+";
+
+#[test]
+fn somebody_elses_controller_keeps_deployments_when_ours_is_off() {
+    let cluster = Cluster::up(&["--controllers=*,-deployment"]);
+    cluster.import_images();
+    cluster.kubectl_with(&["apply", "-f", "-"], WEB);
+    let mut operator = client(&cluster, &fetched("python/bin/kopf"))
+        .args(["run", "--all-namespaces", "--quiet"])
+        .arg(script("deployer.py"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let made =
+        |line: &str| line.split_whitespace().collect::<Vec<_>>()[..4] == ["web-by-kopf", "1", "1", "1"];
+    cluster.watch_until(&["replicasets", "--no-headers"], made);
+    cluster.kubectl(&["scale", "deployment/web", "--replicas=2"]);
+    cluster.kubectl(&["wait", "--for=jsonpath={.status.readyReplicas}=2", "rs/web-by-kopf", "--timeout=60s"]);
+    cluster.kubectl(&["wait", "--for=jsonpath={.status.replicas}=2", "deployment/web", "--timeout=60s"]);
+    let sets = cluster.kubectl(&["get", "replicasets", "-o", "name"]);
+    assert_eq!(sets.trim(), "replicaset.apps/web-by-kopf", "no other controller made any");
+    cluster.kubectl(&["delete", "deployment", "web", "--timeout=60s"]);
+    cluster.kubectl(&["wait", "--for=delete", "rs/web-by-kopf", "--timeout=60s"]);
+    operator.kill().unwrap();
+    operator.wait().unwrap();
+}
+
 /// A release's whole life with one Helm.
 fn helm(version: &str) {
     let cluster = Cluster::up(&[]);

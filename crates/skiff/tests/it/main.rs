@@ -14,6 +14,7 @@ mod clients;
 mod guestbook;
 mod kubectl;
 mod limits;
+mod operations;
 mod restart;
 mod storage;
 mod support;
