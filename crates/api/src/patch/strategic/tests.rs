@@ -157,16 +157,16 @@ fn wrong_patches_are_refused_in_upstreams_words() {
     );
 }
 
-/// A line a case: object, patch, and what `kubectl patch --local --type=strategic` of Kubernetes 1.32 made of them.
-#[test]
-fn patches_come_out_as_upstream_makes_them() {
+/// The cases in which we do not do as `kubectl patch --local --type=strategic` of Kubernetes 1.32 does, patch by patch. A line
+/// of `cases` is an object, a patch and what became of it.
+fn unlike(cases: &str) -> Vec<String> {
     let schema = Schema::of::<Deployment>();
     let typed = |value: Value| {
         let read = serde_json::from_value::<Deployment>(value.clone());
         read.map_or_else(|error| format!("{error}: {value}"), |it| serde_json::to_string(&it).unwrap())
     };
     let mut wrong = Vec::new();
-    for line in include_str!("tests/kubectl.jsonl").lines() {
+    for line in cases.lines() {
         let mut case: Value = serde_json::from_str(line).unwrap();
         let after = apply(case["object"].take(), case["patch"].clone(), &schema);
         let (patch, error) = (&case["patch"], &case["error"]);
@@ -182,7 +182,21 @@ fn patches_come_out_as_upstream_makes_them() {
             (Err(_), None) => {}
         }
     }
+    wrong
+}
+
+#[test]
+fn patches_come_out_as_upstream_makes_them() {
+    let wrong = unlike(include_str!("tests/kubectl.jsonl"));
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Directives where they have nothing to act on: upstream leaves their items behind, refuses empty lists with an order or
+/// takes a directive of the wrong type. A case that has become like upstream's moves to the other file.
+#[test]
+fn directives_without_anything_to_act_on_leave_nothing_unlike_upstreams() {
+    let cases = include_str!("tests/unlike.jsonl");
+    assert_eq!(unlike(cases).len(), cases.lines().count());
 }
 
 fn container_list() -> impl Strategy<Value = Value> {
