@@ -88,7 +88,6 @@ run_tests() {
   command -v npm >/dev/null || packages nodejs npm
   cargo_tool cargo-nextest cargo-nextest
   cargo_tool cargo-deny --debug --no-default-features cargo-deny
-  cargo_tool cargo-fuzz --debug cargo-fuzz
   say "format";  cargo fmt --all --check
   say "clippy";  cargo clippy --workspace --all-targets --quiet -- -D warnings
   say "deny";    cargo deny --log-level error check bans licenses sources
@@ -99,7 +98,6 @@ run_tests() {
   say "tests";   cargo build --workspace --all-targets --quiet
   trap sweep EXIT
   cargo nextest run --workspace --no-fail-fast
-  say "fuzz";    cargo xtask fuzz --seconds 10
 }
 
 case "${1:-}" in
