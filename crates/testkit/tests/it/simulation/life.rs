@@ -112,11 +112,6 @@ pub(super) fn kill_one(world: &World, dice: &mut Dice) {
     }
 }
 
-/// The pods that are wanted: neither ended nor ending.
-pub(super) fn active(pods: &[Arc<Pod>]) -> Vec<&Arc<Pod>> {
-    pods.iter().filter(|pod| pod::is_active(pod)).collect()
-}
-
 /// Whether there are exactly so many pods, all active and ready, all with this image.
 pub(super) fn exactly(pods: &[Arc<Pod>], count: usize, image: &str) -> Result<(), String> {
     let well = |pod: &&Arc<Pod>| {
