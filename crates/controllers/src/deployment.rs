@@ -1,5 +1,6 @@
 //! Deployments: a rolling succession of replica sets, one for each template there was.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,17 @@ use crate::Settings;
 use crate::shared::adopt::{self, ORPHANS};
 use crate::table::{Ctx, Row, on};
 
+mod awaited;
 mod plan;
 mod revision;
 mod status;
 
+pub(crate) use awaited::Awaited;
 use plan::{Scene, Step};
 use status::News;
+
+/// How long to wait for what the cache does not show yet; it wakes us as soon as it does.
+const AWHILE: Duration = Duration::from_secs(1);
 
 pub(crate) const CONTROLLER: Row = Row {
     name: "deployment-controller",
@@ -32,7 +38,7 @@ pub(crate) const CONTROLLER: Row = Row {
         on::<Deployment, Itself>(),
         on::<ReplicaSet, ManagedBy<Deployment>>().indexed(&[BY_CONTROLLER, ORPHANS]),
         on::<ReplicaSet, OrphanOf>(),
-        on::<Pod, LastPod>().indexed(&[BY_CONTROLLER]),
+        on::<Pod, LastPod>(),
     ],
     may: &[
         ("get patch", "deployments"),
@@ -66,7 +72,8 @@ impl How<Settings> for OrphanOf {
 struct LastPod;
 
 impl How<Settings> for LastPod {
-    fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
+    fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
+        settings.flocks.note::<ReplicaSet>(change);
         if change.new.is_some() {
             return Vec::new();
         }
@@ -87,8 +94,15 @@ fn selector(deployment: &Deployment) -> Option<LabelSelector> {
 }
 
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
-    let Some(deployment) = ctx.get::<Deployment>(&key) else { return Ok(Next::Rest) };
+    let awaited = &ctx.settings().awaited;
+    let Some(deployment) = ctx.get::<Deployment>(&key) else {
+        awaited.forget(&key);
+        return Ok(Next::Rest);
+    };
     let Some(selector) = selector(&deployment) else { return Ok(Next::Rest) };
+    if !awaited.is_over(&ctx, &key).await? {
+        return Ok(Next::After(AWHILE));
+    }
     let leaving = deployment.metadata.deletion_timestamp.is_some();
     let owned = ctx.managed_by::<ReplicaSet>(deployment.metadata.uid.as_deref().unwrap_or_default());
     let orphans = ctx.cache::<ReplicaSet>().by(&ORPHANS, key.namespace().unwrap_or_default());
@@ -117,8 +131,9 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
 /// Whether any pod of these sets is still about, be it on its way out.
 fn has_pods(ctx: &Ctx, sets: &[Arc<ReplicaSet>]) -> bool {
     sets.iter().any(|set| {
-        let pods = ctx.managed_by::<Pod>(set.metadata.uid.as_deref().unwrap_or_default());
-        pods.iter().any(|pod| !skiff_api::pod::is_finished(pod))
+        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        let flocks = &ctx.settings().flocks;
+        flocks.look(uid, ctx.cache::<Pod>(), |flock| flock.active() + flock.ending() > 0)
     })
 }
 
@@ -143,7 +158,8 @@ async fn carry_out(ctx: &Ctx, scene: &Scene<'_>, steps: Vec<Step>) -> write::Res
                 ctx.replace(&*set).await?;
             }
             Step::Scale(set, size) => {
-                ctx.replace(&scene.resized(&set, size)).await?;
+                let wanted = scene.resized(&set, size);
+                grow(ctx, scene, &wanted, ctx.replace(&wanted)).await?;
                 told(ctx, scene, &set, plan::replicas(&set), size);
             }
             Step::Delete(set) => ctx.delete(&*set, DeleteOptions::default()).await?,
@@ -152,8 +168,24 @@ async fn carry_out(ctx: &Ctx, scene: &Scene<'_>, steps: Vec<Step>) -> write::Res
     Ok(news)
 }
 
+/// Writes a set, and remembers that it is awaited.
+async fn grow(
+    ctx: &Ctx,
+    scene: &Scene<'_>,
+    set: &ReplicaSet,
+    write: impl Future<Output = write::Result<ReplicaSet>>,
+) -> write::Result<ReplicaSet> {
+    let meta = &scene.deployment.metadata;
+    let key = Key::new(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default());
+    let awaited = &ctx.settings().awaited;
+    awaited.begun(&key, set);
+    let result = write.await;
+    awaited.ended(&key, set, &result);
+    result
+}
+
 async fn create(ctx: &Ctx, scene: &Scene<'_>, set: &ReplicaSet) -> write::Result<Option<News>> {
-    match ctx.create(set).await {
+    match grow(ctx, scene, set, ctx.create(set)).await {
         Ok(made) => {
             told(ctx, scene, &made, 0, plan::replicas(&made));
             Ok(made.metadata.name.map(News::Created))

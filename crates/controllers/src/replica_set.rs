@@ -3,10 +3,9 @@
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use skiff_api::LabelSelector;
-use skiff_client::cache::BY_CONTROLLER;
-use skiff_client::controller::{Itself, ManagedBy};
+use skiff_client::controller::Itself;
 
-use crate::replicas::{Condition, Replicated, Tally, reconcile};
+use crate::replicas::{Condition, MemberOf, Replicated, Tally, reconcile};
 use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::table::{Row, on};
 
@@ -15,7 +14,7 @@ pub(crate) const CONTROLLER: Row = Row {
     component: "replicaset-controller",
     wakes: &[
         on::<ReplicaSet, Itself>(),
-        on::<Pod, ManagedBy<ReplicaSet>>().indexed(&[BY_CONTROLLER, ORPHANS]),
+        on::<Pod, MemberOf<ReplicaSet>>().indexed(&[ORPHANS]),
         on::<Pod, OrphanOf<ReplicaSet>>(),
     ],
     may: &[

@@ -1,13 +1,14 @@
 //! Keeps as many pods as are asked for: what replication controllers and replica sets have in common.
 //!
-//! A kind that does so says how in its [`Replicated`]; its own file holds its row.
+//! A kind that does so says how in its [`Replicated`]; its own file holds its row. One run costs what changed, not what
+//! there is: the pods' sums are kept in `flock.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use skiff_api::{Readable, pod};
+use skiff_api::{LabelSelector, Readable};
 use skiff_client::controller::{Fault, Key, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
@@ -17,8 +18,10 @@ use crate::shared::burst::{self, Report};
 use crate::shared::pods::from_template;
 use crate::table::Ctx;
 
+mod flock;
 mod plan;
 
+pub(crate) use flock::{Flocks, MemberOf};
 pub(crate) use plan::{Condition, Tally};
 use plan::{Failure, Plan};
 
@@ -40,31 +43,48 @@ pub(crate) trait Replicated: Selects + Clone + Send + Sync {
 pub(crate) async fn reconcile<K: Replicated>(ctx: Ctx, key: Key) -> Outcome {
     let Some(controller) = ctx.get::<K>(&key) else { return Ok(Next::Rest) };
     let Some(selector) = controller.selector() else { return Ok(Next::Rest) };
-    let leaving = controller.metadata().deletion_timestamp.is_some();
-    let owned = ctx.managed_by::<Pod>(controller.metadata().uid.as_deref().unwrap_or_default());
-    let ending = owned.iter().filter(|pod| pod::is_ending(pod)).count();
-    let orphans = ctx.cache::<Pod>().by(&ORPHANS, key.namespace().unwrap_or_default());
-    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
-    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
-    let claims = adopt::claims(owned, orphans, &selector, leaving);
-    let pods = adopt::carry_out(&ctx, &*controller, claims).await?;
-
-    let now = ctx.now();
-    let plan = plan::plan(&*controller, &pods);
+    let (flocks, pods) = (&ctx.settings().flocks, ctx.cache::<Pod>());
+    let uid = controller.metadata().uid.clone().unwrap_or_default();
+    if claim(&ctx, &*controller, &selector).await? {
+        // The cache shows it in a moment, which wakes us.
+        return Ok(Next::Rest);
+    }
+    let plan = flocks.look(&uid, pods, |flock| plan::plan(&*controller, flock));
     let failure = carry_out(&ctx, &*controller, plan).await;
+    let now = ctx.now();
     let mut wanted = (*controller).clone();
     let conditions = plan::conditions(wanted.conditions(), failure.as_ref().map(|(failure, _)| failure), now);
-    wanted.report(plan::tally(&*controller, &pods, ending, now), conditions);
+    let (tally, wait) = flocks.look(&uid, pods, |flock| {
+        let wait = flock.available(controller.min_ready_seconds(), now).1;
+        (plan::tally(&*controller, flock, now), wait)
+    });
+    wanted.report(tally, conditions);
     ctx.patch_status(&*controller, &wanted).await?;
     if let Some((_, fault)) = failure {
         return Err(fault);
     }
-    let min_ready = controller.min_ready_seconds();
-    let wait = pods.iter().filter_map(|pod| pod::is_available(pod, min_ready, now).err());
-    let wait = wait.filter(|wait| wait.is_positive()).min();
     let wait = wait.map(|wait| Duration::try_from(wait).unwrap_or(Duration::from_secs(1)));
     // A little later than the deadline, so that whole seconds have passed for everyone.
     Ok(wait.map_or(Next::Rest, |wait| Next::After(wait + Duration::from_millis(50))))
+}
+
+/// Takes in the pods that nobody manages and that it selects, and lets go of those that it selects no more; true if that
+/// changed anything. Who is being deleted does neither.
+async fn claim<K: Replicated>(ctx: &Ctx, controller: &K, selector: &LabelSelector) -> write::Result<bool> {
+    let meta = controller.metadata();
+    if meta.deletion_timestamp.is_some() {
+        return Ok(false);
+    }
+    let pods = ctx.cache::<Pod>();
+    let uid = meta.uid.as_deref().unwrap_or_default();
+    let strays = ctx.settings().flocks.look(uid, pods, |flock| flock.strays(selector));
+    let orphans = pods.by(&ORPHANS, meta.namespace.as_deref().unwrap_or_default());
+    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
+    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
+    let strays: Vec<Arc<Pod>> = strays.iter().filter_map(|key| pods.typed(key)).collect();
+    let changed = !strays.is_empty();
+    let claims = adopt::claims(strays, orphans, selector, false);
+    Ok(!adopt::carry_out(ctx, controller, claims).await?.is_empty() || changed)
 }
 
 /// Creates or deletes what the plan says; what failed, for the status and for the next try.
@@ -110,7 +130,8 @@ async fn create<K: Replicated>(ctx: &Ctx, controller: &K) -> write::Result<()> {
     }
 }
 
-async fn delete<K: Replicated>(ctx: &Ctx, controller: &K, pod: Arc<Pod>) -> write::Result<()> {
+async fn delete<K: Replicated>(ctx: &Ctx, controller: &K, pod: Arc<str>) -> write::Result<()> {
+    let Some(pod) = ctx.cache::<Pod>().typed::<Pod>(&pod) else { return Ok(()) };
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let result = ctx.delete(&*pod, DeleteOptions::default()).await;
     match &result {

@@ -5,10 +5,9 @@ use k8s_openapi::api::core::v1::{
     ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
 };
 use skiff_api::LabelSelector;
-use skiff_client::cache::BY_CONTROLLER;
-use skiff_client::controller::{Itself, ManagedBy};
+use skiff_client::controller::Itself;
 
-use crate::replicas::{Condition, Replicated, Tally, reconcile};
+use crate::replicas::{Condition, MemberOf, Replicated, Tally, reconcile};
 use crate::shared::adopt::{ORPHANS, OrphanOf, Selects};
 use crate::table::{Row, on};
 
@@ -17,7 +16,7 @@ pub(crate) const CONTROLLER: Row = Row {
     component: "replication-controller",
     wakes: &[
         on::<ReplicationController, Itself>(),
-        on::<Pod, ManagedBy<ReplicationController>>().indexed(&[BY_CONTROLLER, ORPHANS]),
+        on::<Pod, MemberOf<ReplicationController>>().indexed(&[ORPHANS]),
         on::<Pod, OrphanOf<ReplicationController>>(),
     ],
     may: &[

@@ -5,16 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use skiff_api::pod;
 
 use super::Replicated;
+use super::flock::Flock;
 
 /// At most so many pods are made or deleted at once.
 const BURST: usize = 500;
-/// Annotation: who costs less is deleted first.
-const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 /// What to do.
@@ -22,7 +19,8 @@ const REPLICA_FAILURE: &str = "ReplicaFailure";
 pub(super) enum Plan {
     Rest,
     Create(usize),
-    Delete(Vec<Arc<Pod>>),
+    /// Pods by their keys.
+    Delete(Vec<Arc<str>>),
 }
 
 /// What could not be done.
@@ -33,55 +31,41 @@ pub(super) struct Failure {
 }
 
 /// From the pods there are to the pods there should be.
-pub(super) fn plan<K: Replicated>(controller: &K, pods: &[Arc<Pod>]) -> Plan {
+pub(super) fn plan<K: Replicated>(controller: &K, flock: &Flock) -> Plan {
     if controller.metadata().deletion_timestamp.is_some() {
         return Plan::Rest;
     }
     let wanted = usize::try_from(controller.replicas()).unwrap_or(0);
-    match pods.len() {
+    match flock.active() {
         have if have < wanted => Plan::Create((wanted - have).min(BURST)),
-        have if have > wanted => Plan::Delete(surplus(pods, (have - wanted).min(BURST))),
+        have if have > wanted => Plan::Delete(surplus(flock, (have - wanted).min(BURST))),
         _ => Plan::Rest,
     }
 }
 
 /// The pods that will be missed least, as upstream ranks them: not yet placed, not yet running, not ready, cheap to
 /// delete, sharing their node with most others, ready or made last, restarted most.
-fn surplus(pods: &[Arc<Pod>], count: usize) -> Vec<Arc<Pod>> {
+fn surplus(flock: &Flock, count: usize) -> Vec<Arc<str>> {
     let mut per_node: HashMap<&str, usize> = HashMap::new();
-    for node in pods.iter().filter_map(|pod| pod::node_name(pod)) {
+    for node in flock.replicas().filter_map(|(_, pod)| pod.node.as_deref()) {
         *per_node.entry(node).or_default() += 1;
     }
-    let mut ranked: Vec<&Arc<Pod>> = pods.iter().collect();
-    ranked.sort_by_cached_key(|pod| {
-        let node = pod::node_name(pod);
-        let phase = match pod::phase(pod) {
-            "Pending" => 0,
-            "Unknown" => 1,
-            _ => 2,
-        };
-        let cost = pod.metadata.annotations.as_ref().and_then(|all| all.get(DELETION_COST));
-        let cost = cost.and_then(|cost| cost.parse::<i32>().ok()).unwrap_or(0);
-        let crowd = node.and_then(|node| per_node.get(node)).copied().unwrap_or(0);
-        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let mut ranked: Vec<_> = flock.replicas().collect();
+    ranked.sort_by_cached_key(|(_, pod)| {
+        let crowd = pod.node.as_deref().and_then(|node| per_node.get(node)).copied().unwrap_or(0);
         (
-            node.is_some(),
-            phase,
-            pod::is_ready(pod),
-            cost,
+            pod.node.is_some(),
+            pod.phase,
+            pod.ready,
+            pod.cost,
             Reverse(crowd),
             // The absent time counts as the youngest.
-            Reverse(pod::ready_since(pod).unwrap_or(Timestamp::MAX)),
-            Reverse(restarts(pod)),
-            Reverse(created.unwrap_or(Timestamp::MAX)),
+            Reverse(pod.ready_since.unwrap_or(Timestamp::MAX)),
+            Reverse(pod.restarts),
+            Reverse(pod.created.unwrap_or(Timestamp::MAX)),
         )
     });
-    ranked.into_iter().take(count).cloned().collect()
-}
-
-fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    statuses.into_iter().flatten().map(|status| status.restart_count).max().unwrap_or(0)
+    ranked.into_iter().take(count).map(|(key, _)| Arc::clone(key)).collect()
 }
 
 /// What the pods there are amount to.
@@ -106,29 +90,17 @@ pub(crate) struct Condition {
     pub(crate) last_transition_time: Option<Time>,
 }
 
-/// Counts the pods; `ending` of them more are on their way out.
-pub(super) fn tally<K: Replicated>(
-    controller: &K,
-    pods: &[Arc<Pod>],
-    ending: usize,
-    now: Timestamp,
-) -> Tally {
-    let template = controller.template().and_then(|template| template.metadata.clone());
-    let template = template.and_then(|meta| meta.labels).unwrap_or_default();
-    let min_ready = controller.min_ready_seconds();
-    let labelled = |pod: &Pod| {
-        let labels = pod.metadata.labels.clone().unwrap_or_default();
-        template.iter().all(|(key, value)| labels.get(key) == Some(value))
-    };
-    let count = |holds: &dyn Fn(&Pod) -> bool| {
-        i32::try_from(pods.iter().filter(|pod| holds(pod)).count()).unwrap_or(i32::MAX)
-    };
+/// Counts the pods.
+pub(super) fn tally<K: Replicated>(controller: &K, flock: &Flock, now: Timestamp) -> Tally {
+    let template = controller.template().and_then(|template| template.metadata.as_ref());
+    let labels = template.and_then(|meta| meta.labels.clone()).unwrap_or_default();
+    let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     Tally {
-        replicas: count(&|_| true),
-        fully_labeled: count(&labelled),
-        ready: count(&pod::is_ready),
-        available: count(&|pod| pod::is_available(pod, min_ready, now).is_ok()),
-        terminating: i32::try_from(ending).unwrap_or(i32::MAX),
+        replicas: number(flock.active()),
+        fully_labeled: number(flock.labelled(&labels)),
+        ready: number(flock.ready()),
+        available: number(flock.available(controller.min_ready_seconds(), now).0),
+        terminating: number(flock.ending()),
         generation: controller.metadata().generation,
     }
 }
