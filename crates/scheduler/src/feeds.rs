@@ -15,7 +15,7 @@ use skiff_client::cache::decode;
 use skiff_client::{Cache, Change, Link, Topic};
 
 use crate::config::Profiles;
-use crate::plugin::Event;
+use crate::event::Event;
 use crate::pod::{PodInfo, likeness};
 use crate::queue::Queue;
 use crate::snapshot::Snapshot;
@@ -45,7 +45,7 @@ impl Feeds {
                 hands.storage(change, Event::VolumeChanged);
             }),
             follow::<PersistentVolumeClaim>(link, tasks, &hands, |hands, change| {
-                hands.storage(change, Event::ClaimChanged);
+                hands.storage(change, Event::ClaimChanged(change.latest().meta().key()));
             }),
             follow::<CSINode>(link, tasks, &hands, |hands, change| {
                 hands.storage(change, Event::CsiNodeChanged)
@@ -111,8 +111,8 @@ impl Hands {
                 events.into_iter().for_each(|event| self.queue.happened(event));
             }
             None => {
-                self.snapshot.lock().remove_node(&change.latest().meta().name);
-                self.queue.happened(Event::NodeGone);
+                let gone = self.snapshot.lock().remove_node(&change.latest().meta().name);
+                gone.into_iter().for_each(|event| self.queue.happened(event));
             }
         }
     }
@@ -183,9 +183,17 @@ impl Hands {
                 let info = Arc::new(PodInfo::new(Arc::clone(object), &pod));
                 let relabelled =
                     change.old.as_ref().is_some_and(|old| old.meta().labels != object.meta().labels);
-                let fresh = self.snapshot.lock().place(info, node, false);
-                if fresh || relabelled {
-                    self.queue.happened(Event::PodPlaced);
+                let mut snapshot = self.snapshot.lock();
+                let shrunk = snapshot.placed(uid).is_some_and(|held| asks_less(&info, held));
+                let fresh = snapshot.place(Arc::clone(&info), node, false);
+                drop(snapshot);
+                match relabelled.then(|| change.old.clone()).flatten() {
+                    _ if fresh => self.queue.happened(Event::PodPlaced(info)),
+                    Some(before) => self.queue.happened(Event::PodRelabelled(before, info)),
+                    None => {}
+                }
+                if shrunk {
+                    self.queue.happened(Event::PodShrunk);
                 }
             }
             None if may_be_placed(&pod) && self.profiles.of(&pod).is_some() => self.want(object, &pod),
@@ -215,12 +223,17 @@ impl Hands {
             let mut snapshot = self.snapshot.lock();
             // Room that was kept for it is free as well.
             let waited = snapshot.denominate(uid);
-            snapshot.displace(uid) || waited
+            snapshot.displace(uid).or(waited)
         };
-        if left {
-            self.queue.happened(Event::PodGone);
+        if let Some(pod) = left {
+            self.queue.happened(Event::PodGone(pod));
         }
     }
+}
+
+/// Whether a pod asks for less of something than it did.
+fn asks_less(now: &PodInfo, before: &PodInfo) -> bool {
+    before.requests.iter().any(|(name, amount)| now.requests.get(name) < amount)
 }
 
 /// A pod that may be placed now: not on its way out, and with nothing holding it back.

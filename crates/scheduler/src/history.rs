@@ -130,7 +130,7 @@ impl Step {
                 let node: ApiNode = serde_json::from_value(value.clone()).unwrap();
                 cluster.put_node(&object(&value), &node);
             }
-            Self::NodeGone(name) => cluster.remove_node(&format!("node{name}")),
+            Self::NodeGone(name) => drop(cluster.remove_node(&format!("node{name}"))),
             Self::Namespace { name, team } => {
                 let name = format!("space{name}");
                 let value = json!({"metadata": {"name": name, "labels": {"team": format!("team{team}")}}});

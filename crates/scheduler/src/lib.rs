@@ -17,6 +17,7 @@ mod bind;
 mod classes;
 mod config;
 mod cycle;
+mod event;
 mod feeds;
 mod figures;
 mod fit;

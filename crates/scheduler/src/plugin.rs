@@ -5,6 +5,7 @@
 
 use std::hash::Hasher;
 
+use crate::event::Hope;
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 use crate::storage::Needs;
@@ -74,35 +75,6 @@ pub(crate) trait Judge {
     fn normalise(&self, _feasible: &[&Node], _scores: &mut [i64]) {}
 }
 
-/// Something that happened in the cluster and may give waiting pods a chance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Event {
-    /// A node came.
-    NodeAdded,
-    /// A node went.
-    NodeGone,
-    /// What a node can hold changed.
-    NodeCapacity,
-    /// Labels of a node changed.
-    NodeLabels,
-    /// Taints of a node changed, or it was (un)cordoned.
-    NodeTaints,
-    /// A pod on a node came or changed its labels.
-    PodPlaced,
-    /// A pod left its node.
-    PodGone,
-    /// A service or controller changed.
-    SpreadSelector,
-    /// A claim came or changed.
-    ClaimChanged,
-    /// A persistent volume came or changed.
-    VolumeChanged,
-    /// A storage class came or changed.
-    ClassChanged,
-    /// What a node's storage drivers say changed.
-    CsiNodeChanged,
-}
-
 /// One plugin.
 pub(crate) trait Plugin: Send + Sync {
     /// Its name, as upstream calls it.
@@ -122,8 +94,10 @@ pub(crate) trait Plugin: Send + Sync {
     /// Begins to judge nodes for a pod; nothing if it has nothing to say.
     fn begin<'a>(&self, pod: &'a Pending, cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>>;
 
-    /// Whether an event may give a pod a chance that this plugin refused.
-    fn helps(&self, event: Event) -> bool;
+    /// What may give a pod a chance that this plugin refused; nothing unless it can refuse.
+    fn hope(&self, _pod: &Pending, _cluster: &Snapshot) -> Hope {
+        Box::new(|_| false)
+    }
 
     /// What must be so before the pod can be bound to the node that was chosen (upstream's reserve and pre-bind).
     fn needs(&self, _pod: &Pending, _cluster: &Snapshot, _node: &str) -> Option<Needs> {

@@ -1,6 +1,6 @@
 //! The table of plugins with their weights: filters in this order, the first refusal counts.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::Errors;
@@ -69,10 +69,3 @@ pub(crate) static ALL: &[Row] = &[
     with_args("NodeResourcesBalancedAllocation", 1, || Arc::<balanced_allocation::BalancedAllocation>::default(), balanced_allocation::configured),
     plain("ImageLocality", 1, || Arc::new(image_locality::ImageLocality)),
 ];
-
-/// The plugin of this name with its default settings: what helps its pods does not depend on them.
-pub(crate) fn named(name: &str) -> Option<&'static dyn Plugin> {
-    static DEFAULTS: LazyLock<Vec<Arc<dyn Plugin>>> =
-        LazyLock::new(|| ALL.iter().map(|row| (row.default)()).collect());
-    DEFAULTS.iter().map(|plugin| &**plugin).find(|plugin| plugin.name() == name)
-}

@@ -1,8 +1,10 @@
 //! Profiles: each name that pods may ask for in `spec.schedulerName`, and which plugins judge its pods.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::NAME;
+use crate::event::Hope;
 use crate::plugin::Plugin;
 use crate::plugins;
 use crate::pod::Pending;
@@ -88,6 +90,12 @@ impl Profile {
         asked
             .map(|seat| &seat.plugin)
             .try_for_each(|plugin| plugin.admit(pod, cluster).map_err(|why| (plugin.name(), why)))
+    }
+
+    /// What may give a pod a chance that these plugins refused.
+    pub(crate) fn hopes(&self, pod: &Pending, cluster: &Snapshot, plugins: &BTreeSet<&str>) -> Vec<Hope> {
+        let refused = self.seats.iter().filter(|seat| plugins.contains(seat.plugin.name()));
+        refused.map(|seat| seat.plugin.hope(pod, cluster)).collect()
     }
 
     /// What must be so before the pod can be bound to the node that was chosen.

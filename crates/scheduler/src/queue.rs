@@ -15,8 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Pauses;
-use crate::plugin::Event;
-use crate::plugins;
+use crate::event::{Event, Hope};
 
 /// A waiting pod is tried again after so long even if nothing seems to help.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -42,7 +41,8 @@ struct Entry {
     likeness: u64,
     attempts: u32,
     tried: Instant,
-    refused_by: BTreeSet<&'static str>,
+    /// What those who refused it hope for; any event will do if nobody in particular did (there was no node).
+    hopes: Vec<Hope>,
     state: State,
 }
 
@@ -74,10 +74,9 @@ pub(crate) struct Turn {
 }
 
 /// How a try ended.
-#[derive(Debug)]
 pub(crate) enum Failure {
-    /// These plugins refused.
-    Unfit(BTreeSet<&'static str>),
+    /// It was refused by those who have these hopes for it.
+    Unfit(Vec<Hope>),
     /// Something else went wrong.
     Error,
 }
@@ -101,7 +100,7 @@ impl Queue {
                     likeness,
                     attempts: 0,
                     tried: Instant::now(),
-                    refused_by: BTreeSet::new(),
+                    hopes: Vec::new(),
                     state: State::Active(0),
                 };
                 inner.entries.insert(Arc::clone(uid), entry);
@@ -162,10 +161,11 @@ impl Queue {
         entry.tried = Instant::now();
         match failure {
             Failure::Error => inner.wait(uid, State::Backing),
-            Failure::Unfit(plugins) => {
-                entry.refused_by = plugins;
-                let refused_by = entry.refused_by.clone();
-                let helped = inner.events.iter().any(|(n, event)| *n > since && helps(&refused_by, *event));
+            Failure::Unfit(hopes) => {
+                let helped = inner.events.iter().any(|(n, event)| *n > since && helps(&hopes, event));
+                if let Some(entry) = inner.entries.get_mut(uid) {
+                    entry.hopes = hopes;
+                }
                 inner.wait(uid, if helped { State::Backing } else { State::Waiting });
             }
         }
@@ -178,12 +178,12 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.counter += 1;
         let number = inner.counter;
+        let hopeful = |uid: &&Uid| inner.entries.get(*uid).is_some_and(|it| helps(&it.hopes, &event));
+        let helped: Vec<Uid> = inner.waiting.iter().filter(hopeful).cloned().collect();
         inner.events.push_back((number, event));
         if inner.events.len() > MEMORY {
             inner.events.pop_front();
         }
-        let hopeful = |uid: &&Uid| inner.entries.get(*uid).is_some_and(|it| helps(&it.refused_by, event));
-        let helped: Vec<Uid> = inner.waiting.iter().filter(hopeful).cloned().collect();
         for uid in &helped {
             inner.give_a_chance(uid);
         }
@@ -202,10 +202,8 @@ impl Queue {
     }
 }
 
-/// A pod that nobody in particular refused (there was no node) is helped by any event.
-fn helps(refused_by: &BTreeSet<&'static str>, event: Event) -> bool {
-    refused_by.is_empty()
-        || refused_by.iter().filter_map(|name| plugins::named(name)).any(|plugin| plugin.helps(event))
+fn helps(hopes: &[Hope], event: &Event) -> bool {
+    hopes.is_empty() || hopes.iter().any(|hope| hope(event))
 }
 
 impl Inner {

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use crate::config::Profiles;
 use crate::cycle::Search;
+use crate::event::{Event, Hope};
 use crate::feeds::Feeds;
 use crate::figures::Figures;
 use crate::fit::Unfit;
-use crate::plugin::Event;
 use crate::pod::Pending;
 use crate::preemption::{self, Plan};
 use crate::profile::Profile;
@@ -33,7 +33,7 @@ enum Decision {
     /// It goes to this node.
     Bind(Arc<str>, Option<Needs>),
     /// It fits nowhere; perhaps others can make room. True if room that was being made for it is no use any more.
-    Refuse(Box<Unfit>, Option<Plan>, bool),
+    Refuse(Box<Unfit>, Vec<Hope>, Option<Plan>, bool),
 }
 
 pub(crate) struct Loop {
@@ -102,11 +102,11 @@ impl Loop {
                         }
                         this.bind(&turn, &pending, &node, needs).await;
                     }
-                    Decision::Refuse(unfit, plan, lost) => {
+                    Decision::Refuse(unfit, hopes, plan, lost) => {
                         if lost && let Err(error) = preempt::denominate(&this.link, &pending.info).await {
                             tracing::debug!(%error, "a nomination could not be taken back");
                         }
-                        this.refuse(&turn, &pod, *unfit, plan).await;
+                        this.refuse(&turn, &pod, (*unfit, hopes), plan).await;
                     }
                 }
                 drop(permit);
@@ -138,7 +138,8 @@ impl Loop {
                 let plan = preemption::plan(pending, &mut snapshot, profile, &mut unfit);
                 snapshot.banish(&ghosts);
                 let lost = had && snapshot.nominated_node(uid).is_none();
-                Decision::Refuse(unfit, plan, lost)
+                let hopes = profile.hopes(pending, &snapshot, &unfit.plugins);
+                Decision::Refuse(unfit, hopes, plan, lost)
             }
         };
         match &decision {
@@ -149,8 +150,8 @@ impl Loop {
                 snapshot.denominate(uid);
                 snapshot.place(Arc::clone(&pending.info), node, true);
             }
-            Decision::Refuse(_, Some(plan), _) => snapshot.nominate(Arc::clone(&pending.info), &plan.node),
-            Decision::Refuse(_, None, _) => {}
+            Decision::Refuse(_, _, Some(plan), _) => snapshot.nominate(Arc::clone(&pending.info), &plan.node),
+            Decision::Refuse(_, _, None, _) => {}
         }
         decision
     }
@@ -188,8 +189,9 @@ impl Loop {
 
     /// The pod did not get to its node: others may have the room.
     fn forget(&self, turn: &Turn) {
-        if self.snapshot.lock().forget(&turn.uid) {
-            self.queue.happened(Event::PodGone);
+        let forgotten = self.snapshot.lock().forget(&turn.uid);
+        if let Some(pod) = forgotten {
+            self.queue.happened(Event::PodGone(pod));
         }
         self.figures.attempt("error");
     }
@@ -200,14 +202,20 @@ impl Loop {
         self.tell(pod, "SchedulerError", message, None).await;
     }
 
-    async fn refuse(&self, turn: &Turn, pod: &Pod, mut unfit: Unfit, plan: Option<Plan>) {
+    async fn refuse(
+        &self,
+        turn: &Turn,
+        pod: &Pod,
+        (mut unfit, hopes): (Unfit, Vec<Hope>),
+        plan: Option<Plan>,
+    ) {
         self.figures.attempt("unschedulable");
         if plan.is_some() {
             unfit.preempts();
         }
         let message = unfit.to_string();
         tracing::debug!(pod = %turn.key, %message, "a pod fits nowhere");
-        self.queue.give_back(&turn.uid, Failure::Unfit(unfit.plugins));
+        self.queue.give_back(&turn.uid, Failure::Unfit(hopes));
         let node = plan.as_ref().map(|plan| &*plan.node);
         self.tell(pod, "Unschedulable", message, node).await;
         if let Some(plan) = &plan {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Node as ApiNode;
 use skiff_api::Object;
 
-use crate::plugin::Event;
+use crate::event::{Event, Facts};
 use crate::pod::{Namespaces, PodInfo};
 use crate::storage::Storage;
 
@@ -24,15 +24,17 @@ mod node;
 mod nominations;
 mod selectors;
 mod tallies;
+mod topology;
 
 pub(crate) use budgets::Budgets;
-pub(crate) use counts::{Counts, Domains, Labels, NodeId, Topology};
+pub(crate) use counts::{Counts, Domains, NodeId, Numbers};
 pub(crate) use demands::{Demands, Kind};
 pub(crate) use images::{Holders, image_name};
 pub(crate) use node::Node;
 pub(crate) use nominations::Taken;
 pub(crate) use selectors::Selectors;
 pub(crate) use tallies::Group;
+pub(crate) use topology::{DomainId, KeyId, Labels, Topology};
 
 /// The cluster as the scheduler sees it.
 #[derive(Default)]
@@ -52,7 +54,7 @@ pub(crate) struct Snapshot {
     avoided: usize,
     /// How many nodes have an image.
     pub(crate) holders: Holders,
-    /// Which values nodes have for the keys that pods are spread over.
+    /// Which values nodes have for the keys that pods look at.
     pub(crate) topology: Topology,
     tallies: tallies::Tallies,
     /// What placed pods demand of others.
@@ -169,7 +171,7 @@ impl Snapshot {
         let events = node.update(object, api);
         self.avoided += usize::from(node.is_avoided());
         if labels != node.labels {
-            self.relabel(id, &labels);
+            self.relabel(id);
         }
         if !events.is_empty() || !same_images {
             self.touch(id);
@@ -177,28 +179,44 @@ impl Snapshot {
         events
     }
 
-    /// Tells everybody who counts by label.
-    fn relabel(&mut self, id: NodeId, before: &Labels) {
-        let after = &self.nodes[id as usize].labels;
-        self.topology.relabel(before, after);
-        self.tallies.relabel(id, before, after);
-        self.demands.relabel(id, before, after);
+    /// A node has other labels than before: tells everybody who counts by label.
+    fn relabel(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id as usize];
+        let after = self.topology.enter(&node.labels);
+        let before = std::mem::replace(&mut node.whereabouts, after);
+        self.topology.leave(&before);
+        self.tallies.relabel(id, &before, &node.whereabouts);
+        self.demands.relabel(id, &before, &node.whereabouts);
+    }
+
+    /// Follows a key of labels from now on.
+    fn cover(&mut self, key: &str) -> KeyId {
+        if let Some(id) = self.topology.id(key) {
+            return id;
+        }
+        let id = self.topology.cover(key);
+        for node in self.nodes.iter_mut().filter(|node| node.known) {
+            self.topology.learn(id, &node.labels, &mut node.whereabouts);
+        }
+        id
     }
 
     /// Forgets a node; pods that are still bound to it stay counted, should it come back.
-    pub(crate) fn remove_node(&mut self, name: &str) {
-        let Some(id) = self.ids.get(name).copied() else { return };
+    pub(crate) fn remove_node(&mut self, name: &str) -> Option<Event> {
+        let id = self.ids.get(name).copied()?;
         self.order.retain(|known| *known != id);
         let node = &mut self.nodes[id as usize];
+        let gone = node.known.then(|| Event::NodeGone(Arc::new(Facts::of(node))));
         node.known = false;
         self.avoided -= usize::from(node.is_avoided());
         node.taints.clear();
         let images = std::mem::take(&mut node.images);
         self.holders.change(&images, &HashMap::new());
-        let labels = std::mem::take(&mut node.labels);
-        self.relabel(id, &labels);
+        node.labels.clear();
+        self.relabel(id);
         self.touch(id);
         self.free_if_gone(id);
+        gone
     }
 
     /// Takes in a namespace as it now is, or forgets it.
@@ -228,32 +246,41 @@ impl Snapshot {
             }
         }
         self.displace(&uid);
+        for term in pod.terms.all() {
+            self.cover(&term.topology_key);
+        }
         let id = self.id(&node.into());
         let node = &mut self.nodes[id as usize];
         node.add(Arc::clone(&pod));
         self.tallies.moved(&pod, node, &self.namespaces, 1);
-        self.demands.add(&pod, node);
+        self.demands.add(&pod, node, &self.topology);
         self.places.insert(uid, (id, assumed));
         self.touch(id);
         held.is_none()
     }
 
-    /// Takes a pod from its node; true if it was on one.
-    pub(crate) fn displace(&mut self, uid: &str) -> bool {
-        let Some((id, _)) = self.places.remove(uid) else { return false };
+    /// Takes a pod from its node, if it is on one.
+    pub(crate) fn displace(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let (id, _) = self.places.remove(uid)?;
         let node = &mut self.nodes[id as usize];
-        if let Some(pod) = node.remove(uid) {
-            self.tallies.moved(&pod, node, &self.namespaces, -1);
-            self.demands.remove(&pod, node);
+        let pod = node.remove(uid);
+        if let Some(pod) = &pod {
+            self.tallies.moved(pod, node, &self.namespaces, -1);
+            self.demands.remove(pod, node);
         }
         self.touch(id);
         self.free_if_gone(id);
-        true
+        pod
+    }
+
+    /// A pod that is on a node.
+    pub(crate) fn placed(&self, uid: &str) -> Option<&Arc<PodInfo>> {
+        self.nodes.get(self.places.get(uid)?.0 as usize)?.pods.get(uid)
     }
 
     /// Takes back an assumption that came to nothing; a pod that was really bound stays.
-    pub(crate) fn forget(&mut self, uid: &str) -> bool {
-        matches!(self.places.get(uid), Some((_, true))) && self.displace(uid)
+    pub(crate) fn forget(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        matches!(self.places.get(uid), Some((_, true))).then(|| self.displace(uid)).flatten()
     }
 
     /// Whether the pod is on a node, be it only assumed.

@@ -51,6 +51,7 @@ proptest! {
             step.apply(&mut cluster);
             for like in 0..LIKES {
                 let pod = pending(like);
+                profile.track(&pod, &mut cluster);
                 let alone = judged(&pod, &cluster, &profile, None);
                 prop_assert_eq!(judged(&pod, &cluster, &profile, Some(&mut search)), alone);
             }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use skiff_api::Errors;
 
 use crate::config;
-use crate::plugin::{BEST, Event, Judge, Plugin, Share};
+use crate::plugin::{BEST, Judge, Plugin, Share};
 use crate::pod::{Pending, PodInfo};
 use crate::snapshot::{Node, Snapshot};
 
@@ -70,10 +70,6 @@ impl Plugin for BalancedAllocation {
             return None;
         }
         Some(Box::new(Balance { pod: &pod.info, resources: Arc::clone(&self.0) }))
-    }
-
-    fn helps(&self, _: Event) -> bool {
-        false
     }
 }
 

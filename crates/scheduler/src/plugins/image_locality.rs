@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::plugin::{BEST, Event, Judge, Plugin, Share};
+use crate::plugin::{BEST, Judge, Plugin, Share};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot, image_name};
 
@@ -39,10 +39,6 @@ impl Plugin for ImageLocality {
             return None;
         }
         Some(Box::new(Images { names, nodes: number(cluster.len()).max(1) }))
-    }
-
-    fn helps(&self, _: Event) -> bool {
-        false
     }
 }
 

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
-use skiff_api::Errors;
+use skiff_api::{Errors, Meta};
 
 use crate::config;
-use crate::plugin::{BEST, Event, Judge, Plugin, Refusal};
+use crate::event::{Event, Hope};
+use crate::plugin::{BEST, Judge, Plugin, Refusal};
 use crate::pod::{Pending, Term};
-use crate::snapshot::{Counts, Domains, Group, Kind, Node, Snapshot};
+use crate::snapshot::{Counts, Domains, Group, KeyId, Kind, Node, Snapshot};
 
 #[derive(Clone, Copy)]
 pub(crate) struct InterPodAffinity {
@@ -32,13 +33,14 @@ struct Args {
 
 /// A term of the pod and how many pods it finds.
 struct Found<'a> {
-    term: &'a Term,
+    /// The number of its topology key.
+    key: Option<KeyId>,
     counts: Cow<'a, Counts>,
 }
 
 struct Neighbours<'a> {
     /// Keys and domains that pods there keep free of the likes of this one.
-    forbidden: Vec<(&'a str, &'a Domains)>,
+    forbidden: Vec<(KeyId, &'a Domains)>,
     /// What the affinity terms find: pods that all of them select.
     near: Vec<Found<'a>>,
     /// The first of its kind may begin a group that all want to be near each other.
@@ -46,7 +48,7 @@ struct Neighbours<'a> {
     /// What each anti-affinity term finds.
     far: Vec<Found<'a>>,
     /// What placed pods wish: how much, for each of them in the node's domain.
-    theirs: Vec<(i64, &'a str, &'a Domains)>,
+    theirs: Vec<(i64, KeyId, &'a Domains)>,
     /// What the pod wishes, likewise.
     ours: Vec<(i64, Found<'a>)>,
 }
@@ -84,8 +86,9 @@ fn groups(pod: &Pending) -> Vec<(Group, Vec<&str>)> {
     groups
 }
 
-fn find<'a>(cluster: &'a Snapshot, term: &'a Term) -> Found<'a> {
-    Found { term, counts: cluster.tally(&all_of([term].into_iter()), &[&term.topology_key]) }
+fn find<'a>(cluster: &'a Snapshot, term: &Term) -> Found<'a> {
+    let counts = cluster.tally(&all_of([term].into_iter()), &[&term.topology_key]);
+    Found { key: cluster.topology.id(&term.topology_key), counts }
 }
 
 impl Plugin for InterPodAffinity {
@@ -117,7 +120,10 @@ impl Plugin for InterPodAffinity {
         let near: Vec<Found<'a>> = match groups(pod).into_iter().next().filter(|_| !terms.affinity.is_empty())
         {
             Some((group, keys)) => {
-                let found = |term| Found { term, counts: cluster.tally(&group, &keys) };
+                let found = |term: &Term| {
+                    let key = cluster.topology.id(&term.topology_key);
+                    Found { key, counts: cluster.tally(&group, &keys) }
+                };
                 terms.affinity.iter().map(found).collect()
             }
             None => Vec::new(),
@@ -129,31 +135,73 @@ impl Plugin for InterPodAffinity {
         Some(Box::new(Neighbours { forbidden, near, begins_its_group, far, theirs, ours }))
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(event, Event::NodeAdded | Event::NodeLabels | Event::PodPlaced | Event::PodGone)
+    fn hope(&self, pod: &Pending, cluster: &Snapshot) -> Hope {
+        let about = cluster.demands.about(&pod.info, cluster.namespaces());
+        // Others keep their domains free of it; which labels make those does not matter here.
+        let kept_away = about.into_iter().any(|(kind, ..)| kind == Kind::Away);
+        let pod = Arc::clone(&pod.info);
+        Box::new(move |event| {
+            let terms = &pod.terms;
+            let near = |other: &Meta| terms.affinity.iter().any(|term| may_select(term, other));
+            let far = |other: &Meta| terms.anti.iter().any(|term| may_select(term, other));
+            let keys = || terms.affinity.iter().chain(&terms.anti).map(|term| &*term.topology_key);
+            match event {
+                Event::NodeAdded(node) => {
+                    terms.affinity.iter().all(|term| node.labels.contains_key(&*term.topology_key))
+                }
+                Event::NodeLabels(turn) => {
+                    let (before, now) = (&turn.before.labels, &turn.now.labels);
+                    kept_away || keys().any(|key| before.get(key) != now.get(key))
+                }
+                Event::PodPlaced(other) => near(other.object.meta()),
+                Event::PodRelabelled(before, now) => {
+                    let (before, now) = (before.meta(), now.object.meta());
+                    (near(now) && !near(before)) || (far(before) && !far(now)) || kept_away
+                }
+                Event::PodGone(other) => {
+                    let meta = other.object.meta();
+                    let kept_away =
+                        || other.terms.anti.iter().any(|term| may_select(term, pod.object.meta()));
+                    // Once the last one is gone the pod may be the first of its group.
+                    far(meta) || near(meta) || kept_away()
+                }
+                _ => false,
+            }
+        })
     }
 }
 
 impl Found<'_> {
+    fn domains(&self) -> Option<&Domains> {
+        self.counts.by(self.key?)
+    }
+
     fn is_empty(&self) -> bool {
-        self.counts.by(&self.term.topology_key).is_none_or(Domains::is_empty)
+        self.domains().is_none_or(Domains::is_empty)
     }
 
     /// How many are in the node's domain.
     fn on(&self, node: &Node) -> i64 {
-        let domains = self.counts.by(&self.term.topology_key);
-        domains.map_or(0, |domains| there(domains, &self.term.topology_key, node))
+        self.key.zip(self.domains()).map_or(0, |(key, domains)| there(domains, key, node))
     }
 }
 
-fn there(domains: &Domains, key: &str, node: &Node) -> i64 {
-    node.labels.get(key).map_or(0, |value| domains.of(value))
+/// Whether a term may be about a pod; namespaces that it finds by label count in any case.
+fn may_select(term: &Term, pod: &Meta) -> bool {
+    let scope = &term.scope;
+    let namespace = pod.namespace.as_deref().unwrap_or_default();
+    scope.picks(pod) && (scope.namespace_selector.is_some() || scope.namespaces.contains(namespace))
+}
+
+fn there(domains: &Domains, key: KeyId, node: &Node) -> i64 {
+    node.whereabouts.of(key).map_or(0, |domain| domains.of(domain))
 }
 
 impl Judge for Neighbours<'_> {
     fn filter(&self, node: &Node) -> Result<(), Refusal> {
         if !self.near.is_empty() {
-            let labelled = self.near.iter().all(|found| node.labels.contains_key(&found.term.topology_key));
+            let labelled =
+                self.near.iter().all(|found| found.key.is_some_and(|key| node.whereabouts.has(key)));
             let near = || self.near.iter().all(|found| found.on(node) > 0);
             if !labelled || !(near() || self.begins_its_group) {
                 return Err(Refusal::unsuitable("node(s) didn't match pod affinity rules"));
@@ -162,7 +210,7 @@ impl Judge for Neighbours<'_> {
         if self.far.iter().any(|found| found.on(node) > 0) {
             return Err(Refusal::crowded("node(s) didn't match pod anti-affinity rules"));
         }
-        if self.forbidden.iter().any(|(key, domains)| there(domains, key, node) > 0) {
+        if self.forbidden.iter().any(|(key, domains)| there(domains, *key, node) > 0) {
             return Err(Refusal::crowded("node(s) didn't satisfy existing pods anti-affinity rules"));
         }
         Ok(())
@@ -173,7 +221,7 @@ impl Judge for Neighbours<'_> {
     }
 
     fn score(&self, node: &Node) -> i64 {
-        let theirs = self.theirs.iter().map(|(weight, key, domains)| weight * there(domains, key, node));
+        let theirs = self.theirs.iter().map(|(weight, key, domains)| weight * there(domains, *key, node));
         theirs.sum::<i64>() + self.ours.iter().map(|(weight, found)| weight * found.on(node)).sum::<i64>()
     }
 

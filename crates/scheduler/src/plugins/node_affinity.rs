@@ -10,7 +10,8 @@ use skiff_api::Errors;
 use skiff_api::pod::affinity;
 
 use crate::config;
-use crate::plugin::{Event, Judge, Plugin, Refusal, Share, scale};
+use crate::event::Hope;
+use crate::plugin::{Judge, Plugin, Refusal, Share, scale};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 
@@ -72,8 +73,21 @@ impl Plugin for NodeAffinity {
         }))
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(event, Event::NodeAdded | Event::NodeLabels)
+    fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
+        let added = self.required.clone();
+        let spec = pod.spec();
+        // Only what it selects nodes by: a whole pod is too much to keep.
+        let spec = PodSpec {
+            node_selector: spec.node_selector.clone(),
+            affinity: spec.affinity.clone(),
+            ..PodSpec::default()
+        };
+        Box::new(move |event| {
+            event.makes_right(|node| {
+                added.as_ref().is_none_or(|added| node.as_target(|target| affinity::matches(added, target)))
+                    && node.as_target(|target| affinity::allows(&spec, target))
+            })
+        })
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::hash::Hasher;
 
-use crate::plugin::{Event, Judge, Plugin, Refusal, Share};
+use crate::event::{Event, Hope};
+use crate::plugin::{Judge, Plugin, Refusal, Share};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 
@@ -20,8 +21,9 @@ impl Plugin for NodeName {
         Some(Box::new(Named(name)))
     }
 
-    fn helps(&self, event: Event) -> bool {
-        event == Event::NodeAdded
+    fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
+        let name = skiff_api::pod::node_name(&pod.pod).unwrap_or_default().to_owned();
+        Box::new(move |event| matches!(event, Event::NodeAdded(node) if *node.name == *name))
     }
 }
 

@@ -5,7 +5,8 @@ use std::hash::{Hash, Hasher};
 
 use skiff_api::pod::ports::HostPort;
 
-use crate::plugin::{Event, Judge, Plugin, Refusal, Share};
+use crate::event::{Event, Hope};
+use crate::plugin::{Judge, Plugin, Refusal, Share};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 
@@ -23,8 +24,15 @@ impl Plugin for NodePorts {
         if ports.is_empty() { None } else { Some(Box::new(Wanted(ports))) }
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(event, Event::NodeAdded | Event::PodGone)
+    fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
+        let ports = pod.info.ports.clone();
+        Box::new(move |event| match event {
+            Event::NodeAdded(_) => true,
+            Event::PodGone(gone) => {
+                gone.ports.iter().any(|held| ports.iter().any(|port| held.clashes_with(port)))
+            }
+            _ => false,
+        })
     }
 }
 

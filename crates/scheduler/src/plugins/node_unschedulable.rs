@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::Taint;
 use skiff_api::names::TAINT_UNSCHEDULABLE;
 use skiff_api::pod::tolerations::{NO_SCHEDULE, tolerates};
 
-use crate::plugin::{Event, Judge, Plugin, Refusal, Share};
+use crate::event::Hope;
+use crate::plugin::{Judge, Plugin, Refusal, Share};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 
@@ -30,8 +31,8 @@ impl Plugin for NodeUnschedulable {
         }
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(event, Event::NodeAdded | Event::NodeTaints)
+    fn hope(&self, _: &Pending, _: &Snapshot) -> Hope {
+        Box::new(|event| event.makes_right(|node| !node.unschedulable))
     }
 }
 

@@ -11,7 +11,8 @@ use skiff_api::Errors;
 
 use super::strategy::{Resource, Strategy};
 use crate::config;
-use crate::plugin::{Event, Judge, Plugin, Refusal, Share};
+use crate::event::{Event, Facts, Hope};
+use crate::plugin::{Judge, Plugin, Refusal, Share};
 use crate::pod::{Pending, PodInfo};
 use crate::snapshot::{Node, Snapshot};
 
@@ -72,8 +73,26 @@ impl Plugin for ResourcesFit {
         Some(Box::new(Asks { pod: &pod.info, settings: Arc::clone(&self.0) }))
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(event, Event::NodeAdded | Event::NodeCapacity | Event::PodGone)
+    fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
+        let (asked, settings) = (pod.info.requests.clone(), Arc::clone(&self.0));
+        let asks = move |name: &str, amount| amount > 0 && !settings.ignores(name);
+        Box::new(move |event| {
+            let asked = || asked.iter().filter(|(name, amount)| asks(name, *amount));
+            // An empty node would have to do.
+            let holds = |node: &Facts| {
+                node.room > 0 && asked().all(|(name, amount)| amount <= node.allocatable.get(name))
+            };
+            match event {
+                Event::NodeAdded(node) => holds(node),
+                Event::NodeCapacity(turn) => {
+                    let (before, now) = (&turn.before, &turn.now);
+                    let more = |name: &str| now.allocatable.get(name) > before.allocatable.get(name);
+                    holds(now) && (now.room > before.room || asked().any(|(name, _)| more(name)))
+                }
+                Event::PodGone(_) | Event::PodShrunk => true,
+                _ => false,
+            }
+        })
     }
 }
 

@@ -5,7 +5,8 @@ use std::hash::{Hash, Hasher};
 use k8s_openapi::api::core::v1::Toleration;
 use skiff_api::pod::tolerations::{NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, tolerates, untolerated};
 
-use crate::plugin::{Event, Judge, Plugin, Refusal, Share, scale_reversed};
+use crate::event::Hope;
+use crate::plugin::{Judge, Plugin, Refusal, Share, scale_reversed};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 
@@ -27,8 +28,13 @@ impl Plugin for TaintToleration {
         Some(Box::new(Tolerant { tolerations, compares: cluster.avoided() > 0 }))
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(event, Event::NodeAdded | Event::NodeTaints)
+    fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
+        let tolerations = pod.spec().tolerations.clone().unwrap_or_default();
+        Box::new(move |event| {
+            event.makes_right(|node| {
+                untolerated(&node.taints, &tolerations, &[NO_SCHEDULE, NO_EXECUTE]).is_none()
+            })
+        })
     }
 }
 

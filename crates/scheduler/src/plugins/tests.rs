@@ -12,6 +12,7 @@ use crate::preemption;
 use crate::profile::Profile;
 use crate::snapshot::Snapshot;
 
+mod hopes;
 mod volumes;
 
 fn object(value: &Value) -> Arc<Object> {
@@ -60,6 +61,7 @@ pub(crate) fn pending(pod: &str) -> Pending {
 fn chosen(cluster: &mut Snapshot, pod: &str) -> String {
     let pod = pending(pod);
     let profile = Profile::default();
+    profile.track(&pod, cluster);
     match cycle::choose(&pod, cluster, &profile, &mut Search::default()) {
         Ok(node) => node.to_string(),
         Err(mut unfit) => {
@@ -223,9 +225,9 @@ fn sums_follow_pods_that_come_and_go() {
     let mut cluster = cluster(TWO, &format!("[{}, {}]", on("a", &asks("3")), on("b", &asks("3"))));
     let pod = format!("spec: {{{}}}", asks("2"));
     assert!(chosen(&mut cluster, &pod).contains("2 Insufficient cpu"));
-    assert!(cluster.displace("uid1"));
+    assert!(cluster.displace("uid1").is_some());
     assert_eq!(chosen(&mut cluster, &pod), "b");
-    assert!(!cluster.forget("uid0"), "a bound pod is not forgotten with an assumption");
+    assert!(cluster.forget("uid0").is_none(), "a bound pod is not forgotten with an assumption");
     cluster.remove_node("b");
     assert!(chosen(&mut cluster, &pod).starts_with("0/1 nodes"));
 }

@@ -6,19 +6,20 @@
 //! only where not all nodes count (the pod selects nodes, or a node lacks a key) those that do are gone through.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 use serde_json::Value;
-use skiff_api::Errors;
 use skiff_api::pod::affinity;
 use skiff_api::pod::tolerations::{NO_EXECUTE, NO_SCHEDULE, untolerated};
+use skiff_api::{Errors, Object};
 
 use self::constraint::Constraint;
-use crate::plugin::{BEST, Event, Judge, Plugin, Refusal};
-use crate::pod::Pending;
-use crate::snapshot::{Counts, Domains, Node, Snapshot};
+use crate::event::{Event, Facts, Hope};
+use crate::plugin::{BEST, Judge, Plugin, Refusal};
+use crate::pod::{Pending, Scope};
+use crate::snapshot::{Counts, DomainId, Domains, Node, Numbers as Sums, Snapshot};
 
 mod args;
 mod constraint;
@@ -39,7 +40,7 @@ enum Numbers<'a> {
     /// Every node counts.
     All(Cow<'a, Counts>),
     /// Some do; these are theirs.
-    Some(HashMap<&'a str, i64>),
+    Some(Sums),
 }
 
 /// A constraint that must hold and how many pods each domain has.
@@ -78,13 +79,13 @@ impl TopologySpread {
         let given = pod.spec().topology_spread_constraints.as_deref().unwrap_or_default();
         if !given.is_empty() {
             let given = given.iter().filter(|given| given.when_unsatisfiable == action);
-            return given.map(|given| Constraint::new(given, pod)).collect();
+            return given.map(|given| Constraint::new(given, pod, cluster)).collect();
         }
         if self.defaults.is_none() && action == HARD {
             return Vec::new();
         }
         let Some(selector) = cluster.selectors.of(&pod.info.object) else { return Vec::new() };
-        let default = |key: &str, skew| Constraint::default(key, skew, pod, &selector);
+        let default = |key: &str, skew| Constraint::default((key, skew), pod, cluster, &selector);
         match &self.defaults {
             None => vec![default(HOSTNAME, 3), default(ZONE, 5)],
             Some(list) => {
@@ -124,8 +125,9 @@ impl Plugin for TopologySpread {
         let hard = count(hard, true).into_iter().map(|(constraint, _, numbers)| {
             let least = match &numbers {
                 Numbers::All(counts) => {
-                    let domains = cluster.topology.of(&constraint.key).map_or(0, |values| values.len());
-                    let least = counts.by(&constraint.key).map_or(0, |numbers| numbers.least(domains));
+                    let values = constraint.at.and_then(|key| cluster.topology.of(key));
+                    let domains = values.map_or(0, |values| values.len());
+                    let least = by(counts, &constraint).map_or(0, |numbers| numbers.least(domains));
                     if domains < constraint.least_domains { 0 } else { least }
                 }
                 Numbers::Some(numbers) if numbers.len() < constraint.least_domains => 0,
@@ -140,17 +142,37 @@ impl Plugin for TopologySpread {
         Some(Box::new(Spread { hard: hard.collect(), soft: soft.collect(), strict }))
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(
-            event,
-            Event::NodeAdded
-                | Event::NodeGone
-                | Event::NodeLabels
-                | Event::NodeTaints
-                | Event::PodPlaced
-                | Event::PodGone
-                | Event::SpreadSelector
-        )
+    fn hope(&self, pod: &Pending, cluster: &Snapshot) -> Hope {
+        let namespace: Box<str> = pod.info.namespace().into();
+        let constraints = self.of(HARD, pod, cluster);
+        let keys: Vec<Box<str>> = constraints.iter().map(|constraint| constraint.key.clone()).collect();
+        let scopes: Vec<Scope> = constraints.into_iter().flat_map(|it| it.group.scopes).collect();
+        let looks_at_taints = pod
+            .spec()
+            .topology_spread_constraints
+            .iter()
+            .flatten()
+            .any(|it| it.node_taints_policy.as_deref() == Some("Honor"));
+        Box::new(move |event| {
+            let counts = |pod: &Object| {
+                pod.meta().namespace.as_deref() == Some(&*namespace)
+                    && scopes.iter().any(|scope| scope.picks(pod.meta()))
+            };
+            let whole = |node: &Facts| keys.iter().all(|key| node.labels.contains_key(key));
+            match event {
+                Event::NodeAdded(node) | Event::NodeGone(node) => whole(node),
+                Event::NodeLabels(turn) => {
+                    let (before, now) = (&turn.before, &turn.now);
+                    let moved = || keys.iter().any(|key| before.labels.get(key) != now.labels.get(key));
+                    (whole(before) || whole(now)) && moved()
+                }
+                Event::NodeTaints(_) => looks_at_taints,
+                Event::PodPlaced(pod) | Event::PodGone(pod) => counts(&pod.object),
+                Event::PodRelabelled(before, now) => counts(before) != counts(&now.object),
+                Event::SpreadSelector => true,
+                _ => false,
+            }
+        })
     }
 }
 
@@ -185,7 +207,7 @@ impl<'p, 'a> Counting<'p, 'a> {
 
     /// If a node lacks another constraint's key, it does not count for this one; one key alone is its own matter.
     fn every_node_has_all_keys(&self) -> bool {
-        let nodes = |constraint: &Constraint| self.cluster.topology.of(&constraint.key).map(|it| it.nodes);
+        let nodes = |constraint: &Constraint| self.cluster.topology.of(constraint.at?).map(|it| it.nodes);
         match self.constraints.as_slice() {
             [only] => nodes(only).is_some(),
             many => many.iter().all(|constraint| match nodes(constraint) {
@@ -206,13 +228,13 @@ impl<'p, 'a> Counting<'p, 'a> {
     }
 
     /// The numbers of the domains of nodes that count.
-    fn some(&self, constraint: &Constraint, counts: &Counts) -> HashMap<&'a str, i64> {
-        let mut numbers = HashMap::new();
+    fn some(&self, constraint: &Constraint, counts: &Counts) -> Sums {
+        let mut numbers = Sums::default();
         for node in self.cluster.nodes() {
-            let whole = || self.constraints.iter().all(|other| node.labels.contains_key(&other.key));
-            let Some(value) = node.labels.get(&constraint.key) else { continue };
+            let whole = || self.constraints.iter().all(|other| other.domain(node).is_some());
+            let Some(domain) = constraint.domain(node) else { continue };
             if (!self.strict || whole()) && self.includes(constraint, node) {
-                *numbers.entry(&**value).or_default() += counts.on(node.id);
+                *numbers.entry(domain).or_default() += counts.on(node.id);
             }
         }
         numbers
@@ -230,11 +252,16 @@ impl<'p, 'a> Counting<'p, 'a> {
     }
 }
 
+/// How many pods each domain of a constraint has.
+fn by<'a>(counts: &'a Counts, constraint: &Constraint) -> Option<&'a Domains> {
+    counts.by(constraint.at?)
+}
+
 impl Numbers<'_> {
-    fn of(&self, key: &str, value: &str) -> i64 {
+    fn of(&self, constraint: &Constraint, domain: DomainId) -> i64 {
         match self {
-            Self::All(counts) => counts.by(key).map_or(0, |domains: &Domains| domains.of(value)),
-            Self::Some(numbers) => numbers.get(value).copied().unwrap_or(0),
+            Self::All(counts) => by(counts, constraint).map_or(0, |domains| domains.of(domain)),
+            Self::Some(numbers) => numbers.get(&domain).copied().unwrap_or(0),
         }
     }
 }
@@ -242,18 +269,18 @@ impl Numbers<'_> {
 impl Spread<'_> {
     /// Whether a node takes part in scoring.
     fn takes_part(&self, node: &Node) -> bool {
-        !self.strict || self.soft.iter().all(|soft| node.labels.contains_key(&soft.constraint.key))
+        !self.strict || self.soft.iter().all(|soft| soft.constraint.domain(node).is_some())
     }
 }
 
 impl Judge for Spread<'_> {
     fn filter(&self, node: &Node) -> Result<(), Refusal> {
         for Hard { constraint, numbers, least, own } in &self.hard {
-            let Some(domain) = node.labels.get(&constraint.key) else {
+            let Some(domain) = constraint.domain(node) else {
                 let why = "node(s) didn't match pod topology spread constraints (missing required label)";
                 return Err(Refusal::unsuitable(why));
             };
-            if numbers.of(&constraint.key, domain) + own - least > constraint.skew {
+            if numbers.of(constraint, domain) + own - least > constraint.skew {
                 return Err(Refusal::crowded("node(s) didn't match pod topology spread constraints"));
             }
         }
@@ -268,9 +295,8 @@ impl Judge for Spread<'_> {
                 taking_part.len()
             } else {
                 // Nodes without the key are of one domain of their own.
-                let key = &constraint.key;
-                let domains: HashSet<Option<&Box<str>>> =
-                    taking_part.iter().map(|node| node.labels.get(key)).collect();
+                let domains: HashSet<Option<DomainId>> =
+                    taking_part.iter().map(|node| constraint.domain(node)).collect();
                 domains.len()
             };
             *weight = (size as f64 + 2.0).ln();
@@ -285,11 +311,11 @@ impl Judge for Spread<'_> {
         }
         let mut sum = 0.0;
         for Soft { constraint, counts, numbers, weight } in &self.soft {
-            let Some(domain) = node.labels.get(&constraint.key) else { continue };
+            let Some(domain) = constraint.domain(node) else { continue };
             let count = if &*constraint.key == HOSTNAME {
                 counts.on(node.id)
             } else {
-                numbers.of(&constraint.key, domain)
+                numbers.of(constraint, domain)
             };
             sum += count as f64 * weight + (constraint.skew - 1) as f64;
         }

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use skiff_api::volume::{self, SELECTED_NODE};
 
-use crate::plugin::{Event, Judge, Plugin, Refusal};
+use crate::event::{Event, Hope};
+use crate::plugin::{Judge, Plugin, Refusal};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 use crate::storage::{Needs, Storage, key};
@@ -170,15 +171,12 @@ impl Plugin for VolumeBinding {
         Some(Box::new(Binder::new(claims, &cluster.storage)))
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(
-            event,
-            Event::NodeAdded
-                | Event::NodeLabels
-                | Event::ClaimChanged
-                | Event::VolumeChanged
-                | Event::ClassChanged
-        )
+    fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
+        let claims = pod.info.claims.clone();
+        Box::new(move |event| match event {
+            Event::NodeAdded(_) | Event::NodeLabels(_) | Event::VolumeChanged | Event::ClassChanged => true,
+            event => event.changes_claim(&claims),
+        })
     }
 
     fn needs(&self, pod: &Pending, cluster: &Snapshot, node: &str) -> Option<Needs> {

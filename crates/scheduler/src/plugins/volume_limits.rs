@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use skiff_api::volume;
 
-use crate::plugin::{Event, Judge, Plugin, Refusal};
+use crate::event::{Event, Hope};
+use crate::plugin::{Judge, Plugin, Refusal};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 use crate::storage::Storage;
@@ -52,8 +53,13 @@ impl Plugin for VolumeLimits {
         (!new.is_empty()).then(|| Box::new(Counted { new, storage: &cluster.storage }) as Box<dyn Judge + 'a>)
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(event, Event::NodeAdded | Event::PodGone | Event::ClaimChanged | Event::CsiNodeChanged)
+    fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
+        let claims = pod.info.claims.clone();
+        Box::new(move |event| match event {
+            Event::NodeAdded(_) | Event::CsiNodeChanged => true,
+            Event::PodGone(gone) => !gone.claims.is_empty(),
+            event => event.changes_claim(&claims),
+        })
     }
 }
 

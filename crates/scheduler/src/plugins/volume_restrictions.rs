@@ -2,7 +2,8 @@
 
 use skiff_api::volume;
 
-use crate::plugin::{Event, Judge, Plugin, Refusal};
+use crate::event::{Event, Hope};
+use crate::plugin::{Judge, Plugin, Refusal};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 
@@ -30,8 +31,12 @@ impl Plugin for VolumeRestrictions {
         used.then(|| Box::new(InUse) as Box<dyn Judge + 'a>)
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(event, Event::PodGone | Event::ClaimChanged)
+    fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
+        let claims = pod.info.claims.clone();
+        Box::new(move |event| match event {
+            Event::PodGone(gone) => gone.claims.iter().any(|claim| claims.contains(claim)),
+            event => event.changes_claim(&claims),
+        })
     }
 }
 

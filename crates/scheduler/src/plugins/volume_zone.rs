@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::PersistentVolume;
 
-use crate::plugin::{Event, Judge, Plugin, Refusal};
+use crate::event::{Event, Hope};
+use crate::plugin::{Judge, Plugin, Refusal};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
 
@@ -39,15 +40,12 @@ impl Plugin for VolumeZone {
         (!zones.is_empty()).then(|| Box::new(Zones(zones)) as Box<dyn Judge + 'a>)
     }
 
-    fn helps(&self, event: Event) -> bool {
-        matches!(
-            event,
-            Event::NodeAdded
-                | Event::NodeLabels
-                | Event::ClaimChanged
-                | Event::VolumeChanged
-                | Event::ClassChanged
-        )
+    fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
+        let claims = pod.info.claims.clone();
+        Box::new(move |event| match event {
+            Event::NodeAdded(_) | Event::NodeLabels(_) | Event::VolumeChanged | Event::ClassChanged => true,
+            event => event.changes_claim(&claims),
+        })
     }
 }
 

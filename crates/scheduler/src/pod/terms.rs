@@ -56,6 +56,12 @@ impl Terms {
         terms
     }
 
+    /// All of them, whatever they mean.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Term> {
+        let preferred = self.preferred.iter().map(|(term, _)| term);
+        self.affinity.iter().chain(&self.anti).chain(preferred)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.affinity.is_empty() && self.anti.is_empty() && self.preferred.is_empty()
     }
@@ -119,10 +125,14 @@ impl Scope {
         self.namespaces.contains(namespace) || self.namespace_selector.as_ref().is_some_and(by_label)
     }
 
+    /// Whether a pod of a namespace that it looks at is selected.
+    pub(crate) fn picks(&self, pod: &Meta) -> bool {
+        self.selector.as_ref().is_some_and(|selector| selector.matches(&pod.labels))
+    }
+
     /// Whether a pod is selected.
     pub(crate) fn selects(&self, pod: &Meta, namespaces: &Namespaces) -> bool {
         let namespace = pod.namespace.as_deref().unwrap_or_default();
-        self.selector.as_ref().is_some_and(|selector| selector.matches(&pod.labels))
-            && self.enters(namespace, namespaces.get(namespace))
+        self.picks(pod) && self.enters(namespace, namespaces.get(namespace))
     }
 }

@@ -10,8 +10,9 @@ fn put(queue: &Queue, name: &str, priority: i32) {
     queue.put(&uid(name), &uid(name), priority, 1);
 }
 
-fn unfit(plugin: &'static str) -> Failure {
-    Failure::Unfit(BTreeSet::from([plugin]))
+/// Somebody refused who hopes for another storage class.
+fn unfit() -> Failure {
+    Failure::Unfit(vec![Box::new(|event| matches!(event, Event::ClassChanged))])
 }
 
 /// Who has a turn within `seconds`, and after how many seconds.
@@ -38,12 +39,12 @@ async fn a_refused_pod_waits_for_an_event_that_helps() {
     let queue = Queue::default();
     put(&queue, "a", 0);
     turn(&queue, 1).await.unwrap();
-    queue.give_back(&uid("a"), unfit("NodePorts"));
+    queue.give_back(&uid("a"), unfit());
     assert_eq!(queue.lengths(), (0, 0, 1));
     tokio::time::advance(Duration::from_secs(60)).await;
-    queue.happened(Event::NodeLabels);
+    queue.happened(Event::VolumeChanged);
     assert_eq!(turn(&queue, 1).await, None);
-    queue.happened(Event::PodGone);
+    queue.happened(Event::ClassChanged);
     assert_eq!(turn(&queue, 1).await, Some(("a".into(), 0)));
 }
 
@@ -53,8 +54,8 @@ async fn a_chance_soon_after_a_try_waits_for_the_pause_to_end() {
     put(&queue, "a", 0);
     for expected in [1, 2, 4, 8, 10, 10] {
         turn(&queue, 60).await.unwrap();
-        queue.give_back(&uid("a"), unfit("NodePorts"));
-        queue.happened(Event::PodGone);
+        queue.give_back(&uid("a"), unfit());
+        queue.happened(Event::ClassChanged);
         let begun = Instant::now();
         put(&queue, "a", 0);
         let next = turn(&queue, 60).await.unwrap();
@@ -69,8 +70,8 @@ async fn an_event_during_the_try_is_not_lost() {
     let queue = Queue::default();
     put(&queue, "a", 0);
     turn(&queue, 1).await.unwrap();
-    queue.happened(Event::PodGone);
-    queue.give_back(&uid("a"), unfit("NodePorts"));
+    queue.happened(Event::ClassChanged);
+    queue.give_back(&uid("a"), unfit());
     assert_eq!(turn(&queue, 5).await, Some(("a".into(), 1)));
 }
 
@@ -79,7 +80,7 @@ async fn after_five_minutes_a_pod_is_tried_in_any_case() {
     let queue = Queue::default();
     put(&queue, "a", 0);
     turn(&queue, 1).await.unwrap();
-    queue.give_back(&uid("a"), unfit("NodeName"));
+    queue.give_back(&uid("a"), unfit());
     assert_eq!(turn(&queue, 301).await, Some(("a".into(), 300)));
 }
 
@@ -90,7 +91,7 @@ async fn a_changed_pod_gets_a_chance_and_a_removed_one_none() {
     put(&queue, "b", 0);
     for name in ["a", "b"] {
         turn(&queue, 1).await.unwrap();
-        queue.give_back(&uid(name), unfit("NodeAffinity"));
+        queue.give_back(&uid(name), unfit());
     }
     tokio::time::advance(Duration::from_secs(20)).await;
     put(&queue, "a", 0);

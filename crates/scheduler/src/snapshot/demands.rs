@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Node;
-use super::counts::{Counts, Domains, Labels, NodeId};
+use super::counts::{Counts, Domains, NodeId};
 use super::index::Index;
+use super::topology::{KeyId, Topology, Whereabouts};
 use crate::pod::{Namespaces, PodInfo, Term, Terms};
 
 /// What a demand means for the pods it is about.
@@ -24,6 +25,8 @@ type Key = (Kind, Term);
 
 struct Demand {
     key: Arc<Key>,
+    /// The number of its topology key.
+    at: KeyId,
     counts: Counts,
     pods: usize,
 }
@@ -46,12 +49,13 @@ fn keys(terms: &Terms) -> impl Iterator<Item = Key> {
 
 impl Demands {
     /// A pod came to a node.
-    pub(super) fn add(&mut self, pod: &PodInfo, node: &Node) {
+    pub(super) fn add(&mut self, pod: &PodInfo, node: &Node, topology: &Topology) {
         for key in keys(&pod.terms) {
-            let id = self.id(key);
+            let Some(at) = topology.id(&key.1.topology_key) else { continue };
+            let id = self.id(key, at);
             if let Some(demand) = self.demands.get_mut(&id) {
                 demand.pods += 1;
-                demand.counts.add(node.id, &node.labels, 1);
+                demand.counts.add(node.id, &node.whereabouts, 1);
             }
         }
     }
@@ -62,7 +66,7 @@ impl Demands {
             let Some(id) = self.ids.get(&key).copied() else { continue };
             let Some(demand) = self.demands.get_mut(&id) else { continue };
             demand.pods -= 1;
-            demand.counts.add(node.id, &node.labels, -1);
+            demand.counts.add(node.id, &node.whereabouts, -1);
             if demand.pods == 0 {
                 self.demands.remove(&id);
                 self.ids.remove(&key);
@@ -71,7 +75,7 @@ impl Demands {
         }
     }
 
-    fn id(&mut self, key: Key) -> u32 {
+    fn id(&mut self, key: Key, at: KeyId) -> u32 {
         if let Some(id) = self.ids.get(&key) {
             return *id;
         }
@@ -80,12 +84,12 @@ impl Demands {
         self.index.add(id, key.1.scope.only_namespace());
         self.ids.insert(Arc::clone(&key), id);
         let mut counts = Counts::default();
-        counts.cover(&key.1.topology_key, |_| None);
-        self.demands.insert(id, Demand { key, counts, pods: 0 });
+        counts.cover(at, |_| None);
+        self.demands.insert(id, Demand { key, at, counts, pods: 0 });
         id
     }
 
-    pub(super) fn relabel(&mut self, node: NodeId, before: &Labels, after: &Labels) {
+    pub(super) fn relabel(&mut self, node: NodeId, before: &Whereabouts, after: &Whereabouts) {
         self.demands.values_mut().for_each(|demand| demand.counts.relabel(node, before, after));
     }
 
@@ -100,12 +104,9 @@ impl Demands {
         &'a self,
         pod: &'a PodInfo,
         namespaces: &'a Namespaces,
-    ) -> impl Iterator<Item = (Kind, &'a str, &'a Domains)> {
+    ) -> impl Iterator<Item = (Kind, KeyId, &'a Domains)> {
         let demands = self.index.about(pod.namespace()).filter_map(|id| self.demands.get(&id));
         let ours = demands.filter(|demand| demand.key.1.scope.selects(pod.object.meta(), namespaces));
-        ours.filter_map(|demand| {
-            let (kind, term) = &*demand.key;
-            Some((*kind, &*term.topology_key, demand.counts.by(&term.topology_key)?))
-        })
+        ours.filter_map(|demand| Some((demand.key.0, demand.at, demand.counts.by(demand.at)?)))
     }
 }

@@ -10,8 +10,9 @@ use skiff_api::pod::ports::HostPort;
 use skiff_api::pod::requests::Amounts;
 use skiff_api::pod::tolerations::PREFER_NO_SCHEDULE;
 
-use super::counts::{Labels, NodeId};
-use crate::plugin::Event;
+use super::counts::NodeId;
+use super::topology::{Labels, Whereabouts};
+use crate::event::{Event, Facts, Turn};
 use crate::pod::PodInfo;
 
 /// A node and the sums of what its pods take up.
@@ -22,6 +23,8 @@ pub(crate) struct Node {
     pub(super) generation: u64,
     pub(crate) name: Arc<str>,
     pub(crate) labels: Labels,
+    /// Its domains: what its labels say, as numbers.
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) taints: Vec<Taint>,
     pub(crate) unschedulable: bool,
     pub(crate) allocatable: Amounts,
@@ -59,25 +62,26 @@ impl Node {
         let room = usize::try_from(allocatable.others.remove("pods").unwrap_or(0)).unwrap_or(0);
         let taints = spec.and_then(|spec| spec.taints.clone()).unwrap_or_default();
         let unschedulable = spec.and_then(|spec| spec.unschedulable).unwrap_or(false);
-        let mut events = Vec::new();
-        if !self.known {
-            events.push(Event::NodeAdded);
-        } else {
-            if allocatable != self.allocatable || room != self.room {
-                events.push(Event::NodeCapacity);
-            }
-            if object.meta().labels != self.labels {
-                events.push(Event::NodeLabels);
-            }
-            if taints != self.taints || unschedulable != self.unschedulable {
-                events.push(Event::NodeTaints);
-            }
+        let mut kinds: Vec<fn(Arc<Turn>) -> Event> = Vec::new();
+        if allocatable != self.allocatable || room != self.room {
+            kinds.push(Event::NodeCapacity);
         }
+        if object.meta().labels != self.labels {
+            kinds.push(Event::NodeLabels);
+        }
+        if taints != self.taints || unschedulable != self.unschedulable {
+            kinds.push(Event::NodeTaints);
+        }
+        let before = (self.known && !kinds.is_empty()).then(|| Facts::of(self));
         self.labels.clone_from(&object.meta().labels);
         (self.taints, self.unschedulable) = (taints, unschedulable);
         (self.allocatable, self.room) = (allocatable, room);
-        self.known = true;
-        events
+        if !std::mem::replace(&mut self.known, true) {
+            return vec![Event::NodeAdded(Arc::new(Facts::of(self)))];
+        }
+        let Some(before) = before else { return Vec::new() };
+        let turn = Arc::new(Turn { before, now: Facts::of(self) });
+        kinds.into_iter().map(|kind| kind(Arc::clone(&turn))).collect()
     }
 
     pub(super) fn add(&mut self, pod: Arc<PodInfo>) {

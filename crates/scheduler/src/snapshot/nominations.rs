@@ -40,9 +40,9 @@ impl Snapshot {
         self.nominated.insert(Arc::clone(pod.uid()), (pod, node.into()));
     }
 
-    /// Forgets it; true if there was one.
-    pub(crate) fn denominate(&mut self, uid: &str) -> bool {
-        self.nominated.remove(uid).is_some()
+    /// Forgets it; the pod if there was one.
+    pub(crate) fn denominate(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        self.nominated.remove(uid).map(|(pod, _)| pod)
     }
 
     /// Where a pod shall go.

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::counts::{Counts, Labels, NodeId};
+use super::counts::{Counts, NodeId};
 use super::index::Index;
+use super::topology::{KeyId, Whereabouts};
 use super::{Node, Snapshot};
 use crate::pod::{Namespaces, PodInfo, Scope};
 
@@ -61,12 +62,12 @@ impl Tallies {
             if let Some(tally) = self.tallies.get_mut(&id)
                 && tally.group.has(pod, namespaces)
             {
-                tally.counts.add(node.id, &node.labels, number);
+                tally.counts.add(node.id, &node.whereabouts, number);
             }
         }
     }
 
-    pub(super) fn relabel(&mut self, node: NodeId, before: &Labels, after: &Labels) {
+    pub(super) fn relabel(&mut self, node: NodeId, before: &Whereabouts, after: &Whereabouts) {
         self.tallies.values_mut().for_each(|tally| tally.counts.relabel(node, before, after));
     }
 
@@ -102,10 +103,7 @@ impl Tallies {
 impl Snapshot {
     /// Follows a group from now on, by nodes and by these keys.
     pub(crate) fn track(&mut self, group: &Group, keys: &[&str]) {
-        for key in keys {
-            let labels = self.order.iter().filter_map(|id| self.nodes.get(*id as usize)).map(|n| &n.labels);
-            self.topology.cover(key, labels);
-        }
+        let keys: Vec<KeyId> = keys.iter().map(|key| self.cover(key)).collect();
         self.tallies.clock += 1;
         let now = self.tallies.clock;
         let id = match self.tallies.ids.get(group) {
@@ -113,7 +111,7 @@ impl Snapshot {
             None => {
                 self.tallies.make_room();
                 let (group, id) = (Arc::new(group.clone()), self.tallies.next);
-                let counts = self.count(&group, &[]);
+                let counts = self.count(&group, &mut std::iter::empty());
                 self.tallies.next = self.tallies.next.wrapping_add(1);
                 self.tallies.index.add(id, group.only_namespace());
                 self.tallies.ids.insert(Arc::clone(&group), id);
@@ -125,30 +123,37 @@ impl Snapshot {
         if let Some(tally) = self.tallies.tallies.get_mut(&id) {
             tally.used = now;
             for key in keys {
-                tally.counts.cover(key, |node| nodes.get(node as usize).map(|node| &node.labels));
+                tally.counts.cover(key, |node| nodes.get(node as usize).map(|node| &node.whereabouts));
             }
         }
     }
 
-    /// The numbers of a group, by these keys.
+    /// The numbers of a group, by these keys; a key that nobody follows has no domains.
     pub(crate) fn tally(&self, group: &Group, keys: &[&str]) -> Cow<'_, Counts> {
+        let mut keys = keys.iter().filter_map(|key| self.topology.id(key));
         let held = self.tallies.ids.get(group).and_then(|id| self.tallies.tallies.get(id));
-        match held.filter(|tally| keys.iter().all(|key| tally.counts.by(key).is_some())) {
+        match held.filter(|tally| keys.clone().all(|key| tally.counts.by(key).is_some())) {
             Some(tally) => Cow::Borrowed(&tally.counts),
-            None => Cow::Owned(self.count(group, keys)),
+            None => Cow::Owned(self.count(group, &mut keys)),
         }
     }
 
     /// Counts from scratch.
-    pub(super) fn count(&self, group: &Group, keys: &[&str]) -> Counts {
+    pub(super) fn count(&self, group: &Group, keys: &mut dyn Iterator<Item = KeyId>) -> Counts {
         let mut counts = Counts::default();
-        keys.iter().for_each(|key| counts.cover(key, |_| None));
+        keys.for_each(|key| counts.cover(key, |_| None));
         for node in &self.nodes {
             let ours = node.pods.values().filter(|pod| group.has(pod, &self.namespaces)).count();
             if ours > 0 {
-                counts.add(node.id, &node.labels, i64::try_from(ours).unwrap_or(i64::MAX));
+                counts.add(node.id, &node.whereabouts, i64::try_from(ours).unwrap_or(i64::MAX));
             }
         }
         counts
+    }
+
+    /// Follows no group any more.
+    #[cfg(test)]
+    pub(super) fn forget_groups(&mut self) {
+        self.tallies.retain(|_| false);
     }
 }
