@@ -6,11 +6,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+mod legible;
 mod reader;
 mod wording;
 mod yaml;
 
-use reader::{Notes, Path, Reader};
+pub use legible::Legible;
+pub use reader::Notes;
+use reader::{Path, Reader};
 pub use yaml::yaml_to_json;
 
 /// What to do about fields that the kind does not have, or that are there twice (`fieldValidation`).
@@ -49,13 +52,32 @@ pub enum DecodeFault {
 ///
 /// # Errors
 /// [`DecodeFault`], whose text is fit for the client.
-pub fn decode<K: DeserializeOwned>(json: &[u8], strictness: Strictness) -> Result<Decoded<K>, DecodeFault> {
+pub fn decode<K: Legible>(json: &[u8], strictness: Strictness) -> Result<Decoded<K>, DecodeFault> {
+    noted(json, strictness, K::read)
+}
+
+/// As [`decode`], for a type that only the caller's crate reads, such as a file of settings.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_own<T: DeserializeOwned>(
+    json: &[u8],
+    strictness: Strictness,
+) -> Result<Decoded<T>, DecodeFault> {
+    noted(json, strictness, read)
+}
+
+fn noted<T>(
+    json: &[u8],
+    strictness: Strictness,
+    read: fn(&[u8], &mut Notes) -> serde_json::Result<T>,
+) -> Result<Decoded<T>, DecodeFault> {
     let mut notes = Notes { strict: strictness != Strictness::Ignore, ..Notes::default() };
     let object = match read(json, &mut notes) {
         Ok(object) => object,
         Err(error) => {
             let path = notes.failed.unwrap_or_default();
-            return Err(DecodeFault::Malformed(wording::of(last_name::<K>(), &path, &error)));
+            return Err(DecodeFault::Malformed(wording::of(last_name::<T>(), &path, &error)));
         }
     };
     let unknown = notes.unknown.iter().map(|path| format!("unknown field \"{path}\""));
@@ -71,8 +93,16 @@ pub fn decode<K: DeserializeOwned>(json: &[u8], strictness: Strictness) -> Resul
 ///
 /// # Errors
 /// If it does not fit.
-pub fn from_slice<K: DeserializeOwned>(json: &[u8]) -> Result<K, serde_json::Error> {
-    read(json, &mut Notes::default())
+pub fn from_slice<K: Legible>(json: &[u8]) -> Result<K, serde_json::Error> {
+    K::read(json, &mut Notes::default())
+}
+
+/// Decodes a tree that fits `K`, by way of its text: as [`tree`].
+///
+/// # Errors
+/// If it does not fit.
+pub fn from_tree<K: Legible>(tree: &serde_json::Value) -> Result<K, serde_json::Error> {
+    from_slice(&serde_json::to_vec(tree)?)
 }
 
 /// The tree of a typed object, by way of its text: the code that writes text exists for every type anyway, and is big.
@@ -83,7 +113,9 @@ pub fn tree<T: Serialize + ?Sized>(object: &T) -> Result<serde_json::Value, serd
     serde_json::from_slice(&serde_json::to_vec(object)?)
 }
 
-fn read<K: DeserializeOwned>(json: &[u8], notes: &mut Notes) -> Result<K, serde_json::Error> {
+/// How [`legible!`](crate::legible) reads; compiled anew for each type in each crate that calls it, so nothing else does.
+#[doc(hidden)]
+pub fn read<K: DeserializeOwned>(json: &[u8], notes: &mut Notes) -> Result<K, serde_json::Error> {
     let mut inner = serde_json::Deserializer::from_slice(json);
     let object = K::deserialize(Reader { inner: &mut inner, path: Path::Root, notes })?;
     inner.end()?;

@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -19,6 +19,20 @@ pub struct Object {
     meta: Meta,
     bytes: Bytes,
     typed: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
+    facts: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// What is asked of every object of a kind, again and again: small, read once and kept with the object.
+pub trait Facts: Default + Send + Sync + 'static {
+    /// The kind it is about.
+    type Of: Readable;
+    /// From the typed form, where somebody has it.
+    fn of(typed: &Self::Of) -> Self;
+    /// From the JSON, of which no more is read than is needed; the same as [`Facts::of`].
+    ///
+    /// # Errors
+    /// If the JSON does not fit.
+    fn read(json: &[u8]) -> serde_json::Result<Self>;
 }
 
 /// The bytes are not the JSON of the kind asked for.
@@ -49,18 +63,18 @@ impl Object {
             metadata: Meta,
         }
         let head: Head = serde_json::from_slice(&bytes)?;
-        Ok(Self { meta: head.metadata, bytes, typed: Mutex::new(None) })
+        Ok(Self::new(head.metadata, bytes))
     }
 
     /// An object whose metadata is already decoded; `bytes` must be the JSON of the same revision.
     pub fn new(meta: Meta, bytes: Bytes) -> Self {
-        Self { meta, bytes, typed: Mutex::new(None) }
+        Self { meta, bytes, typed: Mutex::new(None), facts: OnceLock::new() }
     }
 
     /// As [`Object::new`], remembering (weakly) the typed form that was just written.
     pub fn with_typed<K: Readable>(meta: Meta, bytes: Bytes, typed: &Arc<K>) -> Self {
         let weak: Weak<dyn Any + Send + Sync> = Arc::downgrade(typed) as Weak<dyn Any + Send + Sync>;
-        Self { meta, bytes, typed: Mutex::new(Some(weak)) }
+        Self { typed: Mutex::new(Some(weak)), ..Self::new(meta, bytes) }
     }
 
     /// The decoded part of the metadata.
@@ -79,8 +93,7 @@ impl Object {
     /// If the JSON does not fit `K`.
     pub fn decode<K: Readable>(&self) -> Result<Arc<K>, DecodeError> {
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = typed.as_ref().and_then(Weak::upgrade).and_then(|any| any.downcast::<K>().ok());
-        if let Some(held) = held {
+        if let Some(held) = held(typed.as_ref()) {
             return Ok(held);
         }
         let fresh: Arc<K> =
@@ -93,6 +106,22 @@ impl Object {
         Ok(fresh)
     }
 
+    /// The facts of its kind, of which there is one type; empty ones if the JSON does not fit.
+    ///
+    /// # Panics
+    /// If asked for facts of two types.
+    pub fn facts<F: Facts>(&self) -> &F {
+        let make = || {
+            let typed = held::<F::Of>(self.typed.lock().unwrap_or_else(PoisonError::into_inner).as_ref());
+            let facts = match typed {
+                Some(typed) => F::of(&typed),
+                None => F::read(&self.bytes).unwrap_or_default(),
+            };
+            Box::new(facts) as Box<dyn Any + Send + Sync>
+        };
+        self.facts.get_or_init(make).downcast_ref().expect("a kind has one type of facts")
+    }
+
     /// The untyped form, decoded now.
     ///
     /// # Errors
@@ -100,6 +129,10 @@ impl Object {
     pub fn value(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::from_slice(&self.bytes)
     }
+}
+
+fn held<K: Readable>(typed: Option<&Weak<dyn Any + Send + Sync>>) -> Option<Arc<K>> {
+    typed.and_then(Weak::upgrade).and_then(|any| any.downcast::<K>().ok())
 }
 
 impl fmt::Debug for Object {

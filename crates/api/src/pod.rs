@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 pub mod affinity;
 pub mod conditions;
+pub mod facts;
 pub mod ports;
 pub mod qos;
 pub mod requests;

@@ -11,12 +11,15 @@ use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, SubResourceScope
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::decode::Legible;
+
 /// A built-in kind that has metadata and can be read from and written to the API.
 pub trait Readable:
     k8s_openapi::Resource<Scope: Scoped>
     + k8s_openapi::Metadata<Ty = ObjectMeta>
     + Serialize
     + DeserializeOwned
+    + Legible
     + Clone
     + fmt::Debug
     + Send
@@ -30,6 +33,7 @@ impl<K> Readable for K where
         + k8s_openapi::Metadata<Ty = ObjectMeta>
         + Serialize
         + DeserializeOwned
+        + Legible
         + Clone
         + fmt::Debug
         + Send

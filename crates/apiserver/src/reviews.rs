@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use skiff_api::ApiError;
+use skiff_api::decode::Legible;
 
 use crate::api::Api;
 use crate::authz::Authorized;
@@ -57,11 +57,7 @@ pub(crate) fn find(target: &Target) -> Option<&'static Review> {
 }
 
 /// The body, as a `K`.
-async fn posted<K: DeserializeOwned>(
-    call: Authorized,
-    api_version: &str,
-    kind: &str,
-) -> Result<(K, User), ApiError> {
+async fn posted<K: Legible>(call: Authorized, api_version: &str, kind: &str) -> Result<(K, User), ApiError> {
     let options = WriteOptions::parse(&call.info.query, "CreateOptions")?;
     let (parts, body) = call.request.into_parts();
     let json = input::json(&parts.headers, body).await?;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use kube::Error;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use skiff_api::decode::{self, Legible};
 use skiff_api::resource::Scoped;
 use skiff_api::{Readable, Resource};
 use skiff_base::Backoff;
@@ -78,7 +78,7 @@ impl Place {
     }
 }
 
-async fn send<T: DeserializeOwned>(
+async fn send<T: Legible>(
     link: &Link,
     method: http::Method,
     path: &str,
@@ -93,7 +93,7 @@ async fn send<T: DeserializeOwned>(
         .body(body)
         .map_err(Error::HttpError)?;
     let text = link.client().request_text(request).await?;
-    skiff_api::decode::from_slice(text.as_bytes()).map_err(Error::SerdeError)
+    decode::from_slice(text.as_bytes()).map_err(Error::SerdeError)
 }
 
 fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>> {
@@ -104,7 +104,7 @@ fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// What the server refused, or a failure on the way.
-pub async fn get<T: DeserializeOwned>(link: &Link, place: &Place) -> Result<T> {
+pub async fn get<T: Legible>(link: &Link, place: &Place) -> Result<T> {
     send(link, http::Method::GET, &place.path, "application/json", Vec::new()).await
 }
 
@@ -112,11 +112,11 @@ pub async fn get<T: DeserializeOwned>(link: &Link, place: &Place) -> Result<T> {
 ///
 /// # Errors
 /// What the server refused, or a failure on the way.
-pub async fn list<K: Readable + k8s_openapi::ListableResource>(link: &Link) -> Result<Vec<K>> {
+pub async fn list<K: Readable>(link: &Link) -> Result<Vec<K>> {
     let path = Resource::of::<K>().path(None);
-    let list: k8s_openapi::List<K> =
-        send(link, http::Method::GET, &path, "application/json", Vec::new()).await?;
-    Ok(list.items)
+    let list: Value = send(link, http::Method::GET, &path, "application/json", Vec::new()).await?;
+    let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
+    items.map(decode::from_tree).collect::<serde_json::Result<_>>().map_err(Error::SerdeError)
 }
 
 /// Creates an object in the namespace it names.
@@ -132,11 +132,7 @@ pub async fn create<K: Readable>(link: &Link, object: &K) -> Result<K> {
 ///
 /// # Errors
 /// What the server refused, or a failure on the way.
-pub async fn post<T: DeserializeOwned>(
-    link: &Link,
-    place: &Place,
-    body: &impl serde::Serialize,
-) -> Result<T> {
+pub async fn post<T: Legible>(link: &Link, place: &Place, body: &impl serde::Serialize) -> Result<T> {
     send(link, http::Method::POST, &place.path, "application/json", encode(body)?).await
 }
 
@@ -144,11 +140,7 @@ pub async fn post<T: DeserializeOwned>(
 ///
 /// # Errors
 /// What the server refused, or a failure on the way.
-pub async fn replace<T: DeserializeOwned>(
-    link: &Link,
-    place: &Place,
-    body: &impl serde::Serialize,
-) -> Result<T> {
+pub async fn replace<T: Legible>(link: &Link, place: &Place, body: &impl serde::Serialize) -> Result<T> {
     send(link, http::Method::PUT, &place.path, "application/json", encode(body)?).await
 }
 
@@ -156,7 +148,7 @@ pub async fn replace<T: DeserializeOwned>(
 ///
 /// # Errors
 /// What the server refused, or a failure on the way.
-pub async fn patch<T: DeserializeOwned>(link: &Link, place: &Place, kind: Patch, body: &Value) -> Result<T> {
+pub async fn patch<T: Legible>(link: &Link, place: &Place, kind: Patch, body: &Value) -> Result<T> {
     send(link, http::Method::PATCH, &place.path, kind.media_type(), encode(body)?).await
 }
 
@@ -167,7 +159,7 @@ pub async fn patch<T: DeserializeOwned>(link: &Link, place: &Place, kind: Patch,
 /// What the server refused (a conflict where `basis` no longer holds), or a failure on the way.
 pub async fn patch_status<K: Readable>(link: &Link, old: &K, new: &K, basis: Basis) -> Result<Option<K>> {
     let status = |object: &K| -> Result<Value> {
-        let mut value = skiff_api::decode::tree(object).map_err(Error::SerdeError)?;
+        let mut value = decode::tree(object).map_err(Error::SerdeError)?;
         Ok(value.get_mut("status").map(Value::take).unwrap_or_default())
     };
     let Some(difference) = merge_patch(&status(old)?, &status(new)?) else { return Ok(None) };

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use parking_lot::Mutex;
 use serde_json::json;
 use skiff_api::pod::conditions::{self, READY, Wanted};
+use skiff_api::pod::facts::PodFacts;
 use skiff_api::{names, pod};
 use skiff_client::cache::decode;
 use skiff_client::controller::{Caches, How, Itself, Key, Next, Outcome};
@@ -55,8 +56,8 @@ impl How<Settings> for Doomed {
     fn keys(change: &Change, _: &Caches, settings: &Settings) -> Vec<Key> {
         let unready = settings.heartbeats.unready.lock();
         let Some(object) = change.new.as_ref().filter(|_| !unready.is_empty()) else { return Vec::new() };
-        let node = (BY_NODE.values)(object);
-        node.iter().filter(|name| unready.contains(*name)).map(|name| Key::new(None, name)).collect()
+        let node = object.facts::<PodFacts>().node.as_deref();
+        node.into_iter().filter(|name| unready.contains(*name)).map(|name| Key::new(None, name)).collect()
     }
 }
 

@@ -2,27 +2,30 @@
 //! node, and finished ones when there are too many.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use parking_lot::Mutex;
-use serde::Deserialize;
 use skiff_api::pod;
 use skiff_api::pod::conditions::{self, DISRUPTION_TARGET, Wanted};
+use skiff_api::pod::facts::PodFacts;
 use skiff_api::{Object, Resource};
+use skiff_client::Change;
 use skiff_client::cache::{Index, decode};
-use skiff_client::controller::{Itself, Key, Next, Outcome};
+use skiff_client::controller::{Caches, How, Itself, Key, Next, Outcome};
 use skiff_client::write::{self, Place};
 use tokio::time::Instant;
 
+use crate::Settings;
 use crate::shared::placed::{BY_NODE, ItsPods};
 use crate::table::{Ctx, Row, on};
 
 pub(crate) const CONTROLLER: Row = Row {
     name: "pod-garbage-collector",
     component: "pod-garbage-collector",
-    wakes: &[on::<Pod, Itself>().indexed(&[BY_NODE, FINISHED]), on::<Node, ItsPods>()],
+    wakes: &[on::<Pod, Lost>().indexed(&[BY_NODE, FINISHED]), on::<Node, ItsPods>()],
     may: &[("delete", "pods"), ("patch", "pods/status"), ("get", "nodes")],
     workers: 2,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
@@ -31,23 +34,30 @@ pub(crate) const CONTROLLER: Row = Row {
 /// How long a node must be gone before its pods go: it may only be registering anew.
 const QUARANTINE: Duration = Duration::from_secs(40);
 
-/// Finds finished pods (under one value).
-const FINISHED: Index = Index { name: "finished", values: |object| finished(object).into_iter().collect() };
+/// A pod that has finished, is ending, or is bound to a node that is not known: most are none of it.
+struct Lost;
 
-fn finished(object: &Object) -> Option<Box<str>> {
-    #[derive(Deserialize)]
-    struct Status<'a> {
-        #[serde(borrow)]
-        phase: Option<&'a str>,
+impl How<Settings> for Lost {
+    fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
+        let is_lost = |pod: &Arc<Object>| {
+            let facts = pod.facts::<PodFacts>();
+            let known = |node: &str| caches.of::<Node>().get(node).is_some();
+            let ends = pod.meta().deletion_timestamp.is_some() || facts.finished;
+            ends || facts.node.as_deref().is_some_and(|node| !known(node))
+        };
+        if change.new.as_ref().is_some_and(is_lost) {
+            Itself::keys(change, caches, settings)
+        } else {
+            Vec::new()
+        }
     }
-    #[derive(Deserialize)]
-    struct Phased<'a> {
-        #[serde(borrow)]
-        status: Option<Status<'a>>,
-    }
-    let phased: Phased<'_> = serde_json::from_slice(object.bytes()).ok()?;
-    matches!(phased.status?.phase?, "Succeeded" | "Failed").then(|| "yes".into())
 }
+
+/// Finds finished pods (under one value).
+const FINISHED: Index = Index {
+    name: "finished",
+    values: |object| object.facts::<PodFacts>().finished.then(|| "yes".into()).into_iter().collect(),
+};
 
 /// Since when nodes with pods have been missing.
 #[derive(Default)]
@@ -67,13 +77,13 @@ impl Missing {
 
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let Some(object) = ctx.cache::<Pod>().get(key.as_str()) else { return Ok(Next::Rest) };
-    let Some(node) = (BY_NODE.values)(&object).pop() else {
+    let Some(node) = object.facts::<PodFacts>().node.as_deref() else {
         if object.meta().deletion_timestamp.is_some() {
             end(&ctx, &key, None).await?;
         }
         return Ok(Next::Rest);
     };
-    if let Some(node) = ctx.cache::<Node>().get(&node) {
+    if let Some(node) = ctx.cache::<Node>().get(node) {
         ctx.settings().missing.is_there(&node.meta().name);
         if object.meta().deletion_timestamp.is_some() && is_out_of_service(&node) {
             end(&ctx, &key, None).await?;
@@ -81,12 +91,12 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         }
         return spare(&ctx, &object).await;
     }
-    let gone = ctx.settings().missing.since(&node).elapsed();
+    let gone = ctx.settings().missing.since(node).elapsed();
     if gone < QUARANTINE {
         return Ok(Next::After(QUARANTINE - gone));
     }
     // The cache may be behind: ask before pods are ended for good.
-    let place = Place::new(&Resource::of::<Node>(), None, &node);
+    let place = Place::new(&Resource::of::<Node>(), None, node);
     match write::get::<Node>(ctx.link(), &place).await {
         Ok(_) => Ok(Next::After(QUARANTINE)),
         Err(error) if write::is_not_found(&error) => {
@@ -109,7 +119,7 @@ fn is_out_of_service(node: &Object) -> bool {
 
 /// Deletes the oldest finished pods when there are more than are kept.
 async fn spare(ctx: &Ctx, object: &Object) -> Outcome {
-    if finished(object).is_none() {
+    if !object.facts::<PodFacts>().finished {
         return Ok(Next::Rest);
     }
     let mut all = ctx.cache::<Pod>().by(&FINISHED, "yes");

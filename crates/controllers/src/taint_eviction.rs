@@ -14,19 +14,22 @@ use parking_lot::Mutex;
 use skiff_api::Resource;
 use skiff_api::pod;
 use skiff_api::pod::conditions::{self, DISRUPTION_TARGET, Wanted};
+use skiff_api::pod::facts::PodFacts;
 use skiff_api::pod::tolerations::{NO_EXECUTE, Stay, stay};
+use skiff_client::Change;
 use skiff_client::cache::decode;
-use skiff_client::controller::{Itself, Key, Next, Outcome};
+use skiff_client::controller::{Caches, How, Itself, Key, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
 
-use crate::shared::placed::{BY_NODE, ItsPods};
+use crate::Settings;
+use crate::shared::placed::{self, BY_NODE, ItsPods};
 use crate::table::{Ctx, Row, on};
 
 pub(crate) const CONTROLLER: Row = Row {
     name: "taint-eviction-controller",
     component: "taint-eviction-controller",
-    wakes: &[on::<Pod, Itself>().indexed(&[BY_NODE]), on::<Node, ItsPods>()],
+    wakes: &[on::<Pod, Threatened>().indexed(&[BY_NODE]), on::<Node, ItsPods>()],
     may: &[("delete", "pods"), ("patch", "pods/status"), ("create patch", "events")],
     workers: 8,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
@@ -46,6 +49,22 @@ pub(crate) struct Doomed {
     since: Mutex<HashMap<Arc<str>, Timestamp>>,
 }
 
+/// A pod on a node that drives pods out, or one that had to go before: most are neither.
+struct Threatened;
+
+impl How<Settings> for Threatened {
+    fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
+        let Some(pod) = &change.new else { return Vec::new() };
+        let node = pod.facts::<PodFacts>().node.as_deref();
+        let node = node.and_then(|name| caches.of::<Node>().get(name));
+        let drives_out = node.is_some_and(|node| placed::mentions(&node, NO_EXECUTE));
+        if drives_out || settings.doomed.since.lock().contains_key(&pod.meta().uid) {
+            return Itself::keys(change, caches, settings);
+        }
+        Vec::new()
+    }
+}
+
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let doomed = &ctx.settings().doomed.since;
     let Some(object) = ctx.cache::<Pod>().get(key.as_str()) else { return Ok(Next::Rest) };
@@ -58,9 +77,9 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         }
         Ok(Next::Rest)
     };
-    let node = (BY_NODE.values)(&object).pop().and_then(|name| ctx.cache::<Node>().get(&name));
+    let node = object.facts::<PodFacts>().node.as_deref().and_then(|name| ctx.cache::<Node>().get(name));
     // Most nodes drive nobody out; those are not even decoded.
-    let node = node.filter(|node| mentions(node.bytes(), NO_EXECUTE));
+    let node = node.filter(|node| placed::mentions(node, NO_EXECUTE));
     let node = node.and_then(|node| decode::<Node>(&node));
     let taints = node.and_then(|node| node.spec.as_ref()?.taints.clone()).unwrap_or_default();
     if !taints.iter().any(|taint| taint.effect == NO_EXECUTE) {
@@ -95,10 +114,6 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
             Ok(Next::Rest)
         }
     }
-}
-
-fn mentions(bytes: &[u8], word: &str) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| text.contains(word))
 }
 
 /// What becomes of a pod that was first `seen` beside the taints.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use serde::Deserialize;
+use skiff_api::pod::facts::PodFacts;
 use skiff_api::{Object, meta};
 use skiff_client::Change;
 use skiff_client::cache::{Index, decode};
@@ -29,14 +30,7 @@ pub(crate) const PARTNER: Index = Index { name: "partner", values: partner };
 pub(crate) const BY_CLASS: Index = Index { name: "class", values: class };
 
 fn used(object: &Object) -> Vec<Box<str>> {
-    // Most pods have none: that is seen without decoding them.
-    let has = |word: &[u8]| object.bytes().windows(word.len()).any(|part| part == word);
-    if !has(b"\"persistentVolumeClaim\"") && !has(b"\"ephemeral\"") {
-        return Vec::new();
-    }
-    let Some(pod) = decode::<Pod>(object) else { return Vec::new() };
-    let namespace = pod.metadata.namespace.as_deref();
-    skiff_api::volume::claims(&pod).map(|(claim, _)| meta::key(namespace, &claim).as_ref().into()).collect()
+    object.facts::<PodFacts>().claims.to_vec()
 }
 
 #[derive(Default, Deserialize)]
@@ -82,22 +76,17 @@ pub(crate) struct ItsClaims;
 
 impl How<Settings> for ItsClaims {
     fn keys(change: &Change, _: &Caches, _: &Settings) -> Vec<Key> {
-        let latest = change.latest();
-        let claims = used(latest);
-        if claims.is_empty() {
+        let latest = change.latest().facts::<PodFacts>();
+        if latest.claims.is_empty() {
             return Vec::new();
         }
-        let state = |object: &Arc<Object>| {
-            let pod = decode::<Pod>(object)?;
-            Some((pod.spec.as_ref()?.node_name.clone(), skiff_api::pod::is_finished(&pod)))
-        };
         if let (Some(old), Some(new)) = (&change.old, &change.new)
             && old.meta().uid == new.meta().uid
-            && state(old) == state(new)
+            && old.facts::<PodFacts>() == latest
         {
             return Vec::new();
         }
-        claims.into_iter().map(|claim| Key::from(Arc::<str>::from(claim))).collect()
+        latest.claims.iter().map(|claim| Key::from(Arc::<str>::from(&**claim))).collect()
     }
 }
 

@@ -121,7 +121,7 @@ impl Life {
 
     /// Registers the node; one that is there already is taken over. Its uid.
     pub(crate) async fn register(&self) -> write::Result<String> {
-        let node: Node = serde_json::from_value(self.object.clone()).map_err(kube::Error::SerdeError)?;
+        let node: Node = skiff_api::decode::from_tree(&self.object).map_err(kube::Error::SerdeError)?;
         let node = match write::create(&self.link, &node).await {
             Err(error) if write::already_exists(&error) => self.report().await?,
             other => other?,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use skiff_api::Errors;
-use skiff_api::decode::{Strictness, decode, yaml_to_json};
+use skiff_api::decode::{Strictness, decode_own, yaml_to_json};
 
 use crate::NAME;
 use crate::profile::Profile;
@@ -94,7 +94,7 @@ impl Configuration {
     pub fn parse(yaml: &[u8]) -> Result<Self, ConfigurationError> {
         let unreadable = |error: String| ConfigurationError(vec![error]);
         let json = yaml_to_json(yaml).map_err(|error| unreadable(error.to_string()))?;
-        let file = decode::<File>(&json, Strictness::Strict);
+        let file = decode_own::<File>(&json, Strictness::Strict);
         let file = file.map_err(|error| unreadable(error.to_string()))?.object;
         let mut errors = Errors::new();
         if file.api_version != "kubescheduler.config.k8s.io/v1" {
@@ -147,7 +147,7 @@ pub(crate) fn args<T: DeserializeOwned + Default>(given: &Value, errors: &mut Er
     if let Some(fields) = given.as_object_mut() {
         fields.retain(|name, _| name != "apiVersion" && name != "kind");
     }
-    match decode(given.to_string().as_bytes(), Strictness::Strict) {
+    match decode_own(given.to_string().as_bytes(), Strictness::Strict) {
         Ok(decoded) => decoded.object,
         Err(fault) => {
             errors.invalid("", &given, fault.to_string());

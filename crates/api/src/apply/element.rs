@@ -14,15 +14,26 @@ pub struct Element(Box<str>);
 impl Element {
     /// A member of a map or struct.
     pub fn field(name: &str) -> Self {
-        Self(format!("f:{name}").into())
+        Self(["f:", name].concat().into())
     }
 
     /// The item of a list whose keys have these values.
     pub fn key(keys: &BTreeMap<&str, &Value>) -> Self {
         let mut text = String::from("k:{");
         for (index, (name, value)) in keys.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            text.push_str(&format!("{comma}{}:{value}", Value::from(*name)));
+            if index > 0 {
+                text.push(',');
+            }
+            // Names of keys are words: they need no escaping.
+            text.extend(["\"", name, "\":"]);
+            match value {
+                Value::String(plain)
+                    if plain.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') =>
+                {
+                    text.extend(["\"", plain, "\""]);
+                }
+                other => text.push_str(&other.to_string()),
+            }
         }
         text.push('}');
         Self(text.into())

@@ -45,10 +45,24 @@ impl Owner {
         &self.fields
     }
 
-    pub(super) fn set_fields(&mut self, fields: Set) {
+    fn set_fields(&mut self, fields: Set) {
         if fields != self.fields {
             self.fields = fields;
             self.changed = true;
+        }
+    }
+
+    /// Takes fields away from it.
+    pub(super) fn lose(&mut self, fields: &Set) {
+        if self.fields.meets(fields) {
+            self.set_fields(self.fields.difference(fields));
+        }
+    }
+
+    /// Gives it more fields.
+    pub(super) fn gain(&mut self, fields: &Set) {
+        if !self.fields.holds(fields) {
+            self.set_fields(self.fields.union(fields));
         }
     }
 
@@ -144,8 +158,7 @@ pub(super) fn cap(owners: &mut Vec<Owner>) {
         let Some(owner) = rest.next() else { break };
         match buckets.iter_mut().find(|bucket| bucket.entry.api_version == owner.entry.api_version) {
             Some(bucket) => {
-                let joined = bucket.fields.union(&owner.fields);
-                bucket.set_fields(joined);
+                bucket.gain(&owner.fields);
                 bucket.entry = ManagedFieldsEntry {
                     manager: Some(ANCIENT.to_owned()),
                     subresource: None,

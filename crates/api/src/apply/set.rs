@@ -96,6 +96,25 @@ impl Set {
         }
     }
 
+    /// True if a path is in both.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.0.iter().any(|(element, node)| {
+            other
+                .0
+                .get(element)
+                .is_some_and(|theirs| node.member && theirs.member || node.below.meets(&theirs.below))
+        })
+    }
+
+    /// True if every path of `other` is in it.
+    pub fn holds(&self, other: &Self) -> bool {
+        other.0.iter().all(|(element, node)| {
+            self.0
+                .get(element)
+                .is_some_and(|own| (own.member || !node.member) && own.below.holds(&node.below))
+        })
+    }
+
     /// True if this one step is in it.
     pub(super) fn has_element(&self, element: &Element) -> bool {
         self.0.get(element).is_some_and(|node| node.member)
@@ -249,6 +268,8 @@ mod tests {
             prop_assert_eq!(flat(&a.union(&b)), fa.union(&fb).cloned().collect());
             prop_assert_eq!(flat(&a.intersection(&b)), fa.intersection(&fb).cloned().collect());
             prop_assert_eq!(flat(&a.difference(&b)), fa.difference(&fb).cloned().collect());
+            prop_assert_eq!(a.meets(&b), !a.intersection(&b).is_empty());
+            prop_assert_eq!(a.holds(&b), b.difference(&a).is_empty());
             prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a);
         }
     }

@@ -97,17 +97,19 @@ pub fn update(
         return Tracked::Owners(None);
     }
     let mine = compared.modified.union(&compared.added);
+    let mut entry = who.entry("Update");
     for owner in &mut owners {
-        let left = owner.fields().difference(&mine).difference(&compared.removed);
-        owner.set_fields(left);
+        // What the writer owned already it keeps, whatever it made of it.
+        if !owner.is(&entry) {
+            owner.lose(&mine);
+        }
+        owner.lose(&compared.removed);
     }
     if !mine.is_empty() {
-        let mut entry = who.entry("Update");
         entry.time = Some(who.now.clone());
         match owners.iter_mut().find(|owner| owner.is(&entry)) {
             Some(owner) => {
-                let joined = owner.fields().union(&mine);
-                owner.set_fields(joined);
+                owner.gain(&mine);
                 owner.entry.time = entry.time;
             }
             None => owners.push(Owner::new(entry, mine)),
@@ -204,8 +206,8 @@ fn lay(
         }
     }
     for owner in &mut owners {
-        let left = owner.fields().difference(&mine).difference(&compared.removed);
-        owner.set_fields(left);
+        owner.lose(&mine);
+        owner.lose(&compared.removed);
     }
     let mut own = Owner::new(entry, wanted);
     // The time tells of the last change, not of the last request.

@@ -89,16 +89,6 @@ enum Change {
     Removed,
 }
 
-impl Change {
-    fn of(old: Option<&Value>, new: Option<&Value>) -> Option<Self> {
-        match (old, new) {
-            (None, Some(_)) => Some(Self::Added),
-            (Some(_), None) => Some(Self::Removed),
-            _ => None,
-        }
-    }
-}
-
 impl Schema {
     /// The fields that `object` sets in `part`.
     pub fn fields(&self, object: &Value, part: Part) -> Set {
@@ -191,6 +181,56 @@ impl Schema {
         set
     }
 
+    /// A member that is on one side only, as whether it is owned itself and what is owned below it. `parents` says whether
+    /// its parent is on both sides.
+    fn lone_member(&self, of: Ref, name: &str, value: &Value, parents: bool) -> (bool, Set) {
+        let (at, _) = self.member(of, name);
+        if !parents || !self.always(of, name) || self.leaf(at, value) {
+            return (true, self.lone(at, value, false));
+        }
+        // Upstream's struct has the field on both sides, `null` or empty where ours has none.
+        match value {
+            Value::Object(map) if map.is_empty() => (false, Set::default()),
+            Value::Object(_) => (false, self.lone(at, value, true)),
+            Value::Array(list) if !list.is_empty() => (false, self.lone(at, value, true)),
+            _ => (true, Set::default()),
+        }
+    }
+
+    /// What is owned below a value that is on one side only.
+    fn lone(&self, at: Ref, value: &Value, parents: bool) -> Set {
+        let mut set = Set::default();
+        let seen = self.see(at);
+        match (seen.kind, value) {
+            _ if seen.atomic() => {}
+            (Type::Map(_) | Type::Deduced, Value::Object(map)) => {
+                for (name, value) in map {
+                    let (stands, below) = self.lone_member(at, name, value, parents);
+                    set.attach(Element::field(name), stands, below);
+                }
+            }
+            (Type::List(items), Value::Array(list)) => {
+                for (element, group) in group(items, list) {
+                    let below = match group.as_slice() {
+                        [one] => self.lone(items.item, one, false),
+                        _ => Set::default(),
+                    };
+                    set.attach(element, true, below);
+                }
+            }
+            _ => {}
+        }
+        set
+    }
+
+    /// True for a field that upstream's struct always has.
+    fn always(&self, of: Ref, name: &str) -> bool {
+        match self.see(of).kind {
+            Type::Map(members) => members.fields.get(name).is_some_and(|field| field.always),
+            _ => false,
+        }
+    }
+
     fn compare_member(
         &self,
         of: Ref,
@@ -199,83 +239,70 @@ impl Schema {
         new: Option<&Value>,
         parents: bool,
     ) -> (Option<Change>, Compared) {
-        let (at, _) = self.member(of, name);
-        let always = match self.see(of).kind {
-            Type::Map(members) => members.fields.get(name).is_some_and(|field| field.always),
-            _ => false,
-        };
-        if always && parents {
-            // Upstream's struct has the field on both sides, `null` or empty where ours has none.
-            let (at, below) = match (old, new) {
-                (None, Some(new)) if !self.leaf(at, new) && !empty(new) => {
-                    self.compare_at(at, Some(&Value::Null), Some(new))
-                }
-                (Some(old), None) if !self.leaf(at, old) && !empty(old) => {
-                    self.compare_at(at, Some(old), Some(&Value::Null))
-                }
-                (None, Some(new)) if new.as_object().is_some_and(Map::is_empty) => {
-                    (None, Compared::default())
-                }
-                _ => return self.compare_at(at, old, new),
-            };
-            return (at, below);
+        match (old, new) {
+            (Some(old), Some(new)) => self.compare_at(self.member(of, name).0, old, new),
+            (None, Some(new)) => {
+                let (stands, added) = self.lone_member(of, name, new, parents);
+                (stands.then_some(Change::Added), Compared { added, ..Compared::default() })
+            }
+            (Some(old), None) => {
+                let (stands, removed) = self.lone_member(of, name, old, parents);
+                (stands.then_some(Change::Removed), Compared { removed, ..Compared::default() })
+            }
+            (None, None) => (None, Compared::default()),
         }
-        self.compare_at(at, old, new)
     }
 
-    fn compare_at(&self, at: Ref, old: Option<&Value>, new: Option<&Value>) -> (Option<Change>, Compared) {
+    fn compare_at(&self, at: Ref, old: &Value, new: &Value) -> (Option<Change>, Compared) {
         let seen = self.see(at);
         let mut below = Compared::default();
-        let nothing = |value: Option<&Value>| value.is_none_or(empty);
-        let whole = seen.atomic() || nothing(old) && nothing(new);
+        let whole = seen.atomic() || empty(old) && empty(new);
         match seen.kind {
             Type::Map(_) | Type::Deduced if !whole && maps(old, new) => {
                 let none = Map::new();
-                let (before, after) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
+                let (before, after) = (old.as_object(), new.as_object());
                 for (name, before, after) in zip(before.unwrap_or(&none), after.unwrap_or(&none)) {
-                    let both = old.is_some() && new.is_some();
-                    let (change, inner) = self.compare_member(at, name, before, after, both);
+                    let (change, inner) = self.compare_member(at, name, before, after, true);
                     below.attach(&Element::field(name), change, inner);
                 }
-                (Change::of(old, new), below)
+                (None, below)
             }
             Type::List(items) if !whole && lists(old, new) => {
-                if old == new {
-                    return (None, below);
+                if old != new {
+                    self.compare_items(items, old, new, &mut below);
                 }
-                self.compare_items(items, old, new, &mut below);
-                (Change::of(old, new), below)
+                (None, below)
             }
-            _ => {
-                let change = Change::of(old, new).or_else(|| (old != new).then_some(Change::Modified));
-                (change, below)
-            }
+            _ => ((old != new).then_some(Change::Modified), below),
         }
     }
 
-    fn compare_items(&self, items: &Items, old: Option<&Value>, new: Option<&Value>, below: &mut Compared) {
+    fn compare_items(&self, items: &Items, old: &Value, new: &Value, below: &mut Compared) {
         const NONE: &[Value] = &[];
-        let old = old.and_then(Value::as_array).map_or(NONE, Vec::as_slice);
-        let new = new.and_then(Value::as_array).map_or(NONE, Vec::as_slice);
+        let old = old.as_array().map_or(NONE, Vec::as_slice);
+        let new = new.as_array().map_or(NONE, Vec::as_slice);
         let before: HashMap<Element, Vec<&Value>> = group(items, old).into_iter().collect();
         let after = group(items, new);
         for (element, now) in &after {
             let then = before.get(element).map_or(&[][..], Vec::as_slice);
-            let (change, inner) = match (then, now.as_slice()) {
-                ([], [one]) => self.compare_at(items.item, None, Some(one)),
-                ([old], [new]) => self.compare_at(items.item, Some(old), Some(new)),
-                ([], _) => (Some(Change::Added), Compared::default()),
-                (then, now) => ((then != now).then_some(Change::Modified), Compared::default()),
-            };
-            below.attach(element, change, inner);
+            match (then, now.as_slice()) {
+                ([], [one]) => below.added.attach(element.clone(), true, self.lone(items.item, one, false)),
+                ([], _) => below.added.attach(element.clone(), true, Set::default()),
+                ([old], [new]) => {
+                    let (change, inner) = self.compare_at(items.item, old, new);
+                    below.attach(element, change, inner);
+                }
+                (then, now) if then != now => below.modified.attach(element.clone(), true, Set::default()),
+                _ => {}
+            }
         }
         for (element, then) in group(items, old) {
             if !after.iter().any(|(own, _)| *own == element) {
-                let (change, inner) = match then.as_slice() {
-                    [one] => self.compare_at(items.item, Some(one), None),
-                    _ => (Some(Change::Removed), Compared::default()),
+                let inner = match then.as_slice() {
+                    [one] => self.lone(items.item, one, false),
+                    _ => Set::default(),
                 };
-                below.attach(&element, change, inner);
+                below.removed.attach(element, true, inner);
             }
         }
     }
@@ -301,12 +328,12 @@ fn empty(value: &Value) -> bool {
 }
 
 /// True if both sides are maps, or nothing.
-fn maps(old: Option<&Value>, new: Option<&Value>) -> bool {
-    [old, new].into_iter().flatten().all(|value| value.is_object() || value.is_null())
+fn maps(old: &Value, new: &Value) -> bool {
+    [old, new].into_iter().all(|value| value.is_object() || value.is_null())
 }
 
-fn lists(old: Option<&Value>, new: Option<&Value>) -> bool {
-    [old, new].into_iter().flatten().all(|value| value.is_array() || value.is_null())
+fn lists(old: &Value, new: &Value) -> bool {
+    [old, new].into_iter().all(|value| value.is_array() || value.is_null())
 }
 
 /// The members of two maps, side by side.
@@ -319,16 +346,27 @@ fn zip<'a>(
     both.chain(fresh.map(|(name, after)| (name.as_str(), None, Some(after))))
 }
 
+/// A list of at most this many items is searched from its beginning.
+const SHORT: usize = 16;
+
 /// A list's items by their steps, in the order of their first appearance; items that cannot be told apart are left out.
 pub(super) fn group<'a>(items: &Items, list: &'a [Value]) -> Vec<(Element, Vec<&'a Value>)> {
     let mut groups: Vec<(Element, Vec<&Value>)> = Vec::with_capacity(list.len());
-    let mut places: HashMap<Element, usize> = HashMap::with_capacity(list.len());
+    // Most lists are so short that looking along them is quicker.
+    let mut places: HashMap<Element, usize> = HashMap::new();
+    let short = list.len() <= SHORT;
     for value in list {
         let Ok(element) = step(items, value) else { continue };
-        match places.get(&element) {
-            Some(place) => groups[*place].1.push(value),
+        let place = match short {
+            true => groups.iter().position(|(own, _)| *own == element),
+            false => places.get(&element).copied(),
+        };
+        match place {
+            Some(place) => groups[place].1.push(value),
             None => {
-                places.insert(element.clone(), groups.len());
+                if !short {
+                    places.insert(element.clone(), groups.len());
+                }
                 groups.push((element, vec![value]));
             }
         }

@@ -11,9 +11,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// What was noted.
+/// What was noted while something was read.
 #[derive(Default)]
-pub(super) struct Notes {
+pub struct Notes {
     /// Whether unknown and repeated fields are of interest.
     pub(super) strict: bool,
     /// Paths of fields that the type does not have.

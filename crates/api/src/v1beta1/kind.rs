@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::meta::TypeMeta;
 use super::value::Map;
 use super::{API_VERSION, body, list, merge};
-use crate::decode::{self, Strictness};
+use crate::decode::{self, Legible, Strictness};
 use crate::errors::FieldError;
 
 /// What is particular to one kind. Everything else happens once, behind [`Object`].
@@ -19,7 +19,7 @@ pub trait Kind:
     Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     /// The v1 counterpart.
-    type V1: Serialize + DeserializeOwned;
+    type V1: Serialize + Legible;
     /// The kind's row.
     const ROW: &'static Row;
 

@@ -78,6 +78,10 @@ fn named(attempt: &Attempt<'_>, class: &str) -> Option<Arc<PriorityClass>> {
 /// The class for pods that name none; of several the one worth least, as upstream.
 fn default(attempt: &Attempt<'_>) -> Option<Arc<PriorityClass>> {
     let classes = attempt.scope.api.store.snapshot(TABLE).objects;
-    let classes = classes.iter().filter_map(|(_, stored)| stored.object().decode::<PriorityClass>().ok());
+    // Asked for each pod; most classes are nobody's default, which is seen without decoding them.
+    let may_be =
+        |json: &[u8]| std::str::from_utf8(json).is_ok_and(|text| text.contains("\"globalDefault\":true"));
+    let classes = classes.iter().filter(|(_, stored)| may_be(stored.object().bytes()));
+    let classes = classes.filter_map(|(_, stored)| stored.object().decode::<PriorityClass>().ok());
     classes.filter(|class| class.global_default == Some(true)).min_by_key(|class| class.value)
 }

@@ -154,11 +154,11 @@ impl<K> Typed<K> {
 impl<K: Kind> Ops for Typed<K> {
     fn decode(&self, json: &[u8], strictness: Strictness) -> Result<Decoded<Box<dyn Draft>>, DecodeFault> {
         let decoded = decode::<K>(json, strictness)?;
-        Ok(Decoded { object: Box::new(Whole(decoded.object)), warnings: decoded.warnings })
+        Ok(Decoded { object: Box::new(Whole(Arc::new(decoded.object))), warnings: decoded.warnings })
     }
 
     fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError> {
-        Ok(Box::new(Whole(Arc::unwrap_or_clone(object.decode::<K>()?))))
+        Ok(Box::new(Whole(object.decode::<K>()?)))
     }
 
     fn headings(&self) -> Vec<Heading> {
@@ -197,10 +197,14 @@ impl<K: Kind> Ops for Typed<K> {
     }
 }
 
-/// A typed draft.
-struct Whole<K>(K);
+/// A typed draft. Shared with whoever else holds the object, and with copies, until one of them is changed.
+struct Whole<K>(Arc<K>);
 
 impl<K: Kind> Whole<K> {
+    fn own(&mut self) -> &mut K {
+        Arc::make_mut(&mut self.0)
+    }
+
     fn same(other: &dyn Draft) -> &K {
         other.as_any().downcast_ref().expect("the registry pairs drafts of one kind only")
     }
@@ -212,47 +216,47 @@ impl<K: Kind> Draft for Whole<K> {
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.0.metadata_mut()
+        self.own().metadata_mut()
     }
 
     fn as_any(&self) -> &dyn Any {
-        &self.0
+        &*self.0
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {
-        &mut self.0
+        self.own()
     }
 
     fn copy(&self) -> Box<dyn Draft> {
-        Box::new(Self(self.0.clone()))
+        Box::new(Self(Arc::clone(&self.0)))
     }
 
     fn set_defaults(&mut self) {
-        self.0.set_defaults();
+        self.own().set_defaults();
     }
 
     fn prepare_create(&mut self) {
-        self.0.prepare_create();
+        self.own().prepare_create();
     }
 
     fn requested_by(&mut self, user: &User) {
-        self.0.requested_by(user);
+        self.own().requested_by(user);
     }
 
     fn prepare_update(&mut self, old: &dyn Draft) {
-        self.0.prepare_update(Self::same(old));
+        self.own().prepare_update(Self::same(old));
     }
 
     fn prepare_status(&mut self, old: &dyn Draft) {
-        self.0.prepare_status(Self::same(old));
+        self.own().prepare_status(Self::same(old));
     }
 
     fn prepare_approval(&mut self, old: &dyn Draft) {
-        self.0.prepare_approval(Self::same(old));
+        self.own().prepare_approval(Self::same(old));
     }
 
     fn date(&mut self, old: &dyn Draft, now: &Time) {
-        self.0.date(Self::same(old), now);
+        self.own().date(Self::same(old), now);
     }
 
     fn generation_changed(&self, old: &dyn Draft) -> bool {
@@ -288,7 +292,7 @@ impl<K: Kind> Draft for Whole<K> {
     }
 
     fn begin_deletion(&mut self) {
-        self.0.begin_deletion();
+        self.own().begin_deletion();
     }
 
     fn held(&self) -> bool {
@@ -296,21 +300,18 @@ impl<K: Kind> Draft for Whole<K> {
     }
 
     fn json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&self.0)
+        serde_json::to_vec(&*self.0)
     }
 
     fn value(&self) -> Result<serde_json::Value, serde_json::Error> {
-        skiff_api::decode::tree(&self.0)
+        skiff_api::decode::tree(&*self.0)
     }
 
     fn freeze(mut self: Box<Self>) -> Result<Box<dyn Frozen>, serde_json::Error> {
-        self.0.metadata_mut().resource_version = Some(UNNUMBERED.clone());
-        let json = serde_json::to_vec(&self.0)?;
+        self.own().metadata_mut().resource_version = Some(UNNUMBERED.clone());
+        let json = serde_json::to_string(&*self.0)?;
         // The first occurrence is the metadata's, since nobody else knows the text.
-        let gap = json
-            .windows(UNNUMBERED.len())
-            .position(|window| window == UNNUMBERED.as_bytes())
-            .expect("metadata is encoded with its resourceVersion");
+        let gap = json.find(UNNUMBERED.as_str()).expect("metadata is encoded with its resourceVersion");
         Ok(Box::new(Unnumbered { meta: Meta::of(self.0.metadata()), json: json.into(), gap, typed: self.0 }))
     }
 }
@@ -319,7 +320,7 @@ struct Unnumbered<K> {
     meta: Meta,
     json: Bytes,
     gap: usize,
-    typed: K,
+    typed: Arc<K>,
 }
 
 impl<K: Kind> Frozen for Unnumbered<K> {
@@ -338,8 +339,7 @@ impl<K: Kind> Frozen for Unnumbered<K> {
         let after = gap + UNNUMBERED.len();
         let line = change.line(&[&json[..gap], number.as_bytes(), &json[after..]]);
         meta.revision = revision;
-        typed.metadata_mut().resource_version = Some(number);
-        let typed = Arc::new(typed);
+        Arc::make_mut(&mut typed).metadata_mut().resource_version = Some(number);
         let object = Object::with_typed(meta, change.object_in(&line), &typed);
         (Stored::new(object, change, line), typed)
     }

@@ -133,7 +133,7 @@ pub(super) async fn read(row: &Row, id: &str, response: Response) -> Result<Valu
 
 /// A v1 refusal in the words of 2014.
 pub(super) fn refusal(row: &Row, id: &str, code: u16, body: &[u8]) -> Status {
-    match serde_json::from_slice::<V1Status>(body) {
+    match skiff_api::decode::from_slice::<V1Status>(body) {
         Ok(status) => Status::from_v1(row, id, &status),
         Err(_) => Status::failure(code, "", String::from_utf8_lossy(body).trim().to_owned()),
     }

@@ -5,6 +5,7 @@
 
 use k8s_openapi::api::core::v1;
 use serde_json::Value;
+use skiff_api::decode::{Legible, from_tree};
 use skiff_api::v1beta1::value::{Map, Port};
 use skiff_api::v1beta1::{Kind, Object, Pod, ReplicationController, Service};
 
@@ -52,12 +53,12 @@ async fn first_port(caller: &Caller, namespace: &str, selector: &Map) -> Option<
     })
 }
 
-fn items<K: serde::de::DeserializeOwned>(mut list: Value) -> impl Iterator<Item = K> {
+fn items<K: Legible>(mut list: Value) -> impl Iterator<Item = K> {
     let items = match list.get_mut("items").map(Value::take) {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
     };
-    items.into_iter().filter_map(|item| serde_json::from_value(item).ok())
+    items.into_iter().filter_map(|item| from_tree(&item).ok())
 }
 
 fn spec_port(spec: Option<&v1::PodSpec>) -> Option<i32> {

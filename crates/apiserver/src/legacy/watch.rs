@@ -77,7 +77,7 @@ fn converted(row: &'static Row, filter: &Filter, version: &str, line: &[u8]) -> 
             answer::outer(object.as_mut(), version)
         }
         "ERROR" => {
-            let status: V1Status = serde_json::from_value(object).unwrap_or_default();
+            let status: V1Status = skiff_api::decode::from_tree(&object).unwrap_or_default();
             Status::from_v1(row, "", &status).json()
         }
         _ => return None,

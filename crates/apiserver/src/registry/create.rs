@@ -63,9 +63,11 @@ pub(crate) async fn create(
         draft.meta_mut().resource_version = None;
         return Ok(Written { bytes: unstored(&*draft)?, created: true, warnings });
     }
+    let mut name = String::new();
     for _ in 0..TRIES {
-        let name = draft.meta().name.clone().unwrap_or_default();
-        let frozen = draft.copy().freeze().map_err(ApiError::internal)?;
+        name = draft.meta().name.clone().unwrap_or_default();
+        let again = generated.then(|| draft.copy());
+        let frozen = draft.freeze().map_err(ApiError::internal)?;
         let frozen = entry.to_store(frozen).await?;
         match scope.put(&name, Expect::Absent, frozen, Change::Added).await {
             Ok(stored) => {
@@ -74,15 +76,17 @@ pub(crate) async fn create(
                 let object = scope.served(stored).await?;
                 return Ok(Written { bytes: object.bytes().clone(), created: true, warnings });
             }
-            Err(Refused::Exists(_)) if generated => {
-                let prefix = draft.meta().generate_name.clone().unwrap_or_default();
-                draft.meta_mut().name = Some(generate(&prefix));
+            Err(Refused::Exists(_)) => {
+                let Some(mut again) = again else {
+                    return Err(ApiError::already_exists(&entry.resource, &name));
+                };
+                let prefix = again.meta().generate_name.clone().unwrap_or_default();
+                again.meta_mut().name = Some(generate(&prefix));
+                draft = again;
             }
-            Err(Refused::Exists(_)) => return Err(ApiError::already_exists(&entry.resource, &name)),
             Err(other) => return Err(unavailable(&other)),
         }
     }
-    let name = draft.meta().name.clone().unwrap_or_default();
     let mut error = ApiError::already_exists(&entry.resource, &name);
     error.status.message =
         Some(format!("{error}, the server was not able to generate a unique name for the object"));

@@ -1,11 +1,13 @@
 //! A request's body: bounded, JSON or YAML, of the kind the path names.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use serde::Deserialize;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use skiff_api::decode::{DecodeFault, yaml_to_json};
 use skiff_api::{ApiError, Strictness};
 
@@ -88,7 +90,7 @@ pub(crate) fn decode(entry: &Entry, json: &[u8], strictness: Strictness) -> Resu
     let decoded = entry
         .ops
         .decode(json, strictness)
-        .map_err(|fault| refused(&entry.api_version, &entry.resource.kind, &fault))?;
+        .map_err(|fault| refused(&entry.api_version, &entry.resource.kind, json, &fault))?;
     Ok(Proposal { warnings: decoded.warnings, ..Proposal::quiet(decoded.object) })
 }
 
@@ -96,43 +98,85 @@ pub(crate) fn decode(entry: &Entry, json: &[u8], strictness: Strictness) -> Resu
 ///
 /// # Errors
 /// 400 in upstream's words.
-pub(crate) fn typed<K: serde::de::DeserializeOwned>(
+pub(crate) fn typed<K: skiff_api::decode::Legible>(
     api_version: &str,
     kind: &str,
     json: &[u8],
     strictness: Strictness,
 ) -> Result<skiff_api::Decoded<K>, ApiError> {
     check_kind(api_version, kind, json)?;
-    skiff_api::decode::decode(json, strictness).map_err(|fault| refused(api_version, kind, &fault))
+    skiff_api::decode::decode(json, strictness).map_err(|fault| refused(api_version, kind, json, &fault))
 }
 
-fn refused(api_version: &str, kind: &str, fault: &DecodeFault) -> ApiError {
+fn refused(api_version: &str, kind: &str, json: &[u8], fault: &DecodeFault) -> ApiError {
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(json) {
+        return unrecognized(kind, &error);
+    }
     let version = api_version.rsplit('/').next().unwrap_or_default();
     ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {fault}"))
 }
 
+/// What a body says it is. Most say so at their beginning, and are read no further.
+#[derive(Default)]
+struct Head {
+    api_version: Option<String>,
+    kind: Option<String>,
+}
+
+impl Head {
+    fn read(json: &[u8]) -> serde_json::Result<Self> {
+        let mut head = Self::default();
+        let read = serde_json::Deserializer::from_slice(json).deserialize_map(Heading(&mut head));
+        // Left in the middle, a body looks unfinished to its reader.
+        read.or_else(|error| if head.is_whole() { Ok(()) } else { Err(error) })?;
+        Ok(head)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.api_version.is_some() && self.kind.is_some()
+    }
+}
+
+struct Heading<'h>(&'h mut Head);
+
+impl<'de> Visitor<'de> for Heading<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "apiVersion" => self.0.api_version = map.next_value()?,
+                "kind" => self.0.kind = map.next_value()?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+            if self.0.is_whole() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unrecognized(kind: &str, error: &serde_json::Error) -> ApiError {
+    ApiError::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {error}"
+    ))
+}
+
 /// A body need not name its kind, but if it does it must be the path's.
 fn check_kind(api_version: &str, kind: &str, json: &[u8]) -> Result<(), ApiError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Head {
-        #[serde(default)]
-        api_version: Option<String>,
-        #[serde(default)]
-        kind: Option<String>,
-    }
-    let head: Head = serde_json::from_slice(json).map_err(|error| {
-        ApiError::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {error}"
-        ))
-    })?;
+    let head = Head::read(json).map_err(|error| unrecognized(kind, &error))?;
     let sent_version = head.api_version.filter(|text| !text.is_empty());
-    if let Some(sent) = sent_version.as_deref().filter(|sent| *sent != api_version) {
+    if let Some(sent) = sent_version.filter(|sent| *sent != api_version) {
         return Err(ApiError::bad_request(format!(
             "the API version in the data ({sent}) does not match the expected API version ({api_version})"
         )));
     }
-    if let Some(sent) = head.kind.filter(|sent| !sent.is_empty() && sent != kind) {
+    if let Some(sent) = head.kind.filter(|sent| !sent.is_empty() && *sent != kind) {
         let version = api_version.rsplit('/').next().unwrap_or_default();
         return Err(ApiError::bad_request(format!(
             "{sent} in version \"{version}\" cannot be handled as a {kind}: converting ({version}.{sent}) to ({version}.{kind}): unknown conversion"

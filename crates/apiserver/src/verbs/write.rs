@@ -48,10 +48,13 @@ pub(crate) async fn replace(context: &Context, call: Authorized, part: Part) -> 
     let (parts, body) = call.request.into_parts();
     let json = input::json(&parts.headers, body).await?;
     let Proposal { draft, mut warnings, .. } = input::decode(&context.entry, &json, options.strictness)?;
+    // Hardly ever asked for again: then it is read again.
+    let draft = parking_lot::Mutex::new(Some(draft));
+    let again = || Ok(input::decode(&context.entry, &json, Strictness::Ignore)?.draft);
     let how = Update {
         part,
         dry_run: options.dry_run,
-        change: &|_| Ok(Proposal::quiet(draft.copy())),
+        change: &|_| draft.lock().take().map_or_else(again, Ok).map(Proposal::quiet),
         upsert: part == Part::Whole && context.entry.upsert,
     };
     let mut written = match registry::update::update(&context.scope(&call.user), &how).await {

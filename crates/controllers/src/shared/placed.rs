@@ -3,33 +3,17 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use serde::Deserialize;
 use skiff_api::Object;
+use skiff_api::pod::facts::PodFacts;
 use skiff_client::Change;
 use skiff_client::cache::Index;
 use skiff_client::controller::{Caches, How, Key};
 
 use crate::Settings;
 
-/// Finds pods by the node they are bound to. Reads no more of a pod than that.
-pub(crate) const BY_NODE: Index = Index { name: "node", values: |object| node(object).into_iter().collect() };
-
-fn node(object: &Object) -> Option<Box<str>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Spec<'a> {
-        #[serde(borrow)]
-        node_name: Option<std::borrow::Cow<'a, str>>,
-    }
-    #[derive(Deserialize)]
-    struct Placed<'a> {
-        #[serde(borrow)]
-        spec: Option<Spec<'a>>,
-    }
-    let placed: Placed<'_> = serde_json::from_slice(object.bytes()).ok()?;
-    let name = placed.spec?.node_name?;
-    (!name.is_empty()).then(|| name.as_ref().into())
-}
+/// Finds pods by the node they are bound to.
+pub(crate) const BY_NODE: Index =
+    Index { name: "node", values: |object| object.facts::<PodFacts>().node.iter().cloned().collect() };
 
 /// A node wakes the pods that are bound to it.
 pub(crate) struct ItsPods;
@@ -47,4 +31,9 @@ impl How<Settings> for ItsPods {
         let pods = caches.of::<Pod>().by(&BY_NODE, &change.latest().meta().name);
         pods.iter().map(|pod| pod.meta().key().into()).collect()
     }
+}
+
+/// Whether the word stands anywhere in the object's JSON: what does not is seen so without decoding it.
+pub(crate) fn mentions(object: &Object, word: &str) -> bool {
+    std::str::from_utf8(object.bytes()).is_ok_and(|text| text.contains(word))
 }

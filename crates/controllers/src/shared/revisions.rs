@@ -45,7 +45,7 @@ pub(crate) fn patch(template: &PodTemplateSpec) -> Value {
 pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
     let mut template = revision.data.0.get("spec")?.get("template")?.clone();
     template.as_object_mut()?.remove("$patch");
-    serde_json::from_value(template).ok()
+    skiff_api::decode::from_tree(&template).ok()
 }
 
 /// The hash that a revision's pods bear.

@@ -14,6 +14,7 @@ use k8s_openapi::api::storage::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta};
 use serde_json::json;
+use skiff_api::pod::facts::PodFacts;
 use skiff_api::{Object, pod, volume};
 use skiff_client::Change;
 use skiff_client::cache::{Index, decode};
@@ -23,7 +24,7 @@ use skiff_client::write::{self, Patch};
 
 use super::USERS;
 use crate::Settings;
-use crate::shared::placed::BY_NODE;
+use crate::shared::placed::{self, BY_NODE};
 use crate::table::{Ctx, Row, on};
 
 mod plan;
@@ -78,8 +79,7 @@ impl How<Settings> for Mounting {
 
 /// Nodes report all the time, and most have no such volumes: that is seen without decoding them.
 fn mentions(node: &Object) -> bool {
-    let has = |word: &[u8]| node.bytes().windows(word.len()).any(|part| part == word);
-    has(b"\"volumesInUse\"") || has(b"\"volumesAttached\"")
+    ["\"volumesInUse\"", "\"volumesAttached\""].iter().any(|word| placed::mentions(node, word))
 }
 
 /// A pod with claims wakes its node.
@@ -87,11 +87,9 @@ struct ItsNode;
 
 impl How<Settings> for ItsNode {
     fn keys(change: &Change, _: &Caches, _: &Settings) -> Vec<Key> {
-        let nodes = |object: &Arc<Object>| {
-            let claims = (USERS.values)(object);
-            if claims.is_empty() { Vec::new() } else { (BY_NODE.values)(object) }
-        };
-        change.both().flat_map(nodes).map(|node| Key::new(None, &node)).collect()
+        let facts = change.both().map(|object| object.facts::<PodFacts>());
+        let nodes = facts.filter(|facts| !facts.claims.is_empty()).filter_map(|facts| facts.node.as_deref());
+        nodes.map(|node| Key::new(None, node)).collect()
     }
 }
 

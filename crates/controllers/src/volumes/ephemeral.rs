@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use skiff_api::pod::facts::PodFacts;
 use skiff_api::{pod, volume};
 use skiff_client::Change;
 use skiff_client::controller::{Caches, How, Itself, Key, ManagedBy, Next, Outcome};
@@ -32,7 +33,7 @@ struct WithVolumes;
 
 impl How<Settings> for WithVolumes {
     fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
-        if super::used(change.latest()).is_empty() {
+        if change.latest().facts::<PodFacts>().claims.is_empty() {
             return Vec::new();
         }
         Itself::keys(change, caches, settings)

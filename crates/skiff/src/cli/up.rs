@@ -194,6 +194,7 @@ pub(super) async fn stopped(tasks: &Tasks) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tasks.spawn_until_stop(crate::memory::settle());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

