@@ -97,6 +97,14 @@ pub fn from_slice<K: Legible>(json: &[u8]) -> Result<K, serde_json::Error> {
     K::read(json, &mut Notes::default())
 }
 
+/// As [`from_slice`], without `metadata.managedFields`: half of what decoding a pod costs, and hardly anybody's concern.
+///
+/// # Errors
+/// If it does not fit.
+pub fn bare<K: Legible>(json: &[u8]) -> Result<K, serde_json::Error> {
+    K::read(json, &mut Notes { bare: true, ..Notes::default() })
+}
+
 /// Decodes a tree that fits `K`, by way of its text: as [`tree`].
 ///
 /// # Errors

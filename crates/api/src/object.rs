@@ -18,8 +18,16 @@ use crate::resource::Readable;
 pub struct Object {
     meta: Meta,
     bytes: Bytes,
-    typed: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
+    typed: Mutex<Typed>,
     facts: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// The typed form, while somebody holds it.
+#[derive(Default)]
+struct Typed {
+    held: Option<Weak<dyn Any + Send + Sync>>,
+    /// Whether it says who owns which field.
+    whole: bool,
 }
 
 /// What is asked of every object of a kind, again and again: small, read once and kept with the object.
@@ -68,13 +76,13 @@ impl Object {
 
     /// An object whose metadata is already decoded; `bytes` must be the JSON of the same revision.
     pub fn new(meta: Meta, bytes: Bytes) -> Self {
-        Self { meta, bytes, typed: Mutex::new(None), facts: OnceLock::new() }
+        Self { meta, bytes, typed: Mutex::default(), facts: OnceLock::new() }
     }
 
     /// As [`Object::new`], remembering (weakly) the typed form that was just written.
     pub fn with_typed<K: Readable>(meta: Meta, bytes: Bytes, typed: &Arc<K>) -> Self {
         let weak: Weak<dyn Any + Send + Sync> = Arc::downgrade(typed) as Weak<dyn Any + Send + Sync>;
-        Self { typed: Mutex::new(Some(weak)), ..Self::new(meta, bytes) }
+        Self { typed: Mutex::new(Typed { held: Some(weak), whole: true }), ..Self::new(meta, bytes) }
     }
 
     /// The decoded part of the metadata.
@@ -87,22 +95,35 @@ impl Object {
         &self.bytes
     }
 
-    /// The typed form; shared with every other holder of it, else decoded now.
+    /// The typed form; shared with every other holder of it, else decoded now. Who owns which field it need not say.
     ///
     /// # Errors
     /// If the JSON does not fit `K`.
     pub fn decode<K: Readable>(&self) -> Result<Arc<K>, DecodeError> {
+        self.typed(false)
+    }
+
+    /// The typed form with `metadata.managedFields`, to be written again.
+    ///
+    /// # Errors
+    /// If the JSON does not fit `K`.
+    pub fn decode_whole<K: Readable>(&self) -> Result<Arc<K>, DecodeError> {
+        self.typed(true)
+    }
+
+    fn typed<K: Readable>(&self, whole: bool) -> Result<Arc<K>, DecodeError> {
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = held(typed.as_ref()) {
+        if let Some(held) = typed.held().filter(|_| typed.whole || !whole) {
             return Ok(held);
         }
-        let fresh: Arc<K> =
-            Arc::new(crate::decode::from_slice(&self.bytes).map_err(|source| DecodeError {
-                kind: K::KIND,
-                key: self.meta.key(),
-                source,
-            })?);
-        *typed = Some(Arc::downgrade(&fresh) as Weak<dyn Any + Send + Sync>);
+        let read = if whole { crate::decode::from_slice } else { crate::decode::bare };
+        let fresh: Arc<K> = Arc::new(read(&self.bytes).map_err(|source| DecodeError {
+            kind: K::KIND,
+            key: self.meta.key(),
+            source,
+        })?);
+        typed.held = Some(Arc::downgrade(&fresh) as Weak<dyn Any + Send + Sync>);
+        typed.whole = whole;
         Ok(fresh)
     }
 
@@ -112,7 +133,7 @@ impl Object {
     /// If asked for facts of two types.
     pub fn facts<F: Facts>(&self) -> &F {
         let make = || {
-            let typed = held::<F::Of>(self.typed.lock().unwrap_or_else(PoisonError::into_inner).as_ref());
+            let typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner).held::<F::Of>();
             let facts = match typed {
                 Some(typed) => F::of(&typed),
                 None => F::read(&self.bytes).unwrap_or_default(),
@@ -131,8 +152,10 @@ impl Object {
     }
 }
 
-fn held<K: Readable>(typed: Option<&Weak<dyn Any + Send + Sync>>) -> Option<Arc<K>> {
-    typed.and_then(Weak::upgrade).and_then(|any| any.downcast::<K>().ok())
+impl Typed {
+    fn held<K: Readable>(&self) -> Option<Arc<K>> {
+        self.held.as_ref().and_then(Weak::upgrade).and_then(|any| any.downcast().ok())
+    }
 }
 
 impl fmt::Debug for Object {
@@ -157,5 +180,16 @@ mod tests {
         let first = object.decode::<ConfigMap>().unwrap();
         let second = object.decode::<ConfigMap>().unwrap();
         assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn owners_are_read_only_for_who_writes_again() {
+        let owned = TEXT.replace("\"uid\"", "\"managedFields\":[{\"manager\":\"a\"}],\"uid\"");
+        let object = Object::parse(Bytes::from(owned)).unwrap();
+        let bare = object.decode::<ConfigMap>().unwrap();
+        assert_eq!((bare.metadata.managed_fields.as_ref(), bare.metadata.uid.as_deref()), (None, Some("u")));
+        let whole = object.decode_whole::<ConfigMap>().unwrap();
+        assert_eq!(whole.metadata.managed_fields.as_ref().map(Vec::len), Some(1));
+        assert!(Arc::ptr_eq(&whole, &object.decode::<ConfigMap>().unwrap()), "the whole serves both");
     }
 }

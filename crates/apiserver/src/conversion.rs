@@ -59,7 +59,7 @@ fn json(object: &impl Serialize) -> Result<Bytes, ApiError> {
 
 impl<S: Readable, K: Readable> Between<S, K> {
     fn one(&self, stored: &Object) -> Result<Object, ApiError> {
-        let typed = stored.decode::<S>().map_err(|error: DecodeError| ApiError::internal(error))?;
+        let typed = stored.decode_whole::<S>().map_err(|error: DecodeError| ApiError::internal(error))?;
         let bytes = json(&(self.served)(Arc::unwrap_or_clone(typed)))?;
         Object::parse(bytes).map_err(ApiError::internal)
     }

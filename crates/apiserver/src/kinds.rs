@@ -39,7 +39,7 @@ pub mod storagemigration;
 mod workload;
 
 pub use crate::conversion::{Between, Conversion};
-pub use draft::{Draft, Frozen, Heading, Ops};
+pub use draft::{Draft, Frozen, Heading, Ops, Printer};
 
 /// Every built-in kind, in the order in which discovery lists them.
 pub static ALL: &[&Row] = &[

@@ -146,7 +146,7 @@ pub(crate) struct Recent(Mutex<std::collections::VecDeque<Arc<dyn Any + Send + S
 
 impl Recent {
     /// Enough for a burst; a typed pod weighs 23 KB.
-    const KEPT: usize = 16;
+    const KEPT: usize = 64;
 
     fn remember(&self, typed: Option<Arc<dyn Any + Send + Sync>>) {
         let Some(typed) = typed else { return };

@@ -3,6 +3,8 @@
 //! Follows upstream's `managedfields/internal/managedfields.go` and `capmanagers.go`. Sets are encoded again only if they
 //! changed.
 
+use std::cell::OnceCell;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Map, Value};
 
@@ -27,42 +29,60 @@ pub fn manager_of_agent(agent: &str) -> String {
     manager
 }
 
-/// One owner.
+/// One owner. Its set is read when it is needed: most writes take nothing from most owners.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     /// Its entry; `fields_v1` is stale once `changed`.
     pub(super) entry: ManagedFieldsEntry,
-    fields: Set,
+    fields: OnceCell<Set>,
     changed: bool,
 }
 
 impl Owner {
     pub(super) fn new(entry: ManagedFieldsEntry, fields: Set) -> Self {
-        Self { entry, fields, changed: true }
+        Self { entry, fields: fields.into(), changed: true }
     }
 
     pub(super) fn fields(&self) -> &Set {
-        &self.fields
+        self.fields.get_or_init(|| {
+            let fields = self.entry.fields_v1.as_ref().map(|fields| Set::decode(&fields.0));
+            fields.and_then(Result::ok).unwrap_or_default()
+        })
+    }
+
+    /// The set as it is written, where it has not been read yet.
+    fn unread(&self) -> Option<&Value> {
+        if self.fields.get().is_some() { None } else { self.entry.fields_v1.as_ref().map(|fields| &fields.0) }
+    }
+
+    /// Whether it owns nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        match self.unread() {
+            Some(written) => written.as_object().is_none_or(Map::is_empty),
+            None => self.fields().is_empty(),
+        }
     }
 
     fn set_fields(&mut self, fields: Set) {
-        if fields != self.fields {
-            self.fields = fields;
+        if fields != *self.fields() {
+            self.fields = fields.into();
             self.changed = true;
         }
     }
 
     /// Takes fields away from it.
     pub(super) fn lose(&mut self, fields: &Set) {
-        if self.fields.meets(fields) {
-            self.set_fields(self.fields.difference(fields));
+        let spared = self.unread().is_some_and(|written| fields.meets_written(written) == Some(false));
+        if !spared && self.fields().meets(fields) {
+            self.set_fields(self.fields().difference(fields));
         }
     }
 
     /// Gives it more fields.
     pub(super) fn gain(&mut self, fields: &Set) {
-        if !self.fields.holds(fields) {
-            self.set_fields(self.fields.union(fields));
+        let has = self.unread().is_some_and(|written| fields.is_within_written(written) == Some(true));
+        if !has && !self.fields().holds(fields) {
+            self.set_fields(self.fields().union(fields));
         }
     }
 
@@ -97,8 +117,8 @@ impl Owner {
     }
 }
 
-/// Reads entries; nothing if one of them is malformed.
-pub(super) fn decode(entries: &[ManagedFieldsEntry]) -> Option<Vec<Owner>> {
+/// Reads entries; nothing if one of them is malformed. Those that are stored are trusted: they were written by us.
+pub(super) fn decode(entries: &[ManagedFieldsEntry], trusted: bool) -> Option<Vec<Owner>> {
     let mut owners: Vec<Owner> = Vec::with_capacity(entries.len() + 1);
     for entry in entries {
         let known = matches!(entry.operation.as_deref(), Some("Apply" | "Update"))
@@ -107,8 +127,13 @@ pub(super) fn decode(entries: &[ManagedFieldsEntry]) -> Option<Vec<Owner>> {
         if !known {
             return None;
         }
-        let empty = Value::Object(Map::new());
-        let fields = Set::decode(entry.fields_v1.as_ref().map_or(&empty, |fields| &fields.0)).ok()?;
+        let fields = OnceCell::new();
+        if !trusted {
+            let empty = Value::Object(Map::new());
+            fields
+                .set(Set::decode(entry.fields_v1.as_ref().map_or(&empty, |fields| &fields.0)).ok()?)
+                .ok()?;
+        }
         owners.retain(|owner| !owner.is(entry));
         owners.push(Owner { entry: entry.clone(), fields, changed: false });
     }
@@ -117,7 +142,7 @@ pub(super) fn decode(entries: &[ManagedFieldsEntry]) -> Option<Vec<Owner>> {
 
 /// Writes entries, in upstream's order.
 pub(super) fn encode(mut owners: Vec<Owner>) -> Vec<ManagedFieldsEntry> {
-    owners.retain(|owner| !owner.fields.is_empty());
+    owners.retain(|owner| !owner.is_empty());
     let key = |owner: &Owner| {
         let entry = &owner.entry;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -131,7 +156,11 @@ pub(super) fn encode(mut owners: Vec<Owner>) -> Vec<ManagedFieldsEntry> {
     };
     owners.sort_by_key(key);
     let entry = |owner: Owner| ManagedFieldsEntry {
-        fields_v1: if owner.changed { Some(FieldsV1(owner.fields.encode())) } else { owner.entry.fields_v1 },
+        fields_v1: if owner.changed {
+            Some(FieldsV1(owner.fields().encode()))
+        } else {
+            owner.entry.fields_v1
+        },
         fields_type: Some("FieldsV1".to_owned()),
         ..owner.entry
     };
@@ -158,7 +187,7 @@ pub(super) fn cap(owners: &mut Vec<Owner>) {
         let Some(owner) = rest.next() else { break };
         match buckets.iter_mut().find(|bucket| bucket.entry.api_version == owner.entry.api_version) {
             Some(bucket) => {
-                bucket.gain(&owner.fields);
+                bucket.gain(owner.fields());
                 bucket.entry = ManagedFieldsEntry {
                     manager: Some(ANCIENT.to_owned()),
                     subresource: None,

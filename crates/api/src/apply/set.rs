@@ -37,7 +37,7 @@ impl Set {
         let mut set = Self::default();
         for (key, below) in fields.iter().filter(|(key, _)| *key != ".") {
             let element = Element::parse(key).map_err(BadSet)?;
-            let member = below.as_object().is_none_or(|map| map.is_empty() || map.contains_key("."));
+            let member = is_member(below);
             let below = if below.is_object() { Self::decode(below)? } else { Self::default() };
             set.attach(element, member, below);
         }
@@ -115,6 +115,31 @@ impl Set {
         })
     }
 
+    /// As [`Set::meets`], of a set that is still as it was written; nothing where that must be read to be sure: keys and
+    /// values can be written in several ways.
+    pub(super) fn meets_written(&self, written: &Value) -> Option<bool> {
+        for (element, node) in &self.0 {
+            element.name()?;
+            let Some(theirs) = written.get(element.as_str()) else { continue };
+            if node.member && is_member(theirs) || node.below.meets_written(theirs)? {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    /// Whether all of it is in a set that is still as it was written; nothing where that must be read to be sure.
+    pub(super) fn is_within_written(&self, written: &Value) -> Option<bool> {
+        for (element, node) in &self.0 {
+            element.name()?;
+            let Some(theirs) = written.get(element.as_str()) else { return Some(false) };
+            if node.member && !is_member(theirs) || !node.below.is_within_written(theirs)? {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
     /// True if this one step is in it.
     pub(super) fn has_element(&self, element: &Element) -> bool {
         self.0.get(element).is_some_and(|node| node.member)
@@ -186,6 +211,11 @@ impl Set {
             at.pop();
         }
     }
+}
+
+/// Whether a step as it is written is in the set itself.
+fn is_member(written: &Value) -> bool {
+    written.as_object().is_none_or(|map| map.is_empty() || map.contains_key("."))
 }
 
 #[cfg(test)]
@@ -270,6 +300,8 @@ mod tests {
             prop_assert_eq!(flat(&a.difference(&b)), fa.difference(&fb).cloned().collect());
             prop_assert_eq!(a.meets(&b), !a.intersection(&b).is_empty());
             prop_assert_eq!(a.holds(&b), b.difference(&a).is_empty());
+            prop_assert!(a.meets_written(&b.encode()).is_none_or(|meets| meets == a.meets(&b)));
+            prop_assert!(a.is_within_written(&b.encode()).is_none_or(|within| within == b.holds(&a)));
             prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a);
         }
     }

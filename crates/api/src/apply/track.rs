@@ -57,12 +57,12 @@ fn current(
     sent: Option<&[ManagedFieldsEntry]>,
     who: &Who<'_>,
 ) -> Vec<Owner> {
-    let stored = || managers::decode(live.unwrap_or_default()).unwrap_or_default();
+    let stored = || managers::decode(live.unwrap_or_default(), true).unwrap_or_default();
     match sent.filter(|_| who.subresource.is_empty()) {
         None => stored(),
         Some([]) => Vec::new(),
         Some([one]) if *one == ManagedFieldsEntry::default() => Vec::new(),
-        Some(entries) => managers::decode(entries).unwrap_or_else(stored),
+        Some(entries) => managers::decode(entries, false).unwrap_or_else(stored),
     }
 }
 
@@ -115,7 +115,7 @@ pub fn update(
             None => owners.push(Owner::new(entry, mine)),
         }
     }
-    owners.retain(|owner| !owner.fields().is_empty());
+    owners.retain(|owner| !owner.is_empty());
     managers::cap(&mut owners);
     let entries = managers::encode(owners);
     Tracked::Owners((!entries.is_empty()).then_some(entries))
@@ -141,12 +141,12 @@ pub fn apply(
     force: bool,
 ) -> Result<Applied, Conflicts> {
     let Before { object: live, owners: entries } = before;
-    let mut owners = managers::decode(entries.unwrap_or_default()).unwrap_or_default();
+    let mut owners = managers::decode(entries.unwrap_or_default(), true).unwrap_or_default();
     if let Some(live) = live.filter(|_| owners.is_empty()) {
         // Nobody was tracked so far: all that is there gets an owner, so that it is not overwritten without a word.
         let before = Who { manager: "before-first-apply", ..*who };
         if let Tracked::Owners(Some(first)) = update(schema, Before::default(), live, None, &before) {
-            owners = managers::decode(&first).unwrap_or_default();
+            owners = managers::decode(&first, true).unwrap_or_default();
         }
     }
     let mut applied = lay(schema, live, config, owners.clone(), who, force);

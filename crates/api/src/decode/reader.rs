@@ -16,6 +16,8 @@ use serde::forward_to_deserialize_any;
 pub struct Notes {
     /// Whether unknown and repeated fields are of interest.
     pub(super) strict: bool,
+    /// Whether what tells of the owners of fields is passed over: long, and of no interest to who reads what is there.
+    pub(super) bare: bool,
     /// Paths of fields that the type does not have.
     pub(super) unknown: Vec<String>,
     /// Paths of fields that were there before.
@@ -175,7 +177,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Map<'de, '_, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        let found = self.inner.next_key_seed(KeySeed { seed, key: &mut self.key })?;
+        let bare = self.notes.bare && matches!(self.path, Path::Key(Path::Root, "metadata"));
+        let found = self.inner.next_key_seed(KeySeed { seed, key: &mut self.key, bare })?;
         if self.notes.strict && found.is_some() && !self.seen.first(self.key.clone()) {
             self.notes.repeated.push(Path::Key(self.path, &self.key).to_string());
         }
@@ -249,13 +252,14 @@ impl Notes {
 struct KeySeed<'de, 'a, K> {
     seed: K,
     key: &'a mut Cow<'de, str>,
+    bare: bool,
 }
 
 impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for KeySeed<'de, '_, K> {
     type Value = K::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<K::Value, D::Error> {
-        self.seed.deserialize(KeyReader { inner, key: self.key })
+        self.seed.deserialize(KeyReader { inner, key: self.key, bare: self.bare })
     }
 }
 
@@ -263,13 +267,14 @@ impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for KeySeed<'de, '_, K> 
 struct KeyReader<'de, 'a, D> {
     inner: D,
     key: &'a mut Cow<'de, str>,
+    bare: bool,
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for KeyReader<'de, '_, D> {
     type Error = D::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_str(KeyVisitor { visitor, key: self.key })
+        self.inner.deserialize_str(KeyVisitor { visitor, key: self.key, bare: self.bare })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -289,6 +294,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for KeyReader<'de, '_, D> {
 struct KeyVisitor<'de, 'a, V> {
     visitor: V,
     key: &'a mut Cow<'de, str>,
+    bare: bool,
+}
+
+impl<V> KeyVisitor<'_, '_, V> {
+    /// The key as the type sees it: one that it does not have is passed over.
+    fn shown<'k>(&self, key: &'k str) -> &'k str {
+        if self.bare && key == "managedFields" { "" } else { key }
+    }
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for KeyVisitor<'de, '_, V> {
@@ -300,11 +313,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for KeyVisitor<'de, '_, V> {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<V::Value, E> {
         *self.key = Cow::Owned(text.to_owned());
-        self.visitor.visit_str(text)
+        let shown = self.shown(text);
+        self.visitor.visit_str(shown)
     }
 
     fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<V::Value, E> {
         *self.key = Cow::Borrowed(text);
-        self.visitor.visit_borrowed_str(text)
+        let shown = self.shown(text);
+        self.visitor.visit_borrowed_str(shown)
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -17,12 +16,12 @@ use super::draft::{self, Shape};
 use super::path::Path;
 use super::schema::Node;
 use super::{columns, prune};
-use crate::kinds::{Draft, Heading, Ops};
+use crate::kinds::{Draft, Heading, Ops, Printer};
 
 /// See [`Ops`].
 pub(super) struct Custom {
     shape: Arc<Shape>,
-    columns: Vec<columns::Column>,
+    columns: Arc<[columns::Column]>,
     /// Selectable fields: their names, and where they are.
     fields: Vec<(String, Path)>,
     apply: apply::Schema,
@@ -46,7 +45,7 @@ impl Custom {
         let schema = schema.and_then(|schema| skiff_api::decode::tree(schema).ok()).unwrap_or_default();
         Self {
             shape: Arc::new(shape),
-            columns: columns::of(version),
+            columns: columns::of(version).into(),
             fields: fields.collect(),
             apply: apply::custom(&schema),
         }
@@ -100,9 +99,12 @@ impl Ops for Custom {
         self.columns.iter().map(|column| column.heading.clone()).collect()
     }
 
-    fn cells(&self, object: &Object, now: Timestamp) -> Result<Vec<Value>, DecodeError> {
-        let value = object.value().map_err(|error| DecodeError::untyped(object, error))?;
-        Ok(self.columns.iter().map(|column| column.cell(&value, now)).collect())
+    fn printer(&self) -> Printer {
+        let columns = Arc::clone(&self.columns);
+        Box::new(move |object, now| {
+            let value = object.value().map_err(|error| DecodeError::untyped(object, error))?;
+            Ok(columns.iter().map(|column| column.cell(&value, now)).collect())
+        })
     }
 
     fn fields(&self, object: &Object) -> Result<Vec<(Cow<'static, str>, String)>, DecodeError> {

@@ -41,6 +41,10 @@ pub struct Heading {
     pub description: Cow<'static, str>,
 }
 
+/// Gives the cells of one object; an error if the stored JSON does not fit the type any more.
+pub type Printer =
+    Box<dyn Fn(&Object, jiff::Timestamp) -> Result<Vec<serde_json::Value>, DecodeError> + Send + Sync>;
+
 /// The erased functions of a kind.
 pub trait Ops: Send + Sync {
     /// A draft from a request's JSON.
@@ -55,11 +59,8 @@ pub trait Ops: Send + Sync {
     fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError>;
     /// The headings of its table.
     fn headings(&self) -> Vec<Heading>;
-    /// The cells of one object below the headings; computes the column list once for many objects.
-    ///
-    /// # Errors
-    /// If the stored JSON does not fit the type any more.
-    fn cells(&self, object: &Object, now: jiff::Timestamp) -> Result<Vec<serde_json::Value>, DecodeError>;
+    /// What gives the cells of objects below the headings; made once for many objects.
+    fn printer(&self) -> Printer;
     /// Selectable fields besides `metadata.name` and `metadata.namespace`.
     ///
     /// # Errors
@@ -158,7 +159,7 @@ impl<K: Kind> Ops for Typed<K> {
     }
 
     fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError> {
-        Ok(Box::new(Whole(object.decode::<K>()?)))
+        Ok(Box::new(Whole(object.decode_whole::<K>()?)))
     }
 
     fn headings(&self) -> Vec<Heading> {
@@ -172,9 +173,12 @@ impl<K: Kind> Ops for Typed<K> {
         K::columns().into_iter().map(heading).collect()
     }
 
-    fn cells(&self, object: &Object, now: jiff::Timestamp) -> Result<Vec<serde_json::Value>, DecodeError> {
-        let typed = object.decode::<K>()?;
-        Ok(K::columns().iter().map(|column| (column.cell)(&typed, now)).collect())
+    fn printer(&self) -> Printer {
+        let columns = K::columns();
+        Box::new(move |object, now| {
+            let typed = object.decode::<K>()?;
+            Ok(columns.iter().map(|column| (column.cell)(&typed, now)).collect())
+        })
     }
 
     fn fields(&self, object: &Object) -> Result<Vec<(Cow<'static, str>, String)>, DecodeError> {

@@ -9,6 +9,7 @@ use skiff_api::{ApiError, Object};
 
 use super::media;
 use crate::catalog::Entry;
+use crate::kinds::Printer;
 use crate::request::Info;
 
 /// What of an object its row carries (`includeObject`).
@@ -25,6 +26,7 @@ pub(crate) struct View {
     version: &'static str,
     include: Include,
     now: Timestamp,
+    printer: Printer,
 }
 
 impl View {
@@ -44,7 +46,7 @@ impl View {
                 return Err(ApiError::bad_request(format!("unrecognized includeObject value: {other:?}")));
             }
         };
-        Ok(Self { entry: Arc::clone(entry), version, include, now })
+        Ok(Self { entry: Arc::clone(entry), version, include, now, printer: entry.ops.printer() })
     }
 
     /// The table up to and with the opening of its rows.
@@ -81,7 +83,7 @@ impl View {
         if self.entry.name_first {
             cells.push(serde_json::Value::from(&*object.meta().name));
         }
-        cells.extend(self.entry.ops.cells(object, self.now).map_err(ApiError::internal)?);
+        cells.extend((self.printer)(object, self.now).map_err(ApiError::internal)?);
         let cells = serde_json::to_string(&cells).map_err(ApiError::internal)?;
         let object = match self.include {
             Include::Nothing => return Ok(format!(r#"{{"cells":{cells}}}"#).into()),
