@@ -11,6 +11,7 @@ use crate::table::Ctx;
 pub(crate) mod approving;
 pub(crate) mod cleaning;
 mod plan;
+pub(crate) mod pod_requests;
 pub(crate) mod signing;
 
 /// Adds a condition at `part` of a request, unless somebody wrote to it meanwhile.

@@ -48,7 +48,11 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     for job in &plan.delete {
         let options =
             DeleteOptions { propagation_policy: Some("Background".to_owned()), ..DeleteOptions::default() };
-        ctx.delete(&**job, options).await?;
+        if let Err(error) = ctx.delete(&**job, options).await {
+            let message = format!("Deleted job: {}", write::words(&error));
+            ctx.event(reference(&*cron), EventKind::Warning, "FailedDelete", message);
+            return Err(error.into());
+        }
         let name = job.metadata.name.as_deref().unwrap_or_default();
         ctx.event(reference(&*cron), EventKind::Normal, "SuccessfulDelete", format!("Deleted job {name}"));
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use skiff_api::{LabelSelector, Object};
 use skiff_client::Change;
 use skiff_client::cache::BY_CONTROLLER;
@@ -17,7 +16,7 @@ use skiff_client::write;
 use crate::Settings;
 use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::shared::burst;
-use crate::shared::pods::from_template;
+use crate::shared::pods::{delete_pod, from_template};
 use crate::shared::revisions::{self, REVISION_HASH};
 use crate::table::{Ctx, Row, on};
 
@@ -124,12 +123,7 @@ fn told(ctx: &Ctx, set: &DaemonSet, plan::Ended { node, pod, failed }: &plan::En
 }
 
 async fn carry_out(ctx: &Ctx, set: &DaemonSet, plan: &Plan, hash: &str) -> Result<(), Fault> {
-    let delete = |pod: Arc<Pod>| async move {
-        ctx.delete(&*pod, DeleteOptions::default()).await?;
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        ctx.event(reference(set), EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
-        Ok(())
-    };
+    let delete = |pod: Arc<Pod>| async move { delete_pod(ctx, set, &pod).await };
     let deleted = burst::run(plan.delete.iter().cloned(), burst::AT_ONCE, delete).await;
     let create = |node: String| create(ctx, set, node, hash);
     let created = burst::run(plan.create.iter().cloned(), burst::SLOWLY, create).await;

@@ -14,7 +14,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use skiff_api::{LabelSelector, Object};
 use skiff_client::Change;
 use skiff_client::controller::{Caches, How, Itself, Key, Next, Outcome};
-use skiff_client::events::reference;
+use skiff_client::events::{EventKind, reference};
 use skiff_client::write::{self, Place};
 
 use crate::Settings;
@@ -77,6 +77,27 @@ fn selector(budget: &PodDisruptionBudget) -> Option<LabelSelector> {
     LabelSelector::of(budget.spec.as_ref()?.selector.as_ref()?).ok()
 }
 
+/// Tells of pods that other budgets count as well: upstream goes by one of them, and nobody knows which.
+fn several(ctx: &Ctx, budget: &PodDisruptionBudget, pods: &[Covered]) {
+    let (name, namespace) = (budget.metadata.name.as_deref(), budget.metadata.namespace.as_deref());
+    let (name, namespace) = (name.unwrap_or_default(), namespace.unwrap_or_default());
+    let budgets = ctx.cache::<PodDisruptionBudget>().within(namespace);
+    let others = budgets.iter().filter(|other| *other.meta().name != *name);
+    let others: Vec<_> = others
+        .filter_map(|other| ctx.settings().selectors.of::<PodDisruptionBudget>(other, selector))
+        .collect();
+    for Covered { pod, .. } in pods {
+        let labels = pod.metadata.labels.clone().unwrap_or_default();
+        if others.iter().any(|other| other.matches(&labels)) {
+            let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
+            let message = format!(
+                "Pod \"{namespace}\"/\"{pod_name}\" matches multiple PodDisruptionBudgets.  Chose \"{name}\" arbitrarily."
+            );
+            ctx.event(reference(&**pod), EventKind::Warning, "MultiplePodDisruptionBudgets", message);
+        }
+    }
+}
+
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let Some(budget) = ctx.get::<PodDisruptionBudget>(&key) else { return Ok(Next::Rest) };
     let Some(selector) = selector(&budget) else { return Ok(Next::Rest) };
@@ -100,6 +121,11 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     for (kind, reason, message) in plan.news {
         ctx.event(reference(&*budget), kind, reason, message);
     }
+    for pod in plan.not_deleted {
+        let message = format!("Pod was expected by PDB {key} to be deleted but it wasn't");
+        ctx.event(reference(&*pod), EventKind::Warning, "NotDeleted", message);
+    }
+    several(&ctx, &budget, &pods);
     let mut wanted = PodDisruptionBudget::clone(&budget);
     wanted.status = Some(plan.status);
     ctx.patch_status(&*budget, &wanted).await?;

@@ -48,10 +48,12 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         Err(error) if write::is_terminating(&error) => Ok(Next::Rest),
         Err(error) => {
             if !write::is_conflict(&error) {
-                let what = if held.is_some() { "update" } else { "create" };
-                let reason = if held.is_some() { "FailedToUpdateEndpoint" } else { "FailedToCreateEndpoint" };
-                let message = format!("Failed to {what} endpoint {key}: {}", write::words(&error));
-                ctx.event(reference(&*service), EventKind::Warning, reason, message);
+                let (reason, what) = match held {
+                    Some(_) => ("FailedToUpdateEndpoint", "update endpoint"),
+                    None => ("FailedToCreateEndpoint", "create endpoint for service"),
+                };
+                let message = format!("Failed to {what} {key}: {}", write::words(&error));
+                ctx.event(reference(&wanted), EventKind::Warning, reason, message);
             }
             Err(error.into())
         }

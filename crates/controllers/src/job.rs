@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::json;
 use skiff_api::LabelSelector;
 use skiff_client::cache::BY_CONTROLLER;
@@ -14,7 +13,7 @@ use skiff_client::write::{self, Patch};
 
 use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::shared::burst;
-use crate::shared::pods::from_template;
+use crate::shared::pods::{delete_pod, from_template};
 use crate::table::{Ctx, Row, on};
 
 mod indexes;
@@ -123,9 +122,7 @@ async fn carry_out(ctx: &Ctx, job: &Job, plan: &Plan) -> Result<(), Fault> {
     for pod in &plan.delete {
         // It ended by our hand: it is not to be counted as a failure.
         release(ctx, pod).await?;
-        ctx.delete(&**pod, DeleteOptions::default()).await?;
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        ctx.event(reference(job), EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
+        delete_pod(ctx, job, pod).await?;
     }
     let create =
         |index: Option<i32>| create(ctx, job, index, index.and_then(|it| plan.counts.get(&it).copied()));

@@ -14,6 +14,7 @@ use skiff_client::Link;
 use skiff_client::controller::{self, Runner};
 
 mod autoscale;
+mod bootstrap_signer;
 mod certificates;
 mod cron_job;
 mod daemon;
@@ -22,10 +23,12 @@ mod disruption;
 mod endpoint_slices;
 mod endpoints;
 mod garbage;
+mod identity_leases;
 mod job;
 mod namespaces;
 mod node_ipam;
 mod node_lifecycle;
+mod node_ttl;
 mod pod_gc;
 mod replica_set;
 mod replicas;
@@ -36,6 +39,7 @@ mod service_accounts;
 mod shared;
 mod slice_mirroring;
 mod stateful;
+mod storage_migration;
 mod switches;
 mod table;
 mod taint_eviction;
@@ -103,6 +107,8 @@ struct Settings {
     selectors: shared::selectors::Selectors,
     heartbeats: node_lifecycle::Heartbeats,
     missing: pod_gc::Missing,
+    ttl: node_ttl::Step,
+    ranges: node_ipam::Ranges,
     flocks: replicas::Flocks,
     awaited: deployment::Awaited,
     autoscalers: autoscale::Memory,
@@ -128,6 +134,8 @@ pub fn build(options: Options) -> Controllers {
         selectors: shared::selectors::Selectors::default(),
         heartbeats: node_lifecycle::Heartbeats::default(),
         missing: pod_gc::Missing::default(),
+        ttl: node_ttl::Step::default(),
+        ranges: node_ipam::Ranges::default(),
         flocks: replicas::Flocks::default(),
         awaited: deployment::Awaited::default(),
         autoscalers: autoscale::Memory::default(),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use skiff_api::{LabelSelector, Readable};
 use skiff_client::controller::{Fault, Key, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
@@ -15,7 +14,7 @@ use skiff_client::write;
 
 use crate::shared::adopt::{self, ORPHANS, Selects};
 use crate::shared::burst::{self, Report};
-use crate::shared::pods::from_template;
+use crate::shared::pods::{delete_pod, from_template};
 use crate::table::Ctx;
 
 mod flock;
@@ -132,18 +131,7 @@ async fn create<K: Replicated>(ctx: &Ctx, controller: &K) -> write::Result<()> {
 
 async fn delete<K: Replicated>(ctx: &Ctx, controller: &K, pod: Arc<str>) -> write::Result<()> {
     let Some(pod) = ctx.cache::<Pod>().typed::<Pod>(&pod) else { return Ok(()) };
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let result = ctx.delete(&*pod, DeleteOptions::default()).await;
-    match &result {
-        Ok(()) => {
-            say(ctx, controller, EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
-        }
-        Err(error) => {
-            let why = format!("Error deleting: {}", write::words(error));
-            say(ctx, controller, EventKind::Warning, "FailedDelete", why);
-        }
-    }
-    result
+    delete_pod(ctx, controller, &pod).await
 }
 
 fn say<K: Readable>(ctx: &Ctx, about: &K, kind: EventKind, reason: &str, message: String) {

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use skiff_api::{Object, names};
 use skiff_client::cache::{Index, decode};
 use skiff_client::controller::{Itself, Key, Next, Outcome};
+use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
 
 use crate::endpoint_slices::carry_out;
@@ -27,7 +28,7 @@ pub(crate) const CONTROLLER: Row = Row {
         on::<Service, Itself>(),
         on::<EndpointSlice, Labelled>().indexed(&[MIRRORED]),
     ],
-    may: &[("create update delete", "endpointslices.discovery.k8s.io")],
+    may: &[("create update delete", "endpointslices.discovery.k8s.io"), ("create patch", "events")],
     workers: 2,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };
@@ -61,7 +62,15 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         try_join_all(held.iter().map(|slice| ctx.delete(&**slice, DeleteOptions::default()))).await?;
         return Ok(Next::Rest);
     };
-    let groups = groups(endpoints.subsets.as_deref().unwrap_or_default());
+    let subsets = endpoints.subsets.as_deref().unwrap_or_default();
+    let skipped = skipped(subsets);
+    if skipped > 0 {
+        let message = format!(
+            "A max of {MOST} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} addresses were skipped"
+        );
+        ctx.event(reference(&*endpoints), EventKind::Warning, "TooManyAddressesToMirror", message);
+    }
+    let groups = groups(subsets);
     match carry_out(&ctx, plan::plan(&frame(&endpoints), groups, held)).await {
         Ok(()) => Ok(Next::Rest),
         Err(error) if write::is_terminating(&error) => Ok(Next::Rest),
@@ -94,6 +103,13 @@ fn frame(endpoints: &Endpoints) -> Frame {
         labels,
         owner: manager(endpoints),
     }
+}
+
+/// How many addresses are too many to be mirrored.
+fn skipped(subsets: &[EndpointSubset]) -> usize {
+    let count = |list: &Option<Vec<EndpointAddress>>| list.as_ref().map_or(0, Vec::len);
+    let all = |subset: &EndpointSubset| count(&subset.addresses) + count(&subset.not_ready_addresses);
+    subsets.iter().map(|subset| all(subset).saturating_sub(MOST)).sum()
 }
 
 /// Subsets by address family and ports.

@@ -4,10 +4,10 @@ use skiff_api::Readable;
 use skiff_client::controller::{self, How};
 
 use crate::{
-    Settings, autoscale, certificates, cron_job, daemon, deployment, disruption, endpoint_slices, endpoints,
-    job, namespaces, node_ipam, node_lifecycle, pod_gc, replica_set, replication, role_aggregation, root_ca,
-    service_accounts, slice_mirroring, stateful, taint_eviction, token_cleaner, token_secrets,
-    ttl_after_finished, volumes,
+    Settings, autoscale, bootstrap_signer, certificates, cron_job, daemon, deployment, disruption,
+    endpoint_slices, endpoints, identity_leases, job, namespaces, node_ipam, node_lifecycle, node_ttl,
+    pod_gc, replica_set, replication, role_aggregation, root_ca, service_accounts, slice_mirroring, stateful,
+    storage_migration, taint_eviction, token_cleaner, token_secrets, ttl_after_finished, volumes,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -18,18 +18,22 @@ pub(crate) type Wake = controller::Wake<Settings>;
 pub(crate) static ALL: &[&Row] = &[
     &certificates::approving::CONTROLLER,
     &certificates::cleaning::CONTROLLER,
+    &certificates::pod_requests::CONTROLLER,
     &certificates::signing::CONTROLLER,
     &autoscale::CONTROLLER,
+    &bootstrap_signer::CONTROLLER,
     &cron_job::CONTROLLER,
     &daemon::CONTROLLER,
     &deployment::CONTROLLER,
     &disruption::CONTROLLER,
     &endpoint_slices::CONTROLLER,
     &endpoints::CONTROLLER,
+    &identity_leases::CONTROLLER,
     &job::CONTROLLER,
     &namespaces::CONTROLLER,
     &node_ipam::CONTROLLER,
     &node_lifecycle::CONTROLLER,
+    &node_ttl::CONTROLLER,
     &pod_gc::CONTROLLER,
     &replica_set::CONTROLLER,
     &replication::CONTROLLER,
@@ -38,11 +42,13 @@ pub(crate) static ALL: &[&Row] = &[
     &service_accounts::CONTROLLER,
     &slice_mirroring::CONTROLLER,
     &stateful::CONTROLLER,
+    &storage_migration::CONTROLLER,
     &taint_eviction::CONTROLLER,
     &token_cleaner::CONTROLLER,
     &token_secrets::CONTROLLER,
     &ttl_after_finished::CONTROLLER,
     &volumes::attach::CONTROLLER,
+    &volumes::attributes::CONTROLLER,
     &volumes::binder::CONTROLLER,
     &volumes::ephemeral::CONTROLLER,
     &volumes::expand::CONTROLLER,

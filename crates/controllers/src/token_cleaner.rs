@@ -37,7 +37,7 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         return Ok(Next::After(Duration::try_from(left).unwrap_or(Duration::from_secs(1))));
     }
     match ctx.delete(&*secret, DeleteOptions::default()).await {
-        Err(error) if write::is_not_found(&error) || write::is_conflict(&error) => Ok(Next::Rest),
+        Err(error) if write::is_not_found(&error) => Ok(Next::Rest),
         other => Ok(other.map(|()| Next::Rest)?),
     }
 }

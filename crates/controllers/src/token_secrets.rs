@@ -87,7 +87,7 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         }
     };
     match outcome {
-        Err(error) if write::is_not_found(&error) || write::is_conflict(&error) => Ok(Next::Rest),
+        Err(error) if write::is_not_found(&error) => Ok(Next::Rest),
         other => Ok(other.map(|()| Next::Rest)?),
     }
 }

@@ -2,6 +2,7 @@
 //! grown and reclaimed.
 
 pub(crate) mod attach;
+pub(crate) mod attributes;
 pub(crate) mod binder;
 pub(crate) mod ephemeral;
 pub(crate) mod expand;

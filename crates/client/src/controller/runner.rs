@@ -21,6 +21,9 @@ use crate::write;
 
 /// How long a key waits for the caches to show its own writes.
 const FRESHNESS: Duration = Duration::from_secs(5);
+/// When a key is worked on again whose writes the caches never showed: what was made and undone while a feed was lost is
+/// told to nobody.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What a runner needs.
 pub struct Options<S: 'static> {
@@ -153,24 +156,30 @@ impl<S: Send + Sync + 'static> Worker<S> {
             let labels = Labels { controller: self.row.name };
             self.figures.runs.get_or_create(&labels).inc();
             self.figures.seconds.get_or_create(&labels).observe(begun.elapsed().as_secs_f64());
-            self.freshen(&labels, &key, &writes).await;
+            let fresh = self.freshen(&labels, &key, &writes).await;
             self.settle(&labels, &key, outcome);
+            if !fresh {
+                self.queue.add_after(key.clone(), LOOK_AGAIN);
+            }
             self.queue.done(&key);
         }
     }
 
-    /// Waits until the caches show what was written.
-    async fn freshen(&self, labels: &Labels, key: &Key, writes: &Mutex<Vec<WrittenTo>>) {
+    /// Waits until the caches show what was written; false if they do not in time.
+    async fn freshen(&self, labels: &Labels, key: &Key, writes: &Mutex<Vec<WrittenTo>>) -> bool {
         let writes = std::mem::take(&mut *writes.lock());
         let end = Instant::now() + FRESHNESS;
+        let mut fresh = true;
         for ((group, plural), write) in writes {
             let Some(cache) = self.caches.at(&group, &plural) else { continue };
             let left = end.saturating_duration_since(Instant::now());
             if !cache.wait_for(&write, left).await {
+                fresh = false;
                 self.figures.stale.get_or_create(labels).inc();
                 tracing::debug!(controller = self.row.name, %key, ?write, "the cache lags behind a write");
             }
         }
+        fresh
     }
 
     fn settle(&self, labels: &Labels, key: &Key, outcome: Outcome) {

@@ -72,7 +72,7 @@ pub(super) fn limit(
     let least = spec.min_replicas.unwrap_or(1);
     let (replicas, why) = if steady > current {
         let pace = match &behavior {
-            Some(_) => most(&rules(up, true), current, history, now),
+            Some(_) => edge(&rules(up, true), true, current, history, now),
             None => (2 * current).max(4),
         };
         let highest = spec.max_replicas.min(pace.max(current));
@@ -84,7 +84,7 @@ pub(super) fn limit(
         (steady.min(highest), (steady > highest).then_some(capped))
     } else if steady < current {
         let pace = match &behavior {
-            Some(_) => fewest(&rules(down, false), current, history, now),
+            Some(_) => edge(&rules(down, false), false, current, history, now),
             None => 0,
         };
         let lowest = least.max(pace.min(current));
@@ -147,7 +147,8 @@ fn rules(given: Option<HPAScalingRules>, up: bool) -> HPAScalingRules {
     rules
 }
 
-fn most(rules: &HPAScalingRules, current: i32, history: &History, now: Timestamp) -> i32 {
+/// As far as the rules let it go, up or down.
+fn edge(rules: &HPAScalingRules, up: bool, current: i32, history: &History, now: Timestamp) -> i32 {
     let select = rules.select_policy.as_deref().unwrap_or("Max");
     if select == "Disabled" {
         return current;
@@ -155,35 +156,19 @@ fn most(rules: &HPAScalingRules, current: i32, history: &History, now: Timestamp
     let limits = rules.policies.iter().flatten().map(|policy| {
         let before = current - history.within(policy.period_seconds, true, now)
             + history.within(policy.period_seconds, false, now);
+        let step = if up { policy.value } else { policy.value.saturating_neg() };
         match policy.type_.as_str() {
-            "Pods" => before.saturating_add(policy.value),
+            "Pods" => before.saturating_add(step),
             _ => {
-                let share = i64::from(before) * (100 + i64::from(policy.value));
-                i32::try_from((share + 99).div_euclid(100)).unwrap_or(i32::MAX)
+                let share = i64::from(before) * (100 + i64::from(step));
+                // Up is rounded up, down is rounded down.
+                let share = if up { (share + 99).div_euclid(100) } else { share.div_euclid(100) };
+                i32::try_from(share).unwrap_or(if up { i32::MAX } else { 0 })
             }
         }
     });
-    if select == "Min" { limits.min() } else { limits.max() }.unwrap_or(current)
-}
-
-fn fewest(rules: &HPAScalingRules, current: i32, history: &History, now: Timestamp) -> i32 {
-    let select = rules.select_policy.as_deref().unwrap_or("Max");
-    if select == "Disabled" {
-        return current;
-    }
-    let limits = rules.policies.iter().flatten().map(|policy| {
-        let before = current - history.within(policy.period_seconds, true, now)
-            + history.within(policy.period_seconds, false, now);
-        match policy.type_.as_str() {
-            "Pods" => before.saturating_sub(policy.value),
-            _ => {
-                let share = i64::from(before) * (100 - i64::from(policy.value));
-                i32::try_from(share.div_euclid(100)).unwrap_or(0)
-            }
-        }
-    });
-    // The greatest change is the lowest limit.
-    if select == "Min" { limits.max() } else { limits.min() }.unwrap_or(current)
+    // The greatest change is the highest limit on the way up, and the lowest on the way down.
+    if (select == "Min") == up { limits.min() } else { limits.max() }.unwrap_or(current)
 }
 
 #[cfg(test)]

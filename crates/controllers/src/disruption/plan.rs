@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) status: PodDisruptionBudgetStatus,
     pub(super) until: Option<Timestamp>,
     pub(super) news: Vec<(EventKind, &'static str, String)>,
+    /// Pods that were evicted long ago and are still there.
+    pub(super) not_deleted: Vec<Arc<Pod>>,
 }
 
 /// Whether the controllers of the pods have to be asked how many they want.
@@ -56,9 +58,13 @@ pub(super) fn asks_owners(budget: &PodDisruptionBudget) -> bool {
 pub(super) fn plan(budget: &PodDisruptionBudget, pods: &[Covered], now: Timestamp) -> Plan {
     let old = budget.status.clone().unwrap_or_default();
     let mut disrupted = old.disrupted_pods.clone().unwrap_or_default();
+    let mut not_deleted = Vec::new();
     disrupted.retain(|name, at| {
         let held = pods.iter().find(|covered| covered.pod.metadata.name.as_ref() == Some(name));
-        held.is_some_and(|covered| covered.pod.metadata.deletion_timestamp.is_none()) && at.0 + PATIENCE > now
+        let Some(held) = held.filter(|it| it.pod.metadata.deletion_timestamp.is_none()) else { return false };
+        let patient = at.0 + PATIENCE > now;
+        not_deleted.extend((!patient).then(|| Arc::clone(&held.pod)));
+        patient
     });
     let until = disrupted.values().map(|at| at.0 + PATIENCE).min();
     let mut news = Vec::new();
@@ -75,7 +81,7 @@ pub(super) fn plan(budget: &PodDisruptionBudget, pods: &[Covered], now: Timestam
             let said = ("False", "SyncFailed", why);
             let conditions = Some(conditions(old.conditions.clone().unwrap_or_default(), budget, said, now));
             let status = PodDisruptionBudgetStatus { disruptions_allowed: Some(0), conditions, ..old };
-            return Plan { status, until, news };
+            return Plan { status, until, news, not_deleted };
         }
     };
     if asks_owners(budget) && pods.iter().any(|covered| matches!(covered.owner, Owner::Nobody)) {
@@ -100,7 +106,7 @@ pub(super) fn plan(budget: &PodDisruptionBudget, pods: &[Covered], now: Timestam
         disrupted_pods: (!disrupted.is_empty()).then_some(disrupted),
         conditions: Some(conditions(old.conditions.unwrap_or_default(), budget, said, now)),
     };
-    Plan { status, until, news }
+    Plan { status, until, news, not_deleted }
 }
 
 fn unmanaged(budget: &PodDisruptionBudget) -> String {

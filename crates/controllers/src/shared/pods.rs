@@ -1,8 +1,12 @@
-//! Pods made from a template.
+//! Pods made from a template, and their end.
 
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, OwnerReference};
 use skiff_api::{Readable, names};
+use skiff_client::events::{EventKind, reference};
+use skiff_client::write;
+
+use crate::table::Ctx;
 
 /// The reference of an owner that manages what it owns.
 pub(crate) fn manager<K: Readable>(owner: &K) -> OwnerReference {
@@ -33,6 +37,23 @@ pub(crate) fn from_template<K: Readable>(template: &PodTemplateSpec, owner: &K) 
         spec: template.spec.clone(),
         status: None,
     }
+}
+
+/// Deletes a pod and says so about its owner.
+///
+/// # Errors
+/// What the server refused, or a failure on the way.
+pub(crate) async fn delete_pod<K: Readable>(ctx: &Ctx, owner: &K, pod: &Pod) -> write::Result<()> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let deleted = ctx.delete(pod, DeleteOptions::default()).await;
+    let (kind, reason, message) = match &deleted {
+        Ok(()) => (EventKind::Normal, "SuccessfulDelete", format!("Deleted pod: {name}")),
+        Err(error) => {
+            (EventKind::Warning, "FailedDelete", format!("Error deleting: {}", write::words(error)))
+        }
+    };
+    ctx.event(reference(owner), kind, reason, message);
+    deleted
 }
 
 /// `NAME-`. Owners made through the API of 2014 may bear names that pods may not: those are lower-cased, and what else

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Cluster, said, words};
+use crate::support::{Cluster, said, sleepers, words};
 
 /// A file of a client that `cargo xtask clients` fetched.
 fn fetched(path: &str) -> PathBuf {
@@ -83,25 +83,11 @@ fn an_operator_written_with_kopf_keeps_its_custom_resources() {
     operator.wait().unwrap();
 }
 
-const WEB: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers: [{name: c, image: busybox, imagePullPolicy: Never, command: [sleep, '1000']}]
-";
-
 #[test]
 fn somebody_elses_controller_keeps_deployments_when_ours_is_off() {
     let cluster = Cluster::up(&["--controllers=*,-deployment"]);
     cluster.import_images();
-    cluster.kubectl_with(&["apply", "-f", "-"], WEB);
+    cluster.kubectl_with(&["apply", "-f", "-"], &sleepers("Deployment", "web", "replicas: 1", ""));
     let mut operator = client(&cluster, &fetched("python/bin/kopf"))
         .args(["run", "--all-namespaces", "--quiet"])
         .arg(script("deployer.py"))

@@ -1,6 +1,6 @@
 //! What operators do with kubectl on a real node: autoscale under load, taint and drain, change what runs.
 
-use crate::support::{Cluster, words};
+use crate::support::{Cluster, sleepers, words};
 
 const BUSY: &str = "
 apiVersion: apps/v1
@@ -43,38 +43,19 @@ fn an_autoscaler_follows_real_load() {
     cluster.kubectl(&["delete", "hpa", "busy"]);
 }
 
-const WEB: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      tolerations: [{key: evil, operator: Exists, effect: NoExecute, tolerationSeconds: 2}]
-      containers: [{name: c, image: busybox, imagePullPolicy: Never, command: [sleep, '1000']}]
----
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: agent}
-spec:
-  selector: {matchLabels: {app: agent}}
-  template:
-    metadata: {labels: {app: agent}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      tolerations: [{operator: Exists}]
-      containers: [{name: c, image: busybox, imagePullPolicy: Never, command: [sleep, '1000']}]
-";
+/// A deployment that runs from the taint `evil` after two seconds, and a daemon that tolerates everything.
+fn web() -> String {
+    let fearful = "tolerations: [{key: evil, operator: Exists, effect: NoExecute, tolerationSeconds: 2}]";
+    let web = sleepers("Deployment", "web", "replicas: 2", fearful);
+    let agent = sleepers("DaemonSet", "agent", "", "tolerations: [{operator: Exists}]");
+    format!("{web}---{agent}")
+}
 
 #[test]
 fn taints_and_drains_clear_a_node_and_daemons_stay() {
     let cluster = Cluster::up(&["--node-name", "solo"]);
     cluster.import_images();
-    cluster.kubectl_with(&["apply", "-f", "-"], WEB);
+    cluster.kubectl_with(&["apply", "-f", "-"], &web());
     cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     cluster.kubectl(&["rollout", "status", "daemonset/agent", "--timeout=60s"]);
     let pods = |app: &str| cluster.kubectl(&["get", "pods", "-l", &format!("app={app}"), "-o", "name"]);
@@ -106,7 +87,7 @@ fn taints_and_drains_clear_a_node_and_daemons_stay() {
 fn what_runs_is_changed_by_words() {
     let cluster = Cluster::up(&["--node-name", "solo"]);
     cluster.import_images();
-    cluster.kubectl_with(&["apply", "-f", "-"], WEB);
+    cluster.kubectl_with(&["apply", "-f", "-"], &web());
     let status = || cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     let get =
         |path: &str| cluster.kubectl(&["get", "deployment", "web", "-o", &format!("jsonpath={{{path}}}")]);

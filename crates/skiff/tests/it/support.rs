@@ -214,6 +214,26 @@ impl Drop for Cluster {
     }
 }
 
+/// A Deployment (or a DaemonSet, and so on) of pods that sleep; `spec` and `pod` are what else its spec and its pods' say.
+pub(crate) fn sleepers(kind: &str, name: &str, spec: &str, pod: &str) -> String {
+    format!(
+        "
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: {name}}}
+spec:
+  {spec}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      {pod}
+      terminationGracePeriodSeconds: 0
+      containers: [{{name: c, image: busybox, imagePullPolicy: Never, command: [sleep, '1000']}}]
+"
+    )
+}
+
 /// What a command prints; it must succeed.
 pub(crate) fn said(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));

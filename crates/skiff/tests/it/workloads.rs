@@ -1,27 +1,13 @@
 //! Workloads with kubectl on a real node: roll-outs, back and forth, by hand.
 
-use crate::support::Cluster;
-
-const WEB: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 3
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers: [{name: c, image: busybox, imagePullPolicy: Never, command: [sleep, '1000']}]
-";
+use crate::support::{Cluster, sleepers};
 
 #[test]
 fn deployments_roll_forward_and_back() {
     let cluster = Cluster::up(&["--node-name", "solo"]);
     cluster.import_images();
     let status = || cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
-    cluster.kubectl_with(&["apply", "-f", "-"], WEB);
+    cluster.kubectl_with(&["apply", "-f", "-"], &sleepers("Deployment", "web", "replicas: 3", ""));
     assert!(status().contains("successfully rolled out"));
     let row = cluster.kubectl(&["get", "deployment", "web", "--no-headers"]);
     let cells: Vec<&str> = row.split_whitespace().collect();
@@ -66,7 +52,7 @@ spec: {minAvailable: 3, selector: {matchLabels: {app: web}}}
 fn a_drain_stops_at_the_disruption_budget() {
     let cluster = Cluster::up(&["--node-name", "solo"]);
     cluster.import_images();
-    cluster.kubectl_with(&["apply", "-f", "-"], WEB);
+    cluster.kubectl_with(&["apply", "-f", "-"], &sleepers("Deployment", "web", "replicas: 3", ""));
     cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     cluster.kubectl_with(&["apply", "-f", "-"], BUDGET);
     cluster.watch_until(&["poddisruptionbudget", "web", "--no-headers"], |line| {
@@ -135,25 +121,12 @@ fn jobs_end_well_or_badly_and_leave_nothing() {
     assert_eq!(cluster.kubectl(&["get", "jobs,pods", "-o", "name"]).trim(), "");
 }
 
-const AGENT: &str = "
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: agent}
-spec:
-  selector: {matchLabels: {app: agent}}
-  template:
-    metadata: {labels: {app: agent}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers: [{name: c, image: busybox, imagePullPolicy: Never, command: [sleep, '1000']}]
-";
-
 #[test]
 fn a_daemon_runs_on_every_minion_and_is_renewed_one_by_one() {
     let cluster = Cluster::up(&["--nodes", "2"]);
     cluster.import_images();
     let status = || cluster.kubectl(&["rollout", "status", "daemonset/agent", "--timeout=60s"]);
-    cluster.kubectl_with(&["apply", "-f", "-"], AGENT);
+    cluster.kubectl_with(&["apply", "-f", "-"], &sleepers("DaemonSet", "agent", "", ""));
     status();
     let where_ = "--output=jsonpath={.items[*].spec.nodeName}";
     let nodes = cluster.kubectl(&["get", "pods", "--selector=app=agent", where_]);

@@ -9,6 +9,7 @@ mod hollow;
 mod nodes;
 mod scheduling;
 mod simulation;
+mod upkeep;
 mod volumes;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ mod rollouts;
 mod services;
 mod stateful;
 mod storage;
+mod upkeep;
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use skiff_controllers::{Options, Switches};
 use skiff_testkit::World;
 use skiff_testkit::world::{Check, Dice, Truth};
 
+/// The authority that is published.
+const ROOT_CA: &str = "authority";
 /// After so many steps of life something should have come of it.
 const PATIENCE: usize = 3_000;
 
@@ -61,6 +64,8 @@ impl Scenario {
         let mut options = Options::over(world.link());
         options.switches = Switches::parse(self.controllers.iter().copied()).map_err(|it| it.to_string())?;
         options.clock = world.clock();
+        options.root_ca = Some(ROOT_CA.to_owned());
+        options.cluster_cidr = "10.244.0.0/16".parse().ok();
         skiff_controllers::build(options).run(&tasks);
         for _ in 0..1 + dice.below(4) {
             for _ in 0..dice.below(12) {
