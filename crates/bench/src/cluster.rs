@@ -42,6 +42,12 @@ pub(crate) struct Cluster {
 /// A process of hollow nodes.
 pub(crate) struct Hollow(Child);
 
+impl Hollow {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Hollow {
     fn drop(&mut self) {
         // It may have ended by itself; the cluster goes with all its nodes.

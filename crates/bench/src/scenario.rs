@@ -7,6 +7,7 @@ use crate::lab::Lab;
 use crate::{procs, report};
 
 mod idle;
+mod limits;
 mod lists;
 mod pods;
 mod schedule;
@@ -35,6 +36,7 @@ const ROWS: &[&Row] = &[
     &watch::SCENARIO,
     &schedule::SCENARIO,
     &workloads::SCENARIO,
+    &limits::SCENARIO,
     &pods::SCENARIO,
 ];
 
