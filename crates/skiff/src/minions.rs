@@ -22,6 +22,7 @@ use crate::certificates;
 use crate::cli::ClusterArgs;
 use crate::kubeconfig::Access;
 use crate::layout::Layout;
+use crate::progress::READY;
 use crate::roles::control_plane::ControlPlane;
 use crate::roles::node::{SERVICES_TABLE, Sources};
 use crate::state::{self, State};
@@ -230,16 +231,15 @@ impl Agent {
         let mut output = child.process.stdout.take().context("its output is piped")?;
         let mut words = String::new();
         output.read_to_string(&mut words).await.context("read its output")?;
-        // An agent that failed closes its output too, a moment before its end is known.
-        let ended = tokio::time::timeout(Duration::from_millis(50), child.process.wait()).await;
-        if let Ok(status) = ended {
+        if !words.contains(READY) {
+            let status = child.process.wait().await.context("wait for the agent")?;
             let log = self.setting.layout.node(&self.minion.name).join("agent.log");
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let last = text.lines().last().unwrap_or_default();
             bail!(
                 "the agent of {} ended with {}: {last} (its log is {})",
                 self.minion.name,
-                status?,
+                status,
                 log.display()
             );
         }

@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+/// The last line of a process in the background that is ready: whoever started it waits for that, and shows nobody.
+pub(crate) const READY: &str = "\0";
+
 /// Tells steps as they end.
 #[derive(Debug)]
 pub(crate) struct Progress {

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, bail};
 
 use crate::layout::Layout;
-use crate::progress::say;
+use crate::progress::{READY, say};
 
 #[expect(clippy::disallowed_methods, reason = "it must outlive us, so it is not run to its end")]
 pub(crate) fn run(layout: &Layout) -> anyhow::Result<ExitCode> {
@@ -25,11 +25,18 @@ pub(crate) fn run(layout: &Layout) -> anyhow::Result<ExitCode> {
         .spawn()
         .context("start in the background")?;
     let output = child.stdout.take().context("its output is piped")?;
+    let mut ready = false;
     for line in BufReader::new(output).lines() {
-        say(&line.context("read its output")?);
+        let line = line.context("read its output")?;
+        if line == READY {
+            ready = true;
+        } else {
+            say(&line);
+        }
     }
-    // It closed its output: ready, or ended.
-    if let Some(status) = child.try_wait().context("ask for its end")? {
+    // It closed its output: ready, or about to end.
+    if !ready {
+        let status = child.wait().context("wait for its end")?;
         let log = std::fs::read_to_string(layout.log()).unwrap_or_default();
         let last: Vec<&str> = log.lines().rev().take(3).collect();
         let words: Vec<&str> = last.into_iter().rev().collect();
@@ -41,6 +48,7 @@ pub(crate) fn run(layout: &Layout) -> anyhow::Result<ExitCode> {
 
 /// Tells whoever waits for our output that we are ready.
 pub(crate) fn close_output() -> anyhow::Result<()> {
+    say(READY);
     let null = OpenOptions::new().write(true).open("/dev/null").context("open /dev/null")?;
     rustix::stdio::dup2_stdout(&null).context("close standard output")
 }
