@@ -19,8 +19,9 @@ use skiff_client::{Delta, Link, Queue, Topic};
 use crate::addresses;
 use crate::pod::{Addresses, Step, plan};
 
-/// How many writes are under way at once.
-const WORKERS: usize = 32;
+/// How many writes are under way at once: one a node, as kubelets would, but not so many that a connection's streams are
+/// used up and signs of life have to wait.
+const WORKERS: std::ops::RangeInclusive<usize> = 8..=160;
 
 /// What the workers share.
 struct Pods {
@@ -37,6 +38,7 @@ struct Pods {
 
 /// Starts taking care of the pods of these nodes, until `tasks` stop.
 pub(crate) fn start(link: &Link, clock: &Clock, ours: HashMap<Arc<str>, usize>, tasks: &Tasks) {
+    let workers = ours.len().clamp(*WORKERS.start(), *WORKERS.end());
     let pods = Arc::new(Pods {
         link: link.clone(),
         clock: clock.clone(),
@@ -45,7 +47,7 @@ pub(crate) fn start(link: &Link, clock: &Clock, ours: HashMap<Arc<str>, usize>, 
         queue: Queue::new(),
         given: AtomicUsize::new(0),
     });
-    for _ in 0..WORKERS {
+    for _ in 0..workers {
         tasks.spawn_until_stop(Arc::clone(&pods).work());
     }
     tasks.spawn_until_stop(pods.read());
