@@ -3,6 +3,7 @@
 
 pub(crate) mod frames;
 pub(crate) mod kubelet;
+mod links;
 pub(crate) mod pod;
 pub(crate) mod proxy;
 pub(crate) mod relay;

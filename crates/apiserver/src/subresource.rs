@@ -17,6 +17,8 @@ mod binding;
 mod ephemeral;
 mod eviction;
 mod finalize;
+mod pod_part;
+mod resize;
 mod scale;
 mod status;
 mod token;
@@ -63,6 +65,7 @@ static ALL: &[&Sub] = &[
     &crate::stream::pod::LOG,
     &crate::stream::pod::PORT_FORWARD,
     &crate::stream::proxy::PODS,
+    &resize::SUB,
     &scale::SUB,
     &crate::stream::proxy::SERVICES,
     &token::SUB,

@@ -88,7 +88,7 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         return Ok(Next::Rest);
     }
     let collisions = set.status.as_ref().and_then(|status| status.collision_count);
-    let hash = revisions::ensure(&ctx, &*set, &set.spec.template, collisions).await?;
+    let hash = revisions::ensure(&ctx, &*set, &set.spec.template, collisions).await?.hash;
     let nodes = ctx.all::<Node>();
     let now = ctx.now();
     let uid = set.metadata.uid.as_deref().unwrap_or_default();

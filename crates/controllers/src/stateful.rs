@@ -83,8 +83,7 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let status = set.status.clone().unwrap_or_default();
     // The first status says so, too: a hash that differs from it would begin a roll-out.
     let collisions = Some(status.collision_count.unwrap_or(0));
-    let hash = revisions::ensure(&ctx, &*set, &set.spec.template, collisions).await?;
-    let update = revisions::name(&*set, &hash);
+    let update = revisions::ensure(&ctx, &*set, &set.spec.template, collisions).await?.name;
     let current = status.current_revision.filter(|name| !name.is_empty()).unwrap_or_else(|| update.clone());
     let plan = plan::plan(&set, &pods, &current, &update, ctx.now());
     let mut failure = None;

@@ -49,6 +49,7 @@ const SUBRESOURCES: &[(&str, &str, &[&str], &str)] = &[
     ("Pod", "portforward", &["get", "post"], ""),
     ("Pod", "proxy", &["get", "put", "post", "delete", "patch"], ""),
     ("Pod", "ephemeralcontainers", &["get", "put", "patch"], "io.k8s.api.core.v1.Pod"),
+    ("Pod", "resize", &["get", "put", "patch"], "io.k8s.api.core.v1.Pod"),
     ("Service", "proxy", &["get", "put", "post", "delete", "patch"], ""),
     ("Node", "proxy", &["get", "put", "post", "delete", "patch"], ""),
     ("Namespace", "finalize", &["put"], "io.k8s.api.core.v1.Namespace"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Time};
 use skiff_api::{ApiError, Errors, Object};
 use skiff_store::{Expect, Refused, Write};
@@ -60,6 +61,18 @@ pub(crate) fn check(options: &DeleteOptions) -> Result<bool, ApiError> {
 /// # Errors
 /// Whatever upstream answers: 403, 404, 409, 422.
 pub(crate) async fn delete(scope: &Scope<'_>, options: &DeleteOptions) -> Result<Deleted, ApiError> {
+    delete_as(scope, options, &|_, _| {}).await
+}
+
+/// The same; `mark` writes on the object, as it goes, why it does.
+///
+/// # Errors
+/// As for any deletion.
+pub(crate) async fn delete_as(
+    scope: &Scope<'_>,
+    options: &DeleteOptions,
+    mark: &(dyn Fn(&mut dyn Draft, Timestamp) + Sync),
+) -> Result<Deleted, ApiError> {
     let dry_run = check(options)?;
     // Without a garbage collector nobody would ever lift its finalizers, so none are set.
     let dependents = scope.api.settings.garbage_collector.then_some(scope.entry.dependents);
@@ -76,6 +89,7 @@ pub(crate) async fn delete(scope: &Scope<'_>, options: &DeleteOptions) -> Result
             return Ok(Deleted { object: current, gone: step == Step::Remove });
         }
         let gone = step == Step::Remove;
+        mark(&mut *draft, scope.api.clock.now_seconds());
         let frozen = scope.entry.to_store(draft.freeze().map_err(ApiError::internal)?).await?;
         let expect = Expect::Revision(current.meta().revision);
         let outcome = if gone {

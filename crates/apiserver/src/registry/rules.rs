@@ -53,8 +53,16 @@ pub(crate) fn check(entry: &Entry, meta: &ObjectMeta, errors: &mut Errors) {
             annotations(map, errors);
         }
         owners(meta.owner_references.as_deref().unwrap_or_default(), errors);
-        finalizers(meta.finalizers.as_deref().unwrap_or_default(), errors);
+        finalizers(meta.finalizers.as_deref().unwrap_or_default(), is_strict(entry), errors);
     });
+}
+
+/// Whether finalizers must be standard ones or name their domain: upstream asks that of its own kinds, but not of custom
+/// resources (many an operator's finalizer is one bare word) nor of these groups, which judge by apimachinery's rules.
+fn is_strict(entry: &Entry) -> bool {
+    const LENIENT: &[&str] =
+        &["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
+    entry.built_in && !LENIENT.contains(&&*entry.resource.group)
 }
 
 /// What an update may not do to metadata.
@@ -164,11 +172,11 @@ fn owners(owners: &[OwnerReference], errors: &mut Errors) {
     }
 }
 
-fn finalizers(finalizers: &[String], errors: &mut Errors) {
+fn finalizers(finalizers: &[String], strict: bool, errors: &mut Errors) {
     for (index, finalizer) in finalizers.iter().enumerate() {
         each(errors, "finalizers", finalizer, names::qualified_name(finalizer));
         let standard = ["kubernetes", ORPHAN, FOREGROUND].contains(&finalizer.as_str());
-        if !finalizer.contains('/') && !standard {
+        if strict && !finalizer.contains('/') && !standard {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             errors.item("finalizers", index, |errors| errors.invalid("", finalizer.as_str(), why));
         }

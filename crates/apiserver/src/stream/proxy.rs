@@ -7,6 +7,7 @@ use skiff_api::ApiError;
 use skiff_store::Key;
 
 use super::kubelet::{self, Place};
+use super::links::Through;
 use super::relay;
 use crate::authz::Authorized;
 use crate::subresource::{Of, Sub};
@@ -89,10 +90,13 @@ async fn pass(context: Context, call: Authorized, place: Place, how: How) -> Res
         return Ok(response);
     }
     let path = format!("/{}{query}", context.target.rest);
+    // `/api/v1/nodes/a/proxy`, or two parts more in a namespace.
+    let parts = if context.target.namespace.is_empty() { 6 } else { 8 };
+    let prefix = call.info.path.split('/').take(parts).collect::<Vec<_>>().join("/");
     let authority = place.authority();
     let failed = |why: String| ApiError::unavailable(format!("error trying to reach service: {why}"));
     let api = &context.api;
-    match how {
+    let answer = match how {
         How::Kubelet => {
             let io = api.kubelets.connect(&place).await.map_err(failed)?;
             relay::pass(api, io, &authority, &path, call.request).await
@@ -105,8 +109,9 @@ async fn pass(context: Context, call: Authorized, place: Place, how: How) -> Res
             let io = kubelet::dial(&place).await.map_err(failed)?;
             relay::pass(api, io, &authority, &path, call.request).await
         }
-    }
-    .map_err(failed)
+    };
+    let through = Through { prefix: &prefix, authority: &authority };
+    through.answer(answer.map_err(failed)?).await.map_err(failed)
 }
 
 fn port_number(text: &str) -> Option<u16> {

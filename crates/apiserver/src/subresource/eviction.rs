@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Preconditions, Time};
 use serde_json::json;
+use skiff_api::pod::conditions::{self, DISRUPTION_TARGET, Wanted};
 use skiff_api::selector::LabelSelector;
 use skiff_api::{ApiError, Object, pod};
 
@@ -17,6 +19,7 @@ use super::{Of, Sub};
 use crate::admission::{self, StandIn};
 use crate::api::Api;
 use crate::authz::Authorized;
+use crate::kinds::Draft;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::registry::{self, Scope};
 use crate::request::options::WriteOptions;
@@ -76,9 +79,17 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             let conditions = delete.preconditions.get_or_insert_with(Preconditions::default);
             conditions.uid.get_or_insert_with(|| object.meta().uid.to_string());
         }
-        registry::delete::delete(&scope, &delete).await?;
+        registry::delete::delete_as(&scope, &delete, &mark).await?;
         Ok(success(201, json!({})))
     })
+}
+
+/// Says on the pod why it goes: Jobs tell by that what is no failure of their own.
+fn mark(draft: &mut dyn Draft, now: Timestamp) {
+    if let Some(pod) = draft.as_any_mut().downcast_mut::<Pod>() {
+        let (reason, message) = ("EvictionByEvictionAPI", "Eviction API: evicting");
+        conditions::set(pod, Wanted { kind: DISRUPTION_TARGET, status: "True", reason, message }, now);
+    }
 }
 
 /// The budget that has a say about a pod. Pods that do not run need none.

@@ -116,6 +116,22 @@ pub(crate) async fn patch_part(
     write::answer(context, &call.info, &form, written)
 }
 
+/// Go's words for the first member that a map of a YAML text has twice, if there is one.
+fn repeated_key(yaml: &[u8]) -> Option<String> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
+        legacy_octal_numbers: true,
+    };
+    let read = serde_saphyr::from_slice_with_options::<Value>(yaml, options);
+    match read.err()?.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key, location } => {
+            let (line, key) = (location.line(), key.as_deref().unwrap_or_default());
+            Some(format!("yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map"))
+        }
+        _ => None,
+    }
+}
+
 /// Lays a configuration over a part of the object; creates the object if there is none.
 async fn apply(context: &Context, call: Authorized, part: Part) -> Result<Response, ApiError> {
     let (options, force) = WriteOptions::parse_apply(&call.info.query)?;
@@ -124,6 +140,12 @@ async fn apply(context: &Context, call: Authorized, part: Part) -> Result<Respon
     let body = input::read(&parts.headers, body).await?;
     let entry = &context.entry;
     let config = Config::read(&body, force, &entry.api_version, &entry.resource.kind)?;
+    if options.strictness == Strictness::Strict
+        && let Some(why) = repeated_key(&body)
+    {
+        let message = format!("error strict decoding YAML: error converting YAML to JSON: {why}");
+        return Err(ApiError::bad_request(message));
+    }
     let scope = context.scope(&call.user);
     let change = |current: Option<&Object>| config.propose(&scope, part, current);
     let how = Update { part, dry_run: options.dry_run, change: &change, upsert: part == Part::Whole };

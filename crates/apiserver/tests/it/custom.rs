@@ -145,6 +145,9 @@ async fn objects_are_pruned_defaulted_and_versioned_like_any_other() {
     );
 
     let path = format!("{TABS}/a");
+    let bare = json!({ "metadata": { "finalizers": ["bare"] } });
+    let held = cluster.patch(&path, "merge-patch", &bare).await;
+    assert_eq!((held.code, &held.body["metadata"]["finalizers"]), (200, &json!(["bare"])));
     let patched = cluster.patch(&path, "merge-patch", &json!({ "spec": { "replicas": 3 } })).await;
     assert_eq!((patched.code, &patched.body["metadata"]["generation"]), (200, &json!(2)));
     let status = cluster
@@ -425,6 +428,21 @@ async fn a_webhook_converts_between_versions_both_ways() {
     cluster.delete(&format!("{TABS}/a")).await.code(200);
     let gone = watch.next().await.unwrap();
     assert_eq!((&gone["type"], &gone["object"]["spec"]["picture"]), (&json!("DELETED"), &json!("nicer")));
+}
+
+#[tokio::test]
+async fn a_configuration_may_say_nothing_twice_where_asked_to_be_strict() {
+    let cluster = defined().await;
+    let text = "apiVersion: stable.example.com/v1\nkind: CronTab\nmetadata: {name: a}\nspec:\n  cronSpec: '* * * * */5'\n  image: a\n  image: b\n";
+    let path = format!("{TABS}/a?fieldManager=m");
+    let apply = async |uri: &str| {
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        cluster.send("PATCH", uri, &headers, text.as_bytes().to_vec()).await
+    };
+    let strict = apply(&format!("{path}&fieldValidation=Strict")).await;
+    let why = "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 7: key \"image\" already set in map";
+    assert_eq!((strict.code, message(&strict)), (400, why));
+    assert_eq!(apply(&path).await.code, 201);
 }
 
 #[tokio::test]

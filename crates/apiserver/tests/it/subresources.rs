@@ -84,6 +84,64 @@ async fn an_eviction_is_a_deletion() {
 }
 
 #[tokio::test]
+async fn an_evicted_pod_says_why_it_goes() {
+    let given = Given::new().await;
+    let client = &given.client;
+    let mut bound = pod("a");
+    bound["spec"]["nodeName"] = "one".into();
+    let made = client.post(PODS, &bound).await.code(201).body;
+    let revision = &made["metadata"]["resourceVersion"];
+    let options = json!({ "preconditions": { "resourceVersion": revision } });
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "a" }, "deleteOptions": options });
+    client.post(&format!("{PODS}/a/eviction?dryRun=All"), &eviction).await.code(201);
+    client.post(&format!("{PODS}/a/eviction"), &eviction).await.code(201);
+    let going = client.get(&format!("{PODS}/a")).await.body;
+    assert_eq!(going["metadata"]["deletionGracePeriodSeconds"], 30);
+    let conditions = going["status"]["conditions"].as_array().unwrap();
+    let told = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget").unwrap();
+    assert_eq!((&told["status"], &told["reason"]), (&"True".into(), &"EvictionByEvictionAPI".into()));
+}
+
+#[tokio::test]
+async fn a_pods_requests_and_limits_change_through_their_own_path() {
+    let given = Given::new().await;
+    let client = &given.client;
+    let mut body = pod("a");
+    body["spec"]["containers"][0]["resources"] =
+        json!({ "requests": { "cpu": "20m" }, "limits": { "cpu": "30m" } });
+    let name = body["spec"]["containers"][0]["name"].clone();
+    client.post(PODS, &body).await.code(201);
+    let url = format!("{PODS}/a/resize");
+    let patch = |resources: serde_json::Value| json!({ "metadata": { "labels": { "x": "y" } }, "spec": { "containers": [{ "name": name, "image": "other", "resources": resources }] } });
+    let more = patch(json!({ "requests": { "cpu": "25m" }, "limits": { "memory": "40Mi" } }));
+    let after = client.patch(&url, "strategic-merge-patch", &more).await.code(200).body;
+    let expected = json!({ "requests": { "cpu": "25m", "memory": "40Mi" }, "limits": { "cpu": "30m", "memory": "40Mi" } });
+    assert_eq!(after["spec"]["containers"][0]["resources"], expected);
+    assert_eq!(after["metadata"]["generation"], 2);
+    assert_eq!(
+        (&after["spec"]["containers"][0]["image"], after["metadata"]["labels"].get("x")),
+        (&"busybox".into(), None)
+    );
+    let refused = [
+        (json!({ "limits": { "cpu": null } }), "resource limits cannot be removed"),
+        (
+            json!({ "requests": { "example.com/x": "1" }, "limits": { "example.com/x": "1" } }),
+            "only cpu and memory resources are mutable",
+        ),
+        (json!({ "requests": { "cpu": "30m" } }), "Pod QOS Class may not change as a result of resizing"),
+        (json!({ "requests": { "cpu": "1" } }), "must be less than or equal to cpu limit of 30m"),
+    ];
+    for (resources, why) in refused {
+        let answer = client.patch(&url, "strategic-merge-patch", &patch(resources)).await.code(422);
+        assert!(answer.message().contains(why), "{}", answer.message());
+    }
+    let mut whole = client.get(&url).await.code(200).body;
+    whole["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "10m".into();
+    let after = client.put(&url, &whole).await.code(200).body;
+    assert_eq!(after["spec"]["containers"][0]["resources"]["requests"]["cpu"], "10m");
+}
+
+#[tokio::test]
 async fn a_controller_is_scaled() {
     let given = Given::new().await;
     let client = &given.client;

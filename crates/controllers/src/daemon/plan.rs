@@ -290,7 +290,10 @@ pub(super) fn plan(
     let missing = status.desired_number_scheduled - status.number_available.unwrap_or(0);
     status.number_unavailable = Some(missing).filter(|missing| *missing > 0);
     status.observed_generation = set.metadata.generation;
-    status.collision_count = set.status.as_ref().and_then(|status| status.collision_count);
+    let held = set.status.as_ref();
+    status.collision_count = held.and_then(|status| status.collision_count);
+    // Nobody here has any to tell; those that others wrote stay.
+    status.conditions = held.and_then(|status| status.conditions.clone());
     if most_surge == 0 {
         renew(&tally, old, desired, unavailable, &mut plan);
     }

@@ -53,12 +53,23 @@ fn hash_of(revision: &ControllerRevision) -> Option<&str> {
     revision.metadata.labels.as_ref()?.get(REVISION_HASH).map(String::as_str)
 }
 
-/// The name of the revision of an owner's template.
-pub(crate) fn name<K: Readable>(owner: &K, hash: &str) -> String {
-    format!("{}-{hash}", owner.metadata().name.as_deref().unwrap_or_default())
+/// The revision that remembers the present template.
+pub(crate) struct Present {
+    pub(crate) name: String,
+    /// What its pods bear.
+    pub(crate) hash: String,
 }
 
-/// The hash of the present template; makes the revision that remembers it, or numbers it as the latest again.
+impl Present {
+    fn of(revision: &ControllerRevision) -> Self {
+        let name = revision.metadata.name.clone().unwrap_or_default();
+        let hash = hash_of(revision).unwrap_or(&name).to_owned();
+        Self { name, hash }
+    }
+}
+
+/// The revision of the present template; makes the one that remembers it, or numbers it as the latest again. A revision
+/// is known by what it holds, whatever its name: one that somebody restored or copied is as good.
 ///
 /// # Errors
 /// What the server refused, or a failure on the way.
@@ -67,41 +78,42 @@ pub(crate) async fn ensure<K: Readable>(
     owner: &K,
     template: &PodTemplateSpec,
     collisions: Option<i32>,
-) -> write::Result<String> {
+) -> write::Result<Present> {
     let hash = hash(template, collisions);
+    let data = patch(template);
     let meta = owner.metadata();
     let held = ctx.managed_by::<ControllerRevision>(meta.uid.as_deref().unwrap_or_default());
-    let latest = held.iter().filter_map(|revision| revision.revision).max().unwrap_or(0);
-    let name = name(owner, &hash);
-    match held.iter().find(|revision| revision.metadata.name.as_deref() == Some(name.as_str())) {
-        Some(own) if own.revision == Some(latest) => {}
-        Some(own) => {
-            let mut renewed = ControllerRevision::clone(own);
+    let name = format!("{}-{hash}", meta.name.as_deref().unwrap_or_default());
+    let (same, others): (Vec<_>, Vec<_>) = held.iter().partition(|revision| revision.data.0 == data);
+    let latest = others.iter().filter_map(|revision| revision.revision).max().unwrap_or(0);
+    let own = |revision: &ControllerRevision| revision.metadata.name.as_deref() == Some(name.as_str());
+    if let Some(held) = same.into_iter().max_by_key(|revision| (own(revision), revision.revision)) {
+        if held.revision.unwrap_or(0) <= latest {
+            let mut renewed = ControllerRevision::clone(held);
             renewed.revision = Some(latest + 1);
             ctx.replace(&renewed).await?;
         }
-        None => {
-            let mut labels = template.metadata.clone().unwrap_or_default().labels.unwrap_or_default();
-            labels.insert(REVISION_HASH.to_owned(), hash.clone());
-            let revision = ControllerRevision {
-                metadata: ObjectMeta {
-                    name: Some(name),
-                    namespace: meta.namespace.clone(),
-                    labels: Some(labels),
-                    annotations: meta.annotations.clone(),
-                    owner_references: Some(vec![manager(owner)]),
-                    ..ObjectMeta::default()
-                },
-                data: RawExtension(patch(template)),
-                revision: Some(latest + 1),
-            };
-            match ctx.create(&revision).await {
-                Err(error) if !write::already_exists(&error) => return Err(error),
-                _ => {}
-            }
-        }
+        return Ok(Present::of(held));
     }
-    Ok(hash)
+    let mut labels = template.metadata.clone().unwrap_or_default().labels.unwrap_or_default();
+    labels.insert(REVISION_HASH.to_owned(), hash.clone());
+    let revision = ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name),
+            namespace: meta.namespace.clone(),
+            labels: Some(labels),
+            annotations: meta.annotations.clone(),
+            owner_references: Some(vec![manager(owner)]),
+            ..ObjectMeta::default()
+        },
+        data: RawExtension(data),
+        revision: Some(latest + 1),
+    };
+    match ctx.create(&revision).await {
+        Err(error) if !write::already_exists(&error) => return Err(error),
+        _ => {}
+    }
+    Ok(Present::of(&revision))
 }
 
 /// Removes old revisions whose hash is not in use, beyond the history that is to be kept.

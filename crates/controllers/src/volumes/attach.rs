@@ -129,7 +129,8 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let node = ctx.get::<Node>(&key);
     let wanted = wanted(&ctx, key.name());
     let held = ctx.cache::<VolumeAttachment>().by(&ATTACHED_TO, key.name());
-    let held: Vec<Arc<VolumeAttachment>> = held.iter().filter_map(|object| decode(object)).collect();
+    let held: Vec<Arc<VolumeAttachment>> =
+        held.iter().filter_map(|object| decode(object)).filter(|it| plan::is_ours(it)).collect();
     if wanted.is_empty() && held.is_empty() && !node.as_deref().is_some_and(plan::lists_any) {
         return Ok(Next::Rest);
     }

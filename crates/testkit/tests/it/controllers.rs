@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, Namespace, Pod, ReplicationController, Secret, Service, ServiceAccount,
 };
@@ -164,6 +164,37 @@ async fn a_pod_that_fits_again_goes_back_to_its_stateful_set() {
     label(None, is_free).await;
     label(Some("db"), |pod| !is_free(pod)).await;
     cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_revision_is_as_good_as_the_first() {
+    let cluster = cluster(&["one"]).await;
+    let set: DaemonSet = given::yaml(
+        "metadata: {name: d, namespace: default}
+spec:
+  selector: {matchLabels: {app: d}}
+  template:
+    metadata: {labels: {app: d}}
+    spec: {containers: [{name: c, image: app}]}
+",
+    );
+    cluster.create(set.clone()).await;
+    let first = cluster.until::<ControllerRevision>(|held| held.len() == 1).await.remove(0);
+    let mut copy = ControllerRevision::clone(&first);
+    copy.metadata.name = Some("d-copy".to_owned());
+    copy.metadata.uid = None;
+    copy.metadata.resource_version = None;
+    copy.revision = Some(2);
+    cluster.create(copy).await;
+    cluster.delete(&*first, "Background").await;
+    // A later template is numbered after the copy, so the first one did not come again.
+    let body =
+        serde_json::json!({ "spec": { "template": { "spec": { "terminationGracePeriodSeconds": 5 } } } });
+    write::patch::<DaemonSet>(&cluster.link(), &Place::of(&set), Patch::Strategic, &body).await.unwrap();
+    let held = cluster.until::<ControllerRevision>(|held| held.len() == 2).await;
+    let mut numbers: Vec<_> = held.iter().map(|one| one.revision.unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [2, 3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ mod containers;
 mod defaults;
 mod env;
 mod probes;
-mod resources;
+pub(crate) mod resources;
 mod security;
 mod spec;
 mod spread;

@@ -115,6 +115,11 @@ impl Kind for Service {
         }
         if kind(spec) == "LoadBalancer" {
             spec.allocate_load_balancer_node_ports.get_or_insert(true);
+            let balancer = self.status.as_mut().and_then(|status| status.load_balancer.as_mut());
+            let ingress = balancer.into_iter().flat_map(|balancer| balancer.ingress.iter_mut().flatten());
+            for point in ingress.filter(|point| point.ip.as_ref().is_some_and(|ip| !ip.is_empty())) {
+                check::default_text(&mut point.ip_mode, "VIP");
+            }
         }
     }
 

@@ -58,6 +58,12 @@ pub(super) fn name(driver: &str, handle: &str, node: &str) -> String {
     })
 }
 
+/// Whether an attachment's name is one that `name` makes: what others attach for themselves is not ours to detach.
+pub(super) fn is_ours(attachment: &VolumeAttachment) -> bool {
+    let digest = attachment.metadata.name.as_deref().and_then(|name| name.strip_prefix("csi-"));
+    digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// As kubelet and attacher call the volume.
 fn unique(driver: &str, handle: &str) -> String {
     format!("kubernetes.io/csi/{driver}^{handle}")
@@ -177,6 +183,16 @@ mod tests {
              {volume}}}}}, status: {{{status}}}}}"
         );
         Arc::new(serde_saphyr::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn only_attachments_with_names_of_our_making_are_ours() {
+        assert!(is_ours(&attachment("v", "h", "")));
+        for name in ["va-e2e", "csi-abc", &format!("csi-{}", "x".repeat(64))] {
+            let text =
+                format!("{{metadata: {{name: {name}}}, spec: {{attacher: a, nodeName: n, source: {{}}}}}}");
+            assert!(!is_ours(&serde_saphyr::from_str(&text).unwrap()), "{name}");
+        }
     }
 
     fn wanted(volumes: &[(&str, &str)]) -> BTreeMap<String, Wanted> {

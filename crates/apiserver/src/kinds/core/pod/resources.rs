@@ -17,7 +17,7 @@ fn is_standard(name: &str) -> bool {
 }
 
 /// Checks limits, requests, and the one against the other.
-pub(super) fn validate(resources: &ResourceRequirements, errors: &mut Errors) {
+pub(crate) fn validate(resources: &ResourceRequirements, errors: &mut Errors) {
     let empty = Amounts::new();
     let limits = resources.limits.as_ref().unwrap_or(&empty);
     let requests = resources.requests.as_ref().unwrap_or(&empty);

@@ -23,6 +23,16 @@ fn a_small_service_is_filled_in() {
 }
 
 #[test]
+fn an_address_of_a_balancer_is_virtual_unless_it_says_otherwise() {
+    let text = "{spec: {type: LoadBalancer}, status: {loadBalancer: {ingress: [{ip: 1.2.3.4}, {hostname: h}, {ip: 1.2.3.5, ipMode: Proxy}]}}}";
+    let mut service: Service = given(text);
+    service.set_defaults();
+    let ingress = service.status.unwrap().load_balancer.unwrap().ingress.unwrap();
+    let modes: Vec<_> = ingress.iter().map(|point| point.ip_mode.as_deref()).collect();
+    assert_eq!(modes, [Some("VIP"), None, Some("Proxy")]);
+}
+
+#[test]
 fn faults_are_found_all_at_once() {
     for (yaml, expected) in [
         ("{spec: {}}", vec!["spec.ports: Required value"]),
