@@ -101,6 +101,24 @@ impl Cgroups {
         Ok(group)
     }
 
+    /// Changes what a pod's group may use; what is not said is not limited. Blocks for as long as the kernel takes.
+    pub(crate) fn limit(&self, pod: &Pod, limits: &Resources) {
+        let free = |value: i64| if value == 0 { -1 } else { value };
+        let memory_limit = free(limits.memory_limit);
+        for (hierarchy, path) in self.paths(&self.parent(pod)).filter(|_| !self.unified) {
+            for controller in &hierarchy.controllers {
+                match controller.as_str() {
+                    "cpu" => {
+                        set(&path, "cpu.shares", limits.cpu_shares);
+                        set(&path, "cpu.cfs_quota_us", free(limits.cpu_quota));
+                    }
+                    "memory" => set(&path, "memory.limit_in_bytes", memory_limit),
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// Removes a pod's group wherever it is, whatever class the pod had. That it is not there is fine.
     pub(crate) fn remove(&self, uid: &str) {
         for class in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use crate::runtime::{
     AttachRequest, Auth, Condition, Container, ContainerConfig, ContainerId, ContainerStatus, Duplex, Event,
-    ExecOutput, ExecRequest, FilesystemUsage, Image, PulledImage, Result, Runtime, RuntimeError, Sandbox,
-    SandboxConfig, SandboxId, SandboxStatus, Session, Stats, Version,
+    ExecOutput, ExecRequest, FilesystemUsage, Image, PulledImage, Resources, Result, Runtime, RuntimeError,
+    Sandbox, SandboxConfig, SandboxId, SandboxStatus, Session, Stats, Version,
 };
 
 #[derive(Default)]
@@ -112,6 +112,9 @@ impl Runtime for Fake {
     fn stop_container<'a>(&'a self, _: &'a str, _: Duration) -> BoxFuture<'a, Result<()>> {
         no()
     }
+    fn update_container<'a>(&'a self, _: &'a str, _: &'a Resources) -> BoxFuture<'a, Result<()>> {
+        no()
+    }
     fn remove_container<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
         no()
     }
@@ -137,6 +140,9 @@ impl Runtime for Fake {
         no()
     }
     fn image_fs(&self) -> BoxFuture<'_, Result<Vec<FilesystemUsage>>> {
+        no()
+    }
+    fn mount_image<'a>(&'a self, _: &'a str, _: &'a std::path::Path) -> BoxFuture<'a, Result<()>> {
         no()
     }
     fn import_images<'a>(&'a self, _: &'a std::path::Path) -> BoxFuture<'a, Result<Vec<String>>> {

@@ -5,9 +5,11 @@
 pub(crate) mod keyring;
 pub(crate) mod reference;
 
+use std::path::Path;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::{Container, ImageVolumeSource, Pod};
 use skiff_base::clock::Clock;
 
 use crate::cluster::Cluster;
@@ -15,6 +17,7 @@ use crate::pod::text::go_millis;
 use crate::pod::{field_path, namespace};
 use crate::record::{EventKind, Record};
 use crate::runtime::{Image, Runtime, RuntimeError};
+use crate::volume::ImageFiles;
 
 /// Why a container has no image, as its status says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +143,28 @@ impl Images {
             }
         }
         keys
+    }
+}
+
+impl ImageFiles for Images {
+    fn show<'a>(
+        &'a self,
+        pod: &'a Pod,
+        volume: &'a str,
+        source: &'a ImageVolumeSource,
+        target: &'a Path,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let container = Container {
+            name: volume.to_owned(),
+            image: source.reference.clone(),
+            image_pull_policy: source.pull_policy.clone(),
+            ..Container::default()
+        };
+        Box::pin(async move {
+            let image = self.ensure(pod, &container).await;
+            let image = image.map_err(|fault| format!("{}: {}", fault.reason, fault.message))?;
+            self.runtime.mount_image(&image.id, target).await.map_err(|error| error.to_string())
+        })
     }
 }
 

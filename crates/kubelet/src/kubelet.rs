@@ -240,8 +240,8 @@ impl Kubelet {
                 images_changed: Arc::clone(&images_changed),
             };
             tasks.spawn("node", Policy::Essential, agent.run(tasks.clone()));
-            let runtime = Arc::clone(self.handle.runtime());
-            tasks.spawn_until_stop(gc::images::run(runtime, self.options.clock.clone(), images_changed));
+            let (handle, clock) = (self.handle.clone(), self.options.clock.clone());
+            tasks.spawn_until_stop(gc::images::run(handle, clock, images_changed));
         }
         tasks.spawn_until_stop(gc::logs::run(self.handle.clone(), self.options.clock.clone()));
         if let Some(server) = self.server {

@@ -7,10 +7,12 @@ pub(crate) mod conditions;
 pub(crate) mod config;
 pub(crate) mod deadline;
 pub(crate) mod env;
+pub(crate) mod ephemeral;
 pub(crate) mod hosts;
 pub(crate) mod order;
 pub(crate) mod phase;
 pub(crate) mod plan;
+pub(crate) mod resize;
 pub(crate) mod resources;
 pub(crate) mod restart;
 pub(crate) mod security;
@@ -21,6 +23,7 @@ pub(crate) mod status;
 mod tests;
 pub(crate) mod text;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
@@ -33,14 +36,16 @@ pub(crate) fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
-/// Init containers first, as they run.
+/// Init containers first, as they run. Ephemeral ones come and go beside them and are not meant here.
 pub(crate) fn all_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     spec.init_containers.iter().flatten().chain(&spec.containers)
 }
 
 /// The container of this name, wherever it is in the pod.
-pub(crate) fn find_container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
-    pod.spec.as_ref().and_then(|spec| all_containers(spec).find(|container| container.name == name))
+pub(crate) fn find_container<'a>(pod: &'a Pod, name: &str) -> Option<Cow<'a, Container>> {
+    let spec = pod.spec.as_ref()?;
+    let own = all_containers(spec).find(|container| container.name == name).map(Cow::Borrowed);
+    own.or_else(|| ephemeral::find(spec, name).map(|found| Cow::Owned(ephemeral::as_container(found))))
 }
 
 /// The path by which events name a part of a pod.
@@ -48,6 +53,8 @@ pub(crate) fn field_path(pod: &Pod, name: &str) -> String {
     let init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
     let place = if init.into_iter().any(|container| container.name == name) {
         "initContainers"
+    } else if pod.spec.as_ref().is_some_and(|spec| ephemeral::find(spec, name).is_some()) {
+        "ephemeralContainers"
     } else {
         "containers"
     };

@@ -160,6 +160,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn start_container<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
     /// Asks a container to end and kills it after the grace period. Answers when it ended.
     fn stop_container<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<()>>;
+    /// Changes what a running container may use; zeroes leave what is.
+    fn update_container<'a>(&'a self, id: &'a str, resources: &'a Resources) -> BoxFuture<'a, Result<()>>;
     /// Forgets a container; one that runs is killed.
     fn remove_container<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
     /// What one container is like now.
@@ -180,6 +182,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn remove_image<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<()>>;
     /// What the images take on the disk.
     fn image_fs(&self) -> BoxFuture<'_, Result<Vec<FilesystemUsage>>>;
+    /// Shows an image's files, only to be read, at a folder of the machine.
+    fn mount_image<'a>(&'a self, image: &'a str, target: &'a std::path::Path) -> BoxFuture<'a, Result<()>>;
     /// Takes the images of an OCI or docker archive in; answers their names.
     fn import_images<'a>(&'a self, archive: &'a std::path::Path) -> BoxFuture<'a, Result<Vec<String>>>;
 

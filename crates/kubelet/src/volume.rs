@@ -13,6 +13,7 @@ mod downward;
 mod empty_dir;
 mod follow;
 mod host_path;
+mod image;
 mod kind;
 pub(crate) mod local_path;
 mod mounts;
@@ -36,6 +37,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use skiff_base::Clock;
 
 pub use follow::Follow;
+pub use image::{ImageFiles, NoImages};
 pub use objects::{LinkObjects, NoObjects, Objects, Seen};
 pub use token::{Token, TokenError};
 
@@ -51,6 +53,7 @@ static KINDS: &[&dyn Kind] = &[
     &downward::KIND,
     &projected::KIND,
     &claim::KIND,
+    &image::KIND,
     &unsupported::KIND,
 ];
 
@@ -60,6 +63,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Where ConfigMaps, Secrets and tokens come from.
     pub objects: Arc<dyn Objects>,
+    /// Where images come from.
+    pub images: Arc<dyn ImageFiles>,
     /// The time, for the life of tokens.
     pub clock: Clock,
     /// What the node has, for `resourceFieldRef` of a container without a limit: thousandths of a core, and bytes.
@@ -147,6 +152,7 @@ pub struct Volumes {
 struct Inner {
     data_dir: PathBuf,
     objects: Arc<dyn Objects>,
+    images: Arc<dyn ImageFiles>,
     clock: Clock,
     allocatable: (i64, i64),
     tokens: token::Tokens,
@@ -158,11 +164,12 @@ impl Volumes {
     /// Touches nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let Options { data_dir, objects, clock, allocatable } = options;
+        let Options { data_dir, objects, images, clock, allocatable } = options;
         Self {
             inner: Arc::new(Inner {
                 data_dir,
                 objects,
+                images,
                 clock,
                 allocatable,
                 tokens: token::Tokens::default(),

@@ -7,6 +7,7 @@
 mod apply;
 pub(crate) mod context;
 mod fetch;
+mod resize;
 mod steps;
 mod terminal;
 
@@ -24,7 +25,7 @@ use tokio::sync::mpsc;
 use crate::handle::{ContainerView, PodView};
 use crate::pod::plan::{Plan, Step, plan};
 use crate::pod::restart::Retry;
-use crate::pod::state::{PodState, Progress, Slot, VolumeState, Waiting, Work};
+use crate::pod::state::{PodState, Progress, Room, Slot, VolumeState, Waiting, Work};
 use crate::pod::status::{NodeFacts, status};
 use crate::pod::{field_path, find_container, is_static, uid};
 use crate::probe::{Probing, Report};
@@ -73,7 +74,11 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(ctx: Context, pod: Arc<Pod>, inbox: mpsc::UnboundedReceiver<Message>) -> Self {
         let (report_to, reports) = mpsc::channel(64);
-        let state = PodState { accepted_at: ctx.clock.now_seconds(), ..PodState::default() };
+        let room = Room {
+            cpu_milli: ctx.node.cpu_milli,
+            memory: i64::try_from(ctx.node.memory).unwrap_or(i64::MAX),
+        };
+        let state = PodState { accepted_at: ctx.clock.now_seconds(), room, ..PodState::default() };
         Self {
             ctx,
             pod,
@@ -262,6 +267,7 @@ impl Worker {
             Step::Start { name, .. } => self.slot(name).work = Some(Work::Starting),
             Step::Kill { name, .. } => self.slot(name).work = Some(Work::Killing),
             Step::RemoveContainer { name, id } => self.slot(name).history.retain(|status| status.id != *id),
+            Step::Resize { .. } => state.resizing = true,
             Step::SandboxChanged => {}
         }
     }

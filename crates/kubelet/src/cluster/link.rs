@@ -8,7 +8,7 @@ use skiff_client::write::{self, Place};
 use skiff_client::{Cache, Link};
 
 use super::{Cluster, ClusterError, Result};
-use crate::pod::conditions::OWNED;
+use crate::pod::conditions::{OWNED, PASSING};
 use crate::pod::{is_static, uid};
 
 /// Fields of a pod's status that this kubelet owns: absent in ours means to be taken away.
@@ -74,6 +74,11 @@ fn status_patch(pod: &Pod, status: &PodStatus) -> Value {
             for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
                 for field in ["reason", "message"] {
                     condition.entry(field).or_insert(Value::Null);
+                }
+            }
+            for kind in PASSING {
+                if conditions.iter().all(|condition| condition["type"] != kind) {
+                    conditions.push(json!({ "type": kind, "$patch": "delete" }));
                 }
             }
         }
@@ -181,7 +186,11 @@ mod tests {
         assert_eq!(status["reason"], Value::Null);
         assert!(status.as_object().unwrap().contains_key("reason"));
         assert_eq!(status["podIPs"], json!([{ "$patch": "replace" }, { "ip": "10.0.0.2" }]));
-        let ready = json!([{ "type": "Ready", "status": "True", "reason": null, "message": null }]);
-        assert_eq!(status["conditions"], ready);
+        let conditions = json!([
+            { "type": "Ready", "status": "True", "reason": null, "message": null },
+            { "type": "PodResizePending", "$patch": "delete" },
+            { "type": "PodResizeInProgress", "$patch": "delete" },
+        ]);
+        assert_eq!(status["conditions"], conditions);
     }
 }

@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use skiff_base::clock::Clock;
 use tokio::sync::Notify;
 
+use crate::handle::Handle;
+use crate::image::reference;
 use crate::node::facts::disk;
 use crate::runtime::{Image, Result, Runtime};
 
@@ -22,10 +24,11 @@ const LOW: u64 = 80;
 const PLENTY: u64 = 10 << 30;
 
 /// Collects images for ever.
-pub(crate) async fn run(runtime: Arc<dyn Runtime>, clock: Clock, changed: Arc<Notify>) {
+pub(crate) async fn run(handle: Handle, clock: Clock, changed: Arc<Notify>) {
     let mut used_at = HashMap::new();
     loop {
-        match collect(runtime.as_ref(), &clock, &mut used_at).await {
+        let volumes = volumes(&handle);
+        match collect(handle.runtime().as_ref(), &volumes, &clock, &mut used_at).await {
             Ok(true) => changed.notify_one(),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "images not collected"),
@@ -34,15 +37,34 @@ pub(crate) async fn run(runtime: Arc<dyn Runtime>, clock: Clock, changed: Arc<No
     }
 }
 
+/// The names of images whose files pods have as volumes.
+fn volumes(handle: &Handle) -> Vec<String> {
+    let pods = handle.pods();
+    let specs = pods.iter().filter_map(|view| view.pod.spec.as_ref());
+    let volumes = specs.flat_map(|spec| spec.volumes.iter().flatten());
+    let names = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
+    names.filter_map(|name| reference::with_tag(name).ok()).collect()
+}
+
+/// Whether one of the names means the image, in short or in full.
+fn is_named(image: &Image, names: &[String]) -> bool {
+    let means = |full: &String, name: &String| {
+        full.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
+    image.tags.iter().chain(&image.digests).any(|full| names.iter().any(|name| means(full, name)))
+}
+
 /// One look; whether something was removed.
 async fn collect(
     runtime: &dyn Runtime,
+    volumes: &[String],
     clock: &Clock,
     used_at: &mut HashMap<String, Timestamp>,
 ) -> Result<bool> {
     let (images, containers) = tokio::join!(runtime.list_images(), runtime.list_containers(None));
     let (images, used) = (images?, containers?);
-    let used: HashSet<String> = used.into_iter().map(|container| container.image).collect();
+    let mut used: HashSet<String> = used.into_iter().map(|container| container.image).collect();
+    used.extend(images.iter().filter(|image| is_named(image, volumes)).map(|image| image.id.clone()));
     let now = clock.now();
     used_at.retain(|id, _| images.iter().any(|image| image.id == *id));
     for image in &images {
@@ -95,6 +117,14 @@ fn victims<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_is_meant_by_its_short_name_too() {
+        let image = Image { tags: vec!["docker.io/library/busybox:1".to_owned()], ..Image::default() };
+        let named = |name: &str| is_named(&image, &[name.to_owned()]);
+        assert!(named("busybox:1") && named("docker.io/library/busybox:1"));
+        assert!(!named("box:1") && !named("busybox:2"));
+    }
 
     #[test]
     fn the_longest_unused_go_first_until_enough_is_free() {

@@ -66,6 +66,7 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
     let volumes = Volumes::new(volume::Options {
         data_dir: options.data_dir.clone(),
         objects,
+        images: Arc::new(images.clone()),
         clock: clock.clone(),
         allocatable: (int(cpu), int(memory)),
     });

@@ -4,11 +4,21 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::state::PodState;
 use super::text::go_list;
-use super::{is_sidecar, is_static};
+use super::{is_sidecar, is_static, resize};
 
 /// Conditions this kubelet owns; all others belong to their writers.
-pub(crate) const OWNED: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+pub(crate) const OWNED: [&str; 6] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodResizePending",
+    "PodResizeInProgress",
+];
+/// Those of them that are there only while they hold.
+pub(crate) const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
 /// One condition before it is compared with the last one.
 #[derive(Debug, PartialEq)]
@@ -23,13 +33,8 @@ fn verdict(kind: &'static str, holds: bool, reason: &'static str, message: Strin
     Verdict { kind, holds, reason, message }
 }
 
-/// All conditions of the pod: ours anew, others' as they were. `ready_to_start`: the sandbox stands.
-pub(crate) fn conditions(
-    pod: &Pod,
-    new: &PodStatus,
-    ready_to_start: bool,
-    now: Timestamp,
-) -> Vec<PodCondition> {
+/// All conditions of the pod: ours anew, others' as they were.
+pub(crate) fn conditions(pod: &Pod, new: &PodStatus, state: &PodState, now: Timestamp) -> Vec<PodCondition> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let old: &[PodCondition] =
         pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
@@ -38,11 +43,12 @@ pub(crate) fn conditions(
     let mains = new.container_statuses.as_deref().unwrap_or_default();
     let containers = containers_ready(spec, init, mains, phase);
     let mut verdicts = vec![
-        verdict("PodReadyToStartContainers", ready_to_start, "", String::new()),
+        verdict("PodReadyToStartContainers", state.ready_sandbox().is_some(), "", String::new()),
         initialized(spec, init, mains, phase),
         ready(spec, old, &containers),
         containers,
     ];
+    verdicts.extend(resizing(spec, state));
     let scheduled = old.iter().any(|condition| condition.type_ == "PodScheduled");
     if is_static(pod) || !scheduled {
         // No scheduler ever saw a pod from a file.
@@ -56,10 +62,23 @@ pub(crate) fn conditions(
             finish(verdict, before, generation, now)
         })
         .collect();
-    let foreign = old.iter().filter(|condition| all.iter().all(|ours| ours.type_ != condition.type_));
+    let foreign = old.iter().filter(|condition| {
+        !OWNED.contains(&&*condition.type_) && all.iter().all(|ours| ours.type_ != condition.type_)
+    });
     let foreign: Vec<PodCondition> = foreign.cloned().collect();
     all.extend(foreign);
     all
+}
+
+/// What keeps containers from what they are to have, if anything.
+fn resizing(spec: &PodSpec, state: &PodState) -> Option<Verdict> {
+    if !state.resizing && resize::outstanding(spec, state).next().is_none() {
+        return None;
+    }
+    Some(match resize::too_much(spec, state.room) {
+        Some(why) => verdict("PodResizePending", true, "Infeasible", why),
+        None => verdict("PodResizeInProgress", true, "", String::new()),
+    })
 }
 
 fn finish(

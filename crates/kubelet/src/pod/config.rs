@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use sha2::{Digest, Sha256};
 
 use super::env::expand;
-use super::{name, namespace, resources, security, uid};
+use super::{name, namespace, resize, resources, security, uid};
 use crate::runtime::{ContainerConfig, Device, Dns, Mount, PortMapping, Resources, SandboxConfig, Security};
 
 pub(crate) const NAME_LABEL: &str = "io.kubernetes.pod.name";
@@ -24,6 +24,9 @@ pub(crate) const RESTART_COUNT: &str = "io.kubernetes.container.restartCount";
 pub(crate) const MESSAGE_PATH: &str = "io.kubernetes.container.terminationMessagePath";
 pub(crate) const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";
 pub(crate) const GRACE: &str = "io.kubernetes.pod.terminationGracePeriod";
+
+/// Ours: the requests and limits that a container was made with.
+pub(crate) const RESOURCES: &str = "skiff.dev/resources";
 
 /// Where a pod's things are on this node.
 #[derive(Debug, Clone)]
@@ -177,6 +180,7 @@ pub(crate) fn container(pod: &Pod, container: &Container, parts: ContainerParts)
         (RESTART_COUNT.to_owned(), parts.attempt.to_string()),
         (MESSAGE_PATH.to_owned(), message_path(container).to_owned()),
         (MESSAGE_POLICY.to_owned(), message_policy(container).to_owned()),
+        (RESOURCES.to_owned(), resize::text(container.resources.as_ref())),
     ]);
     let grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     annotations.extend(grace.map(|grace| (GRACE.to_owned(), grace.to_string())));

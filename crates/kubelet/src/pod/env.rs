@@ -228,10 +228,11 @@ fn resource(
     selector: &ResourceFieldSelector,
     facts: &Facts,
 ) -> Result<String, EnvError> {
-    let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
-        Some(name) => find_container(pod, name).ok_or_else(|| EnvError::NoContainer(name.to_owned()))?,
-        None => own,
+    let other = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => Some(find_container(pod, name).ok_or_else(|| EnvError::NoContainer(name.to_owned()))?),
+        None => None,
     };
+    let container = other.as_deref().unwrap_or(own);
     let unknown = || EnvError::Resource(selector.resource.clone());
     let (kind, name) = selector.resource.split_once('.').ok_or_else(unknown)?;
     let whole_node = match name {

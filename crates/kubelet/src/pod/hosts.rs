@@ -13,6 +13,9 @@ const LONGEST: usize = 63;
 /// What `hostname` says in the pod, and its full name if it has a subdomain.
 pub(crate) fn hostname(pod: &Pod, cluster_domain: &str) -> (String, Option<String>) {
     let spec = pod.spec.as_ref();
+    if let Some(own) = spec.and_then(|spec| spec.hostname_override.clone()).filter(|own| !own.is_empty()) {
+        return (own, None);
+    }
     let wanted = spec.and_then(|spec| spec.hostname.as_deref()).filter(|text| !text.is_empty());
     let mut host = wanted.unwrap_or_else(|| name(pod)).to_owned();
     if host.len() > LONGEST {

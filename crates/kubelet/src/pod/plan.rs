@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::state::{PodState, Progress, SandboxWork, Slot, Verdict, VolumeState, Waiting, Work};
-use super::{deadline, find_container, grace, is_static, name, namespace, order, text, uid};
+use super::{deadline, find_container, grace, is_static, name, namespace, order, resize, text, uid};
 use crate::runtime::{ContainerState, SandboxState};
 
 /// How long a failed pull is shown as such before it is shown as waiting.
@@ -33,6 +33,8 @@ pub(crate) enum Step {
     Start { name: String, attempt: u32 },
     /// Stop a container.
     Kill { name: String, id: String, message: String, grace: Duration },
+    /// Give running containers what they may use now.
+    Resize { names: Vec<String> },
     /// Forget a container that ended long ago.
     RemoveContainer { name: String, id: String },
     /// Stop a sandbox.
@@ -95,8 +97,9 @@ pub(crate) fn plan(pod: &Pod, state: &PodState, now: Timestamp) -> Plan {
     groundwork(state, now, &mut plan);
     unhealthy(pod, state, now, &mut plan);
     changed(pod, spec, state, &mut plan);
+    resized(pod, spec, state, now, &mut plan);
     for container in next.run {
-        advance(pod, state, container, now, &mut plan);
+        advance(pod, state, &container, now, &mut plan);
     }
     forget_old(state, &mut plan);
     plan
@@ -156,6 +159,28 @@ fn changed(pod: &Pod, spec: &PodSpec, state: &PodState, plan: &mut Plan) {
     }
 }
 
+/// Running containers that may use more or less than when they were made: in place, or made anew where they ask for it.
+fn resized(pod: &Pod, spec: &PodSpec, state: &PodState, now: Timestamp, plan: &mut Plan) {
+    if state.resizing || resize::too_much(spec, state.room).is_some() {
+        return;
+    }
+    let (anew, in_place): (Vec<_>, Vec<_>) =
+        resize::outstanding(spec, state).partition(|(container, given)| resize::restarts(container, given));
+    for (container, _) in anew {
+        let Some(newest) = state.slot(&container.name).and_then(Slot::newest) else { continue };
+        plan.steps.push(Step::Kill {
+            name: container.name.clone(),
+            id: newest.id.clone(),
+            message: format!("Container {} resize requires restart", container.name),
+            grace: grace(pod).max(LEAST_GRACE),
+        });
+    }
+    if !in_place.is_empty() && plan.due(state.resize_retry.pending(now)) {
+        let names = in_place.into_iter().map(|(container, _)| container.name.clone()).collect();
+        plan.steps.push(Step::Resize { names });
+    }
+}
+
 /// Containers whose probes gave them up.
 fn unhealthy(pod: &Pod, state: &PodState, now: Timestamp, plan: &mut Plan) {
     for (name, slot) in &state.slots {
@@ -166,7 +191,7 @@ fn unhealthy(pod: &Pod, state: &PodState, now: Timestamp, plan: &mut Plan) {
             continue;
         }
         let container = find_container(pod, name);
-        let probe = container.and_then(|container| {
+        let probe = container.as_deref().and_then(|container| {
             let startup = container.startup_probe.as_ref().filter(|_| !slot.started);
             startup.or(container.liveness_probe.as_ref())
         });
@@ -272,15 +297,15 @@ fn forget_old(state: &PodState, plan: &mut Plan) {
 /// The way out: containers, then sandbox and volumes, then the object and what is left.
 fn end(pod: &Pod, spec: &PodSpec, state: &PodState, deleting: bool, now: Timestamp, plan: &mut Plan) {
     let grace = grace(pod).max(LEAST_GRACE);
-    for container in order::to_stop(spec, state) {
-        let Some(slot) = state.slot(&container.name) else { continue };
+    for name in order::to_stop(spec, state) {
+        let Some(slot) = state.slot(name) else { continue };
         if let (Some(newest), None) = (slot.newest(), slot.work)
             && plan.due(slot.retry.pending(now))
         {
             plan.steps.push(Step::Kill {
-                name: container.name.clone(),
+                name: name.to_owned(),
                 id: newest.id.clone(),
-                message: format!("Stopping container {}", container.name),
+                message: format!("Stopping container {name}"),
                 grace,
             });
         }

@@ -38,6 +38,19 @@ pub(crate) fn quota(milli_cpu: i64) -> i64 {
     (milli_cpu * PERIOD / 1000).max(LEAST_QUOTA)
 }
 
+/// The larger of two, where nothing said is no limit.
+pub(crate) fn larger(one: &Resources, other: &Resources) -> Resources {
+    let limit = |a: i64, b: i64| if a == 0 || b == 0 { 0 } else { a.max(b) };
+    let cpu_quota = limit(one.cpu_quota, other.cpu_quota);
+    Resources {
+        cpu_shares: one.cpu_shares.max(other.cpu_shares),
+        cpu_period: if cpu_quota == 0 { 0 } else { PERIOD },
+        cpu_quota,
+        memory_limit: limit(one.memory_limit, other.memory_limit),
+        oom_score_adj: 0,
+    }
+}
+
 /// One container's share of the machine. `memory` is the machine's, in bytes.
 pub(crate) fn of_container(pod: &Pod, container: &Container, memory: u64) -> Resources {
     let cpu_limit = limit(container, "cpu");

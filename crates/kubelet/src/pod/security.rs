@@ -91,6 +91,7 @@ pub(crate) fn of_container(
     let added = own.capabilities.unwrap_or_default();
     Ok(Security {
         namespaces: namespaces(spec),
+        pid_target: None,
         user: user.or(image.uid),
         user_name: if user.or(image.uid).is_none() { image.username.clone() } else { String::new() },
         group: own.run_as_group.or(shared.run_as_group),

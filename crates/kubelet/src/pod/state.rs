@@ -38,6 +38,21 @@ pub(crate) struct PodState {
     pub(crate) removal: Progress,
     /// When a failed deletion or removal is tried again.
     pub(crate) end_retry: Retry,
+    /// What the node has in all.
+    pub(crate) room: Room,
+    /// Containers are being given what they may use now.
+    pub(crate) resizing: bool,
+    /// When that, having failed, is tried again.
+    pub(crate) resize_retry: Retry,
+}
+
+/// What a node has in all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Room {
+    /// Processors, in thousandths.
+    pub(crate) cpu_milli: i64,
+    /// Bytes of memory.
+    pub(crate) memory: i64,
 }
 
 /// How far a one-time piece of work is.
@@ -116,6 +131,8 @@ pub(crate) struct Slot {
     pub(crate) ready: bool,
     /// Its liveness or startup probe failed: the reason to kill it.
     pub(crate) unhealthy: Option<String>,
+    /// The requests and limits that it was given after it was made, as `resize::text` writes them.
+    pub(crate) given: Option<String>,
 }
 
 impl Slot {

@@ -14,7 +14,7 @@ use super::conditions::conditions;
 use super::phase::phase;
 use super::restart::should_run;
 use super::state::{PodState, Slot};
-use super::{is_sidecar, order};
+use super::{ephemeral, is_sidecar, order, resize};
 use crate::runtime::{ContainerState, ContainerStatus};
 
 /// What the node adds to a pod's status.
@@ -57,9 +57,10 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
     if state.verdict.as_ref().is_none_or(|verdict| !verdict.rejected) {
         new.container_statuses = Some(mains);
         new.init_container_statuses = if init.is_empty() { None } else { Some(init) };
+        new.ephemeral_container_statuses = guests(pod, state, node);
         addresses(pod, state, node, &old, &mut new);
     }
-    new.conditions = Some(conditions(pod, &new, state.ready_sandbox().is_some(), now));
+    new.conditions = Some(conditions(pod, &new, state, now));
     new.nominated_node_name = old.nominated_node_name;
     new
 }
@@ -119,6 +120,7 @@ fn container_status(
         shown.container_id = Some(id(node, newest));
     }
     let previous = slot.history.get(1).filter(|status| status.state == ContainerState::Exited);
+    shown.resources = Some(resize::shown(container, slot));
     shown.last_state = Some(previous.map(|status| ended(node, status)).unwrap_or_default());
     let will_run = !over && pod.spec.as_ref().is_some_and(|spec| should_run(spec, container, Some(slot)));
     shown.state = Some(match (newest, &slot.waiting) {
@@ -144,6 +146,16 @@ fn container_status(
         started && (slot.ready || container.readiness_probe.is_none())
     };
     shown
+}
+
+/// Ephemeral containers are never ready, nor is anybody told that they started.
+fn guests(pod: &Pod, state: &PodState, node: &NodeFacts) -> Option<Vec<ApiStatus>> {
+    let all = pod.spec.as_ref()?.ephemeral_containers.as_ref().filter(|all| !all.is_empty())?;
+    let shown = all.iter().map(|one| {
+        let shown = container_status(pod, &ephemeral::as_container(one), state, node, true);
+        ApiStatus { ready: false, started: None, ..shown }
+    });
+    Some(shown.collect())
 }
 
 fn is_init(pod: &Pod, container: &Container) -> bool {

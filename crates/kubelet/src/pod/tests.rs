@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize;
 
-use super::state::{PodState, Slot, VolumeState, Waiting};
+use super::state::{PodState, Room, Slot, VolumeState, Waiting};
 use crate::runtime::{ContainerState, ContainerStatus, Sandbox, SandboxState, SandboxStatus};
 
 /// Seconds after the beginning of time.
@@ -41,13 +41,16 @@ struct Given {
     waiting: BTreeMap<String, String>,
     /// Containers that were restarted before, at these seconds.
     restarted: BTreeMap<String, Vec<i64>>,
+    /// What containers were given last, as JSON.
+    given: BTreeMap<String, String>,
     gone: bool,
 }
 
 fn state(yaml: &str) -> PodState {
     let given: Given =
         if yaml.trim().is_empty() { Given::default() } else { serde_saphyr::from_str(yaml).unwrap() };
-    let mut state = PodState { gone: given.gone, ..PodState::default() };
+    let room = Room { cpu_milli: 2000, memory: 1 << 30 };
+    let mut state = PodState { gone: given.gone, room, ..PodState::default() };
     state.sandbox = given.sandbox.map(|word| SandboxStatus {
         sandbox: Sandbox {
             id: "s".to_owned(),
@@ -77,6 +80,9 @@ fn state(yaml: &str) -> PodState {
     }
     for (name, reason) in given.waiting {
         state.slots.entry(name).or_default().waiting = Some(Waiting { reason, message: String::new() });
+    }
+    for (name, resources) in given.given {
+        state.slots.entry(name).or_default().given = Some(resources);
     }
     for (name, times) in given.restarted {
         let slot: &mut Slot = state.slots.entry(name).or_default();

@@ -24,8 +24,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::{
     AttachRequest, Auth, Condition, Container, ContainerConfig, ContainerId, ContainerStatus, Duplex, Event,
-    ExecOutput, ExecRequest, FilesystemUsage, Image, PulledImage, Result, Runtime, RuntimeError, Sandbox,
-    SandboxConfig, SandboxId, SandboxStatus, Session, Stats, Version,
+    ExecOutput, ExecRequest, FilesystemUsage, Image, PulledImage, Resources, Result, Runtime, RuntimeError,
+    Sandbox, SandboxConfig, SandboxId, SandboxStatus, Session, Stats, Version,
 };
 
 /// The label by which a pod's sandboxes and containers are found again.
@@ -209,6 +209,18 @@ impl Runtime for Cri {
         })
     }
 
+    fn update_container<'a>(&'a self, id: &'a str, resources: &'a Resources) -> BoxFuture<'a, Result<()>> {
+        let mut client = self.runtime.clone();
+        let request = v1::UpdateContainerResourcesRequest {
+            container_id: id.to_owned(),
+            linux: Some(convert::resources(resources)),
+            ..Default::default()
+        };
+        Box::pin(async move {
+            client.update_container_resources(within(request)).await.map(drop).map_err(convert::fault)
+        })
+    }
+
     fn remove_container<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         let mut client = self.runtime.clone();
         let request = v1::RemoveContainerRequest { container_id: id.to_owned() };
@@ -295,6 +307,10 @@ impl Runtime for Cri {
             let answer = client.image_fs_info(within(request)).await.map_err(convert::fault)?;
             Ok(answer.into_inner().image_filesystems.into_iter().map(convert::filesystem).collect())
         })
+    }
+
+    fn mount_image<'a>(&'a self, image: &'a str, target: &'a Path) -> BoxFuture<'a, Result<()>> {
+        Box::pin(import::mount(&self.socket, image, target))
     }
 
     fn import_images<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<Vec<String>>> {

@@ -109,6 +109,8 @@ pub struct Capabilities {
 pub struct Security {
     /// Which namespaces.
     pub namespaces: Namespaces,
+    /// The container whose processes are shared, instead of what `namespaces` says of them.
+    pub pid_target: Option<ContainerId>,
     /// User id; none is the image's.
     pub user: Option<i64>,
     /// User name, where the image names one and no id is asked for.

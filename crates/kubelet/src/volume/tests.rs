@@ -97,6 +97,7 @@ impl Place {
         let volumes = Volumes::new(Options {
             data_dir: folder.path().to_owned(),
             objects: given.clone(),
+            images: Arc::new(super::NoImages),
             clock: Clock::system(),
             allocatable: (4000, 8 << 30),
         });
@@ -403,6 +404,7 @@ async fn a_server_without_tokens_is_said_to_be_one() {
     let volumes = Volumes::new(Options {
         data_dir: folder.path().to_owned(),
         objects: Arc::new(NoObjects),
+        images: Arc::new(super::NoImages),
         clock: Clock::system(),
         allocatable: (0, 0),
     });

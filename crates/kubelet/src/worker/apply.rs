@@ -35,6 +35,7 @@ impl Worker {
             let slot = self.state.slots.entry(reported.name.clone()).or_default();
             slot.ready = reported.ready;
             slot.started = reported.started.unwrap_or(false);
+            slot.given = reported.resources.as_ref().map(|given| crate::pod::resize::text(Some(given)));
         }
         self.replace(seen);
     }
@@ -102,6 +103,7 @@ impl Worker {
             Done::Prepared { name, result } => self.was_prepared(&name, result),
             Done::Started { name, result } => self.was_started(&name, result.map(|status| *status)),
             Done::Killed { name, id, result } => self.was_killed(&name, &id, result),
+            Done::Resized { given, error } => self.was_resized(given, error),
             Done::Container(status) => self.see(*status),
             Done::ContainerLost(id) => {
                 for slot in self.state.slots.values_mut() {
@@ -222,11 +224,13 @@ impl Worker {
         slot.work = None;
         slot.prepared = false;
         slot.unhealthy = None;
+        slot.given = None;
         // A restart was due: the next one waits longer. The first start is none.
         if let Some(finished) = slot.exited().map(|before| before.finished_at.unwrap_or(before.created_at)) {
             slot.restarts.restarted(finished, now);
         }
         let container = find_container(&pod, name);
+        let container = container.as_deref();
         slot.started = container.is_none_or(|container| container.startup_probe.is_none());
         slot.ready = container.is_none_or(|container| container.readiness_probe.is_none());
         match result {
@@ -265,6 +269,20 @@ impl Worker {
             Err(error) => {
                 slot.retry.failed(now, SOON, Duration::from_secs(30));
                 tracing::warn!(pod = crate::pod::name(&self.pod), container = name, %error, "container not stopped");
+            }
+        }
+    }
+
+    fn was_resized(&mut self, given: Vec<(String, String)>, error: Option<String>) {
+        self.state.resizing = false;
+        for (name, given) in given {
+            self.slot(&name).given = Some(given);
+        }
+        match error {
+            None => self.state.resize_retry.reset(),
+            Some(message) => {
+                self.ctx.record.record(&self.pod, None, EventKind::Warning, "ResizeError", message);
+                self.state.resize_retry.failed(self.ctx.clock.now(), SOON, Duration::from_secs(30));
             }
         }
     }
@@ -349,6 +367,6 @@ impl Worker {
 /// What follows from a failed probe, as the event says it.
 fn outlook(pod: &k8s_openapi::api::core::v1::Pod, name: &str) -> &'static str {
     let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always");
-    let sidecar = find_container(pod, name).is_some_and(crate::pod::is_sidecar);
+    let sidecar = find_container(pod, name).is_some_and(|container| crate::pod::is_sidecar(&container));
     if policy == "Never" && !sidecar { "" } else { ", will be restarted" }
 }

@@ -15,7 +15,7 @@ use crate::image::ImageFault;
 use crate::pod::config::{self, ContainerParts, SandboxParts};
 use crate::pod::env::{self, Facts, Sources};
 use crate::pod::plan::Step;
-use crate::pod::{field_path, find_container, hosts, name, namespace, resources, security, uid};
+use crate::pod::{ephemeral, field_path, find_container, hosts, name, namespace, resources, security, uid};
 use crate::record::EventKind;
 use crate::runtime::{
     Container, ContainerId, ContainerStatus, Image, Mount, RuntimeError, Sandbox, SandboxConfig,
@@ -73,6 +73,7 @@ pub(super) enum Done {
     Prepared { name: String, result: Result<Prepared, ImageFault> },
     Started { name: String, result: Result<Box<ContainerStatus>, StartFault> },
     Killed { name: String, id: String, result: Result<Option<Box<ContainerStatus>>, RuntimeError> },
+    Resized { given: Vec<(String, String)>, error: Option<String> },
     Container(Box<ContainerStatus>),
     ContainerLost(ContainerId),
     Everything(Box<Seen>),
@@ -122,8 +123,10 @@ impl Worker {
                 let prepared = self.prepared.remove(&name)?;
                 let sandbox = self.state.sandbox.clone()?;
                 let mounts = self.mounts.clone()?;
+                let target = ephemeral::target(&pod, &self.state, &name);
                 Box::pin(async move {
-                    let begin = Begin { ctx: &ctx, pod: &pod, sandbox: &sandbox, mounts: &mounts, attempt };
+                    let (sandbox, mounts) = (&sandbox, &mounts);
+                    let begin = Begin { ctx: &ctx, pod: &pod, sandbox, mounts, attempt, target };
                     let result = begin.run(&name, prepared).await.map(Box::new);
                     Done::Started { name, result }
                 })
@@ -135,6 +138,14 @@ impl Worker {
                     let result = kill(&ctx, &pod, &name, &id, message, grace, ip).await;
                     Done::Killed { name, id, result }
                 })
+            }
+            Step::Resize { names } => {
+                let ids = names.into_iter().filter_map(|name| {
+                    let id = self.state.slot(&name)?.newest()?.id.clone();
+                    Some((name, id))
+                });
+                let (ids, given) = (ids.collect(), super::resize::given(&pod, &self.state));
+                Box::pin(super::resize::resize(ctx, pod, given, ids))
             }
             Step::RemoveContainer { id, .. } => Box::pin(async move {
                 remove_container(&ctx, &id).await;
@@ -171,7 +182,7 @@ impl Worker {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, String> {
     match tokio::task::spawn_blocking(work).await {
@@ -239,7 +250,7 @@ async fn prepare(ctx: &Context, pod: &Pod, name: &str) -> Result<Prepared, Image
         reason: "CreateContainerConfigError",
         message: format!("no container {name}"),
     })?;
-    let (image, sources) = tokio::join!(ctx.images.ensure(pod, container), sources(ctx, pod, container));
+    let (image, sources) = tokio::join!(ctx.images.ensure(pod, &container), sources(ctx, pod, &container));
     let image = image?;
     let sources = sources.map_err(|error| {
         let message = error.to_string();
@@ -273,6 +284,8 @@ struct Begin<'a> {
     sandbox: &'a SandboxStatus,
     mounts: &'a Mounts,
     attempt: u32,
+    /// Whose processes it sees besides its own.
+    target: Option<ContainerId>,
 }
 
 impl Begin<'_> {
@@ -289,7 +302,7 @@ impl Begin<'_> {
         let config_fault = |message: String| fault("CreateContainerConfigError", message);
         let container =
             find_container(pod, name).ok_or_else(|| config_fault(format!("no container {name}")))?;
-        let config = self.config(container, prepared).await.map_err(config_fault)?;
+        let config = self.config(&container, prepared).await.map_err(config_fault)?;
         let sandbox = sandbox_config(ctx, pod, self.sandbox.sandbox.attempt)
             .ok_or_else(|| config_fault("the pod has no spec".to_owned()))?;
         let log = sandbox.log_directory.join(&config.log_path);
@@ -358,7 +371,8 @@ impl Begin<'_> {
             .map_err(|error| error.to_string())?;
         let devices =
             ctx.volumes.container_devices(container, self.mounts).map_err(|error| error.to_string())?;
-        let security = security::of_container(pod, container, &prepared.image, &ctx.places.seccomp())?;
+        let mut security = security::of_container(pod, container, &prepared.image, &ctx.places.seccomp())?;
+        security.pid_target.clone_from(&self.target);
         mounts.extend(self.own_mounts(container, &facts.pod_ips, host_network, &mounts).await?);
         let parts = ContainerParts {
             attempt: self.attempt,
@@ -434,7 +448,8 @@ async fn kill(
     let path = field_path(pod, name);
     ctx.record.record(pod, Some(&path), EventKind::Normal, "Killing", message);
     let mut left = grace;
-    let lifecycle = find_container(pod, name).and_then(|container| container.lifecycle.as_ref());
+    let container = find_container(pod, name);
+    let lifecycle = container.as_deref().and_then(|container| container.lifecycle.as_ref());
     if let Some(hook) = lifecycle.and_then(|lifecycle| lifecycle.pre_stop.as_ref()) {
         let begun = ctx.clock.now();
         if let Err(error) = hooks::run(ctx.runtime.as_ref(), pod, ip, (name, id), hook, Some(grace)).await {

@@ -91,6 +91,9 @@ pub struct Service {
     pub foreign: bool,
 }
 
+/// Labels of services that the service proxy leaves alone; DNS knows them all the same.
+const LEFT_ALONE: [&str; 2] = ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
+
 impl Service {
     pub(super) fn of(object: &core::Service) -> Self {
         let empty = core::ServiceSpec::default();
@@ -131,7 +134,7 @@ impl Service {
                 .metadata
                 .labels
                 .as_ref()
-                .is_some_and(|labels| labels.contains_key("service.kubernetes.io/service-proxy-name")),
+                .is_some_and(|labels| LEFT_ALONE.iter().any(|label| labels.contains_key(*label))),
         }
     }
 

@@ -104,6 +104,12 @@ fn services_are_read_as_upstream_means_them() {
     let of = |spec: &str| Service::of(&service(spec));
     let web = of("{clusterIP: None, ports: []}");
     assert!(web.headless && web.addresses.is_empty());
+    let mut labelled = service("{clusterIP: 10.96.0.1}");
+    assert!(!Service::of(&labelled).foreign);
+    for label in ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"] {
+        labelled.metadata.labels = Some([(label.to_owned(), String::new())].into());
+        assert!(Service::of(&labelled).foreign, "{label}");
+    }
     let name = of("{type: ExternalName, externalName: db.example.com, clusterIP: ''}");
     assert_eq!((name.headless, name.external_name.as_deref()), (false, Some("db.example.com")));
     let sticky = of("{clusterIP: 10.96.0.1, sessionAffinity: ClientIP}");

@@ -52,3 +52,11 @@ fn long_names_are_cut_to_what_the_kernel_takes() {
     let pod = pod(&format!("{{metadata: {{name: {name}}}, spec: {{containers: []}}}}"));
     assert_eq!(hostname(&pod, "cluster.local").0, "a".repeat(62));
 }
+
+#[test]
+fn a_host_name_of_ones_own_is_taken_as_it_is() {
+    let pod = pod(
+        "{metadata: {namespace: ns}, spec: {containers: [], hostname: h, subdomain: s, hostnameOverride: my.name}}",
+    );
+    assert_eq!(hostname(&pod, "cluster.local"), ("my.name".to_owned(), None));
+}

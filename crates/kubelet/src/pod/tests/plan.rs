@@ -18,6 +18,7 @@ fn short(step: &Step) -> String {
         Step::Prepare { name } => format!("prepare {name}"),
         Step::Start { name, attempt } => format!("start {name} {attempt}"),
         Step::Kill { name, grace, .. } => format!("kill {name} {}s", grace.as_secs()),
+        Step::Resize { names } => format!("resize {}", names.join(" ")),
         Step::RemoveContainer { id, .. } => format!("forget {id}"),
         Step::StopSandbox { .. } => "stop sandbox".to_owned(),
         Step::Unmount => "unmount".to_owned(),
@@ -127,4 +128,31 @@ fn a_pod_that_outlives_its_deadline_is_over() {
     assert_eq!(plan.steps.iter().map(short).collect::<Vec<_>>(), ["kill c 30s"]);
     let later = planned(&limited.replace("60", "160"), "UP, containers: {c: [running]}");
     assert_eq!((later.wake_at, later.steps.len()), (Some(at(160)), 0));
+}
+
+#[test]
+fn an_ephemeral_container_starts_once_beside_whatever_goes_on() {
+    let guest = "{metadata: {}, spec: {initContainers: [{name: i}], containers: [{name: c}], ephemeralContainers: [{name: e}]}}";
+    check(guest, "UP", "prepare e, prepare i");
+    check(guest, "UP, prepared: [e], containers: {i: [running]}", "start e 0");
+    check(guest, "UP, containers: {c: [running], e: [exited 1]}", "");
+    let gone = guest.replace("{metadata: {}", "{metadata: {deletionTimestamp: '1970-01-01T00:00:00Z'}");
+    check(&gone, "UP, containers: {c: [running], e: [running]}", "kill c 30s, kill e 30s");
+}
+
+#[test]
+fn running_containers_get_what_they_may_use_now() {
+    let wants = |policy: &str, cpu: &str| {
+        format!(
+            "{{metadata: {{}}, spec: {{containers: [{{name: c, resources: {{requests: {{cpu: {cpu}}}}}{policy}}}]}}}}"
+        )
+    };
+    let (plain, anew) = ("", ", resizePolicy: [{resourceName: cpu, restartPolicy: RestartContainer}]");
+    let given = r#"UP, containers: {c: [running]}, given: {c: '{"requests":{"cpu":"1"}}'}"#;
+    check(&wants(plain, "'1'"), given, "");
+    check(&wants(plain, "500m"), given, "resize c");
+    check(&wants(anew, "500m"), given, "kill c 30s");
+    // More than the node has.
+    check(&wants(plain, "'3'"), given, "");
+    check(&wants(plain, "500m"), &given.replace("[running]", "[exited 1]"), "prepare c");
 }

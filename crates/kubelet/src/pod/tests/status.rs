@@ -129,3 +129,34 @@ fn times_of_conditions_change_only_with_their_status() {
     assert_eq!(since("sandbox: ready, containers: {c: [running]}"), at(5));
     assert_eq!(since("sandbox: ready"), at(100));
 }
+
+#[test]
+fn what_containers_were_given_is_told_until_they_have_what_they_ask_for() {
+    let told = |cpu: &str| {
+        let pod = format!(
+            "{{metadata: {{}}, spec: {{containers: [{{name: c, resources: {{requests: {{cpu: {cpu}}}}}}}]}}}}"
+        );
+        let status = told(
+            &pod,
+            r#"sandbox: ready, containers: {c: [running]}, given: {c: '{"requests":{"cpu":"1"}}'}"#,
+        );
+        let shown = status.container_statuses.unwrap().remove(0).resources.unwrap().requests.unwrap();
+        let passing = status.conditions.unwrap().into_iter().find(|one| one.type_.starts_with("PodResize"));
+        let passing = passing.map(|one| (one.type_, one.reason.unwrap_or_default()));
+        (shown["cpu"].0.clone(), passing)
+    };
+    let passing = |kind: &str, reason: &str| Some((kind.to_owned(), reason.to_owned()));
+    assert_eq!(told("'1'"), ("1".to_owned(), None));
+    assert_eq!(told("500m"), ("1".to_owned(), passing("PodResizeInProgress", "")));
+    assert_eq!(told("'3'"), ("1".to_owned(), passing("PodResizePending", "Infeasible")));
+}
+
+#[test]
+fn ephemeral_containers_are_told_of_and_change_nothing() {
+    let spec = "{metadata: {}, spec: {containers: [{name: c, image: i}], ephemeralContainers: [{name: e, image: i}]}}";
+    let status = told(spec, "sandbox: ready, containers: {c: [running], e: [exited 3]}");
+    assert_eq!(short(&status), "Running; c: Running ready 0");
+    let guest = status.ephemeral_container_statuses.unwrap().remove(0);
+    assert_eq!((guest.name.as_str(), guest.ready, guest.started), ("e", false, None));
+    assert_eq!(guest.state.unwrap().terminated.unwrap().exit_code, 3);
+}

@@ -85,7 +85,7 @@ fn int(value: Option<i64>) -> Option<v1::Int64Value> {
     value.map(|value| v1::Int64Value { value })
 }
 
-fn resources(resources: &Resources) -> v1::LinuxContainerResources {
+pub(super) fn resources(resources: &Resources) -> v1::LinuxContainerResources {
     v1::LinuxContainerResources {
         cpu_period: resources.cpu_period,
         cpu_quota: resources.cpu_quota,
@@ -153,7 +153,14 @@ fn container_security(security: &Security) -> v1::LinuxContainerSecurityContext 
             ..Default::default()
         }),
         privileged: security.privileged,
-        namespace_options: Some(namespaces(security.namespaces)),
+        namespace_options: Some(match &security.pid_target {
+            Some(target) => v1::NamespaceOption {
+                pid: v1::NamespaceMode::Target as i32,
+                target_id: target.clone(),
+                ..namespaces(security.namespaces)
+            },
+            None => namespaces(security.namespaces),
+        }),
         run_as_user: int(security.user),
         run_as_group: int(security.group),
         run_as_username: security.user_name.clone(),

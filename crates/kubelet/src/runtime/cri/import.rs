@@ -1,4 +1,4 @@
-//! Images from an archive, through containerd's own `ctr`: CRI has no call for it.
+//! Images from an archive, and their files as a folder, through containerd's own `ctr`: CRI of this age has no calls for it.
 //!
 //! The names are read from the archive itself, not from `ctr`'s output, whose words change with its version.
 
@@ -19,13 +19,24 @@ pub(super) async fn import(socket: &Path, archive: &Path) -> Result<Vec<String>>
         .await
         .map_err(|error| failed(format!("read {}: {error}", archive.display())))?
         .map_err(|error| failed(format!("read {}: {error}", archive.display())))?;
-    let socket = socket.to_string_lossy();
     let archive = archive.to_string_lossy();
-    let args = ["--address", &socket, "--namespace", "k8s.io", "images", "import", &archive];
-    skiff_base::command::run("ctr", args, &[], PATIENCE)
-        .await
-        .map_err(|error| failed(format!("import {archive}: {error}")))?;
+    images(socket, &["import", &archive]).await.map_err(|why| failed(format!("import {archive}: {why}")))?;
     Ok(names)
+}
+
+/// The layers stay as long as the image does; what containerd notes of the mount it forgets by itself after a day.
+pub(super) async fn mount(socket: &Path, image: &str, target: &Path) -> Result<()> {
+    let target = target.to_string_lossy();
+    images(socket, &["mount", image, &target]).await.map_err(|why| failed(format!("mount {image}: {why}")))
+}
+
+async fn images(socket: &Path, args: &[&str]) -> std::result::Result<(), String> {
+    let socket = socket.to_string_lossy();
+    let all: Vec<&str> = ["--address", &socket, "--namespace", "k8s.io", "images"]
+        .into_iter()
+        .chain(args.iter().copied())
+        .collect();
+    skiff_base::command::run("ctr", all, &[], PATIENCE).await.map(drop).map_err(|error| error.to_string())
 }
 
 fn failed(message: String) -> RuntimeError {
