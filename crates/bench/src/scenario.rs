@@ -6,6 +6,7 @@ use futures::future::LocalBoxFuture;
 use crate::lab::Lab;
 use crate::{procs, report};
 
+mod crds;
 mod idle;
 mod limits;
 mod lists;
@@ -34,6 +35,7 @@ const ROWS: &[&Row] = &[
     &writes::SCENARIO,
     &lists::SCENARIO,
     &watch::SCENARIO,
+    &crds::SCENARIO,
     &schedule::SCENARIO,
     &workloads::SCENARIO,
     &limits::SCENARIO,
