@@ -30,7 +30,7 @@ packages() {
 
 needs_root() { [ "$(id -u)" = 0 ] || { echo "skiff.sh $1 needs root: it makes containers and network namespaces" >&2; exit 1; }; }
 node_packages() { packages containerd runc nftables iproute2 conntrack; }
-build_packages() { packages gcc libc6-dev make cmake protobuf-compiler; }
+build_packages() { packages gcc g++ libc6-dev make cmake protobuf-compiler; }
 kubectl_package() { command -v kubectl >/dev/null || packages kubernetes-client; }
 
 # Puts a kubectl of our time first in the PATH where the machine has none or Debian's of 2020.
@@ -88,10 +88,12 @@ run_tests() {
   command -v npm >/dev/null || packages nodejs npm
   cargo_tool cargo-nextest cargo-nextest
   cargo_tool cargo-deny --debug --no-default-features cargo-deny
+  cargo_tool cargo-fuzz --debug cargo-fuzz
   say "format";  cargo fmt --all --check
   say "clippy";  cargo clippy --workspace --all-targets --quiet -- -D warnings
   say "deny";    cargo deny --log-level error check bans licenses sources
   say "docs";    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
+  say "fuzz";    cargo xtask fuzz --check
   say "images";  cargo xtask images --out target/images
   say "clients"; cargo xtask clients --out target/clients
   new_kubectl

@@ -40,6 +40,9 @@ enum Task {
         /// How long each.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// The seeds and some thousand inputs made from them instead, the same each time: what CI runs.
+        #[arg(long, conflicts_with = "seconds")]
+        check: bool,
     },
 }
 
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         Task::Tidy => tidy::report(),
         Task::Images { out } => images::make_all(&out),
         Task::Clients { out } => clients::fetch_all(&out),
-        Task::Fuzz { seconds } => fuzz::run_all(seconds),
+        Task::Fuzz { check: true, .. } => fuzz::run_all(fuzz::How::Checked { runs: 20_000, seconds: 15 }),
+        Task::Fuzz { seconds, .. } => fuzz::run_all(fuzz::How::For(seconds)),
     }
 }
