@@ -11,10 +11,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::catalog::Entry;
+use crate::reviews::Review;
 
 mod paths;
 mod protobuf;
+mod reviews;
 mod schemas;
+
+use reviews::Reviews;
 
 /// The media type of the protobuf form of v2, as old kubectl asks for it.
 pub(crate) const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
@@ -57,9 +61,11 @@ pub(crate) struct Documents {
     v3: BTreeMap<String, Arc<Group>>,
 }
 
-/// The kinds of one group-version and their v3 document.
+/// The kinds of one group-version, its reviews, and their v3 document.
+#[derive(Default)]
 struct Group {
     entries: Vec<Arc<Entry>>,
+    reviews: Reviews,
     made: OnceLock<Document>,
 }
 
@@ -70,7 +76,7 @@ impl Group {
     }
 
     fn document(&self) -> Document {
-        self.made.get_or_init(|| Document::json(&v3_value(&self.entries))).clone()
+        self.made.get_or_init(|| Document::json(&v3_value(&self.entries, &self.reviews))).clone()
     }
 }
 
@@ -81,9 +87,15 @@ impl Documents {
         for entry in entries {
             groups.entry(entry.root()).or_default().push(Arc::clone(entry));
         }
+        let mut reviews = reviews::by_group();
+        for name in reviews.keys() {
+            groups.entry(name.clone()).or_default();
+        }
         let group = |(name, entries): (String, Vec<Arc<Entry>>)| {
             let kept = before.and_then(|before| before.v3.get(&name)).filter(|group| group.same(&entries));
-            let group = kept.cloned().unwrap_or_else(|| Arc::new(Group { entries, made: OnceLock::new() }));
+            let reviews = reviews.remove(&name).unwrap_or_default();
+            let fresh = || Arc::new(Group { entries, reviews, ..Group::default() });
+            let group = kept.cloned().unwrap_or_else(fresh);
             (name, group)
         };
         Self {
@@ -125,10 +137,12 @@ impl Documents {
 
 /// Made anew for each of its two forms, since the tree is ten times as big as the bytes.
 pub(crate) fn v2_value(entries: &[Arc<Entry>]) -> Value {
-    let mut definitions = schemas::definitions(entries);
+    let reviews: Reviews = crate::reviews::ALL.to_vec();
+    let mut definitions = schemas::definitions(entries, &reviews);
     schemas::for_v2(&mut definitions);
-    let paths: serde_json::Map<String, Value> =
-        entries.iter().flat_map(|entry| paths::of(entry)).map(|path| (path.at.clone(), path.v2())).collect();
+    let paths =
+        entries.iter().flat_map(|entry| paths::of(entry)).chain(reviews.iter().map(|it| paths::review(it)));
+    let paths: serde_json::Map<String, Value> = paths.map(|path| (path.at.clone(), path.v2())).collect();
     json!({ "swagger": "2.0", "info": info(), "paths": paths, "definitions": definitions })
 }
 
@@ -136,11 +150,12 @@ fn info() -> Value {
     json!({ "title": "Kubernetes", "version": concat!("skiff-", env!("CARGO_PKG_VERSION")) })
 }
 
-fn v3_value(entries: &[Arc<Entry>]) -> Value {
-    let mut definitions = schemas::definitions(entries);
+fn v3_value(entries: &[Arc<Entry>], reviews: &[&'static Review]) -> Value {
+    let mut definitions = schemas::definitions(entries, reviews);
     schemas::for_v3(&mut definitions);
-    let paths: serde_json::Map<String, Value> =
-        entries.iter().flat_map(|entry| paths::of(entry)).map(|path| (path.at.clone(), path.v3())).collect();
+    let paths =
+        entries.iter().flat_map(|entry| paths::of(entry)).chain(reviews.iter().map(|it| paths::review(it)));
+    let paths: serde_json::Map<String, Value> = paths.map(|path| (path.at.clone(), path.v3())).collect();
     json!({ "openapi": "3.0.0", "info": info(), "paths": paths, "components": { "schemas": definitions } })
 }
 

@@ -7,8 +7,12 @@ use serde_json::{Map, Value, json};
 
 use skiff_api::Resource;
 
+use super::reviews;
 use crate::catalog::Entry;
+use crate::reviews::Review;
 
+/// What travels where a kind's number of pods is.
+const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const JSON: &str = "application/json";
 const READ_TYPES: &[&str] = &[JSON, "application/yaml"];
@@ -53,7 +57,7 @@ const SUBRESOURCES: &[(&str, &str, &[&str], &str)] = &[
     ("Service", "proxy", &["get", "put", "post", "delete", "patch"], ""),
     ("Node", "proxy", &["get", "put", "post", "delete", "patch"], ""),
     ("Namespace", "finalize", &["put"], "io.k8s.api.core.v1.Namespace"),
-    ("ReplicationController", "scale", &["get", "put", "patch"], "io.k8s.api.autoscaling.v1.Scale"),
+    ("ServiceAccount", "token", &["post"], "io.k8s.api.authentication.v1.TokenRequest"),
 ];
 
 /// The name of a kind's definition.
@@ -132,6 +136,15 @@ pub(super) fn of(entry: &Entry) -> Vec<Path> {
         let operations = operations(&single[..3], "Status");
         paths.push(Path { at: format!("{item}/status"), operations, variables: named.clone() });
     }
+    if entry.scale.is_some() {
+        let scale = |method: &&'static str| subresource(entry, "scale", method, SCALE);
+        let operations = ["get", "put", "patch"].iter().map(scale).collect();
+        paths.push(Path { at: format!("{item}/scale"), operations, variables: named.clone() });
+    }
+    if &*entry.table == "certificates.k8s.io/certificatesigningrequests" {
+        let operations = operations(&single[..3], "Approval");
+        paths.push(Path { at: format!("{item}/approval"), operations, variables: named.clone() });
+    }
     let own = SUBRESOURCES.iter().filter(|(of, ..)| group.is_empty() && *of == &**kind);
     for (_, name, methods, carried) in own {
         let operations = methods.iter().map(|method| subresource(entry, name, method, carried)).collect();
@@ -140,19 +153,50 @@ pub(super) fn of(entry: &Entry) -> Vec<Path> {
     paths
 }
 
-fn id(entry: &Entry, action: &str, suffix: &str) -> String {
-    let upper = |text: &str| {
-        let mut letters = text.chars();
-        letters
-            .next()
-            .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
-            .unwrap_or_default()
+/// The path of a review: it is posted, and that is all.
+pub(super) fn review(review: &Review) -> Path {
+    let Review { group, version, plural, kind, namespaced, .. } = review;
+    let root = reviews::root(review);
+    let (at, variables, scope) = if *namespaced {
+        (format!("/{root}/namespaces/{{namespace}}/{plural}"), vec!["namespace"], "Namespaced")
+    } else {
+        (format!("/{root}/{plural}"), Vec::new(), "")
     };
-    let Resource { group, version, kind, namespaced, .. } = &entry.resource;
-    let group = match &**group {
+    let definition = reviews::definition(review);
+    let operation = Operation {
+        method: "post",
+        action: "post",
+        id: format!("create{}{}{scope}{kind}", shown_group(group), upper(version)),
+        description: format!("create a {kind}"),
+        group: (*group).to_owned(),
+        version: (*version).to_owned(),
+        kind: (*kind).to_owned(),
+        body: Some(definition.clone()),
+        answer: Some(definition),
+        parameters: WRITING,
+        consumes: &["*/*"],
+        produces: READ_TYPES,
+    };
+    Path { at, operations: vec![operation], variables }
+}
+
+fn upper(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str());
+    first.unwrap_or_default()
+}
+
+/// A group as names of operations have it.
+fn shown_group(group: &str) -> String {
+    match group {
         "" => "Core".to_owned(),
         group => upper(group.split('.').next().unwrap_or_default()),
-    };
+    }
+}
+
+fn id(entry: &Entry, action: &str, suffix: &str) -> String {
+    let Resource { group, version, kind, namespaced, .. } = &entry.resource;
+    let group = shown_group(group);
     let verb = match action {
         "get" => "read",
         "put" => "replace",
@@ -206,7 +250,8 @@ fn subresource(entry: &Entry, name: &'static str, method: &'static str, carried:
     let kind = parts.next().filter(|kind| !kind.is_empty()).unwrap_or(&entry.resource.kind).to_owned();
     let (group, version) = match carried {
         "io.k8s.api.policy.v1.Eviction" => ("policy", "v1"),
-        "io.k8s.api.autoscaling.v1.Scale" => ("autoscaling", "v1"),
+        SCALE => ("autoscaling", "v1"),
+        "io.k8s.api.authentication.v1.TokenRequest" => ("authentication.k8s.io", "v1"),
         _ => (&*entry.resource.group, &*entry.resource.version),
     };
     let streams = carried.is_empty();

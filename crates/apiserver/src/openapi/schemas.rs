@@ -20,7 +20,9 @@ use serde_json::{Map, Value, json};
 use skiff_api::Resource;
 use skiff_api::patch::facts;
 
+use super::reviews;
 use crate::catalog::Entry;
+use crate::reviews::Review;
 
 pub(super) type Definitions = Map<String, Value>;
 
@@ -41,7 +43,7 @@ const NAME_OPTIONAL: &[&str] = &[
 ];
 
 /// The definitions of `entries`, of their lists, and of what requests and answers besides carry.
-pub(super) fn definitions(entries: &[Arc<Entry>]) -> Definitions {
+pub(super) fn definitions(entries: &[Arc<Entry>], reviews: &[&'static Review]) -> Definitions {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/definitions".into());
     let mut generator = settings.into_generator();
@@ -49,6 +51,7 @@ pub(super) fn definitions(entries: &[Arc<Entry>]) -> Definitions {
         entry.ops.schema(&mut generator);
     }
     besides(&mut generator, entries);
+    reviews::schemas(&mut generator, reviews);
     let mut definitions = generator.take_definitions(true);
     for entry in entries {
         let Resource { group, version, kind: name, .. } = &entry.resource;
@@ -92,6 +95,10 @@ pub(super) fn definitions(entries: &[Arc<Entry>]) -> Definitions {
     ] {
         name_kind(&mut definitions, &definition, group, version, kind);
     }
+    for review in reviews {
+        let Review { group, version, kind, .. } = review;
+        name_kind(&mut definitions, &reviews::definition(review), group, version, kind);
+    }
     for (name, schema) in &mut definitions {
         mend(name, schema);
     }
@@ -109,8 +116,10 @@ fn besides(generator: &mut SchemaGenerator, entries: &[Arc<Entry>]) {
     if entries.iter().any(|entry| entry.resource.group.is_empty()) {
         generator.subschema_for::<Binding>();
         generator.subschema_for::<Eviction>();
-        generator.subschema_for::<Scale>();
         generator.subschema_for::<TokenRequest>();
+    }
+    if entries.iter().any(|entry| entry.scale.is_some()) {
+        generator.subschema_for::<Scale>();
     }
 }
 

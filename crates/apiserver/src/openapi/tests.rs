@@ -149,3 +149,29 @@ fn definitions_agree_with_the_published_ones() {
         }
     }
 }
+
+#[test]
+fn reviews_and_scales_have_paths() {
+    let whole = parsed(&kinds().documents.v2(kinds().entries()));
+    let paths = &whole["paths"];
+    for (path, kind) in [
+        ("/apis/authorization.k8s.io/v1/subjectaccessreviews", "SubjectAccessReview"),
+        (
+            "/apis/authorization.k8s.io/v1/namespaces/{namespace}/localsubjectaccessreviews",
+            "LocalSubjectAccessReview",
+        ),
+        ("/apis/authentication.k8s.io/v1/tokenreviews", "TokenReview"),
+        ("/apis/authentication.k8s.io/v1/selfsubjectreviews", "SelfSubjectReview"),
+        ("/api/v1/namespaces/{namespace}/bindings", "Binding"),
+        ("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", "TokenRequest"),
+    ] {
+        assert_eq!(paths[path]["post"]["x-kubernetes-group-version-kind"]["kind"], kind, "{path}");
+    }
+    for kind in ["deployments", "replicasets", "statefulsets"] {
+        let path = format!("/apis/apps/v1/namespaces/{{namespace}}/{kind}/{{name}}/scale");
+        assert_eq!(paths[&path]["patch"]["x-kubernetes-group-version-kind"]["kind"], "Scale", "{kind}");
+    }
+    let reviews = parsed(&kinds().documents.v3("apis/authorization.k8s.io/v1").unwrap());
+    let schemas = &reviews["components"]["schemas"];
+    assert!(schemas["io.k8s.api.authorization.v1.SubjectAccessReview"]["properties"]["spec"].is_object());
+}
