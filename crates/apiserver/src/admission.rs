@@ -4,6 +4,8 @@
 //! it, `delete` before a deletion. None of them waits for anything: what they look up is in memory. What the cluster's
 //! users add (policies, webhooks) is asked after them, and may take its time.
 
+use std::sync::Arc;
+
 use skiff_api::ApiError;
 
 use crate::kinds::Draft;
@@ -14,12 +16,14 @@ mod attributes;
 mod certificate_signers;
 mod certificate_subject;
 mod claim_resize;
+mod configuration;
 mod default_ingress_class;
 mod default_toleration_seconds;
 mod deny_service_external_ips;
 mod dynamic;
 mod escalation;
 mod evaluation;
+mod event_rate_limit;
 mod extended_resource_toleration;
 mod hard_anti_affinity;
 mod kept;
@@ -28,6 +32,7 @@ mod matching;
 mod metrics;
 mod namespace_lifecycle;
 mod node_restriction;
+mod owner_references;
 mod pod_node_selector;
 mod pod_security;
 mod pod_topology_labels;
@@ -40,6 +45,7 @@ mod storage_in_use;
 mod taint_nodes;
 pub(crate) mod webhook;
 
+pub use configuration::{AdmissionConfiguration, AdmissionConfigurationError};
 pub(crate) use dynamic::{Dynamic, StandIn, review};
 pub(crate) use metrics::Counts;
 
@@ -137,6 +143,8 @@ static PLUGINS: &[&Plugin] = &[
     &storage_classes::PLUGIN,
     &storage_in_use::PLUGIN,
     &claim_resize::PLUGIN,
+    &owner_references::PLUGIN,
+    &event_rate_limit::PLUGIN,
     &certificate_signers::APPROVAL,
     &certificate_signers::SIGNING,
     &certificate_signers::ATTEST,
@@ -152,16 +160,23 @@ static PLUGINS: &[&Plugin] = &[
 /// What upstream does in the storage of a group: no plugin, so that nobody can switch it off.
 static ALWAYS: &[&Plugin] = &[&escalation::CHECK];
 
-/// The plugins that work in a server.
+/// The plugins that work in a server, and what they are told.
 #[derive(Clone)]
-pub(crate) struct Chosen(Vec<&'static Plugin>);
+pub(crate) struct Chosen {
+    plugins: Vec<&'static Plugin>,
+    configuration: Arc<AdmissionConfiguration>,
+}
 
 impl Chosen {
     /// Upstream's defaults, with some more and without some.
     ///
     /// # Errors
     /// The name of a plugin that does not exist.
-    pub(crate) fn new(enable: &[String], disable: &[String]) -> Result<Self, String> {
+    pub(crate) fn new(
+        enable: &[String],
+        disable: &[String],
+        configuration: Arc<AdmissionConfiguration>,
+    ) -> Result<Self, String> {
         let known = |name: &String| PLUGINS.iter().any(|plugin| plugin.name == *name);
         if let Some(unknown) = enable.iter().chain(disable).find(|name| !known(name)) {
             return Err(unknown.clone());
@@ -169,18 +184,19 @@ impl Chosen {
         let named = |list: &[String], plugin: &Plugin| list.iter().any(|name| name == plugin.name);
         let chosen = PLUGINS.iter().copied();
         let chosen = chosen.filter(|plugin| !named(disable, plugin) && (plugin.on || named(enable, plugin)));
-        Ok(Self(chosen.chain(ALWAYS.iter().copied()).collect()))
+        let plugins = chosen.chain(ALWAYS.iter().copied()).collect();
+        Ok(Self { plugins, configuration })
     }
 
     /// Whether a plugin works.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|plugin| plugin.name == name)
+        self.plugins.iter().any(|plugin| plugin.name == name)
     }
 }
 
 impl std::fmt::Debug for Chosen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|plugin| plugin.name)).finish()
+        f.debug_list().entries(self.plugins.iter().map(|plugin| plugin.name)).finish()
     }
 }
 
@@ -195,7 +211,7 @@ fn plugins(attempt: &mut Attempt<'_>, draft: &mut Box<dyn Draft>) -> Result<(), 
     let api = attempt.scope.api;
     api.settings
         .admission
-        .0
+        .plugins
         .iter()
         .try_for_each(|plugin| (plugin.mutate)(attempt, draft).inspect_err(|e| refused(plugin, e)))
 }
@@ -205,7 +221,7 @@ pub(crate) async fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Re
     let api = attempt.scope.api;
     api.settings
         .admission
-        .0
+        .plugins
         .iter()
         .try_for_each(|plugin| (plugin.validate)(attempt, draft).inspect_err(|e| refused(plugin, e)))?;
     Box::pin(dynamic::validate(attempt, draft)).await
@@ -216,7 +232,7 @@ pub(crate) async fn delete(attempt: &mut Attempt<'_>) -> Result<(), ApiError> {
     let api = attempt.scope.api;
     api.settings
         .admission
-        .0
+        .plugins
         .iter()
         .try_for_each(|plugin| (plugin.delete)(attempt).inspect_err(|e| refused(plugin, e)))?;
     Box::pin(dynamic::delete(attempt)).await
@@ -233,18 +249,20 @@ mod tests {
     #[test]
     fn plugins_are_switched_on_and_off_by_name() {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let plain = Chosen::new(&[], &[]).unwrap();
+        let chosen = |enable: &[String], disable: &[String]| Chosen::new(enable, disable, Arc::default());
+        let plain = chosen(&[], &[]).unwrap();
         assert!(plain.has("LimitRanger") && plain.has(RESOURCE_QUOTA) && !plain.has("AlwaysPullImages"));
-        let other = Chosen::new(&names(&["AlwaysPullImages"]), &names(&["LimitRanger"])).unwrap();
+        let other = chosen(&names(&["AlwaysPullImages"]), &names(&["LimitRanger"])).unwrap();
         assert!(other.has("AlwaysPullImages") && !other.has("LimitRanger"));
-        assert_eq!(Chosen::new(&names(&["Odd"]), &[]).unwrap_err(), "Odd");
+        assert_eq!(chosen(&names(&["Odd"]), &[]).unwrap_err(), "Odd");
     }
 
     #[test]
     fn nobody_switches_off_what_is_no_plugin() {
         let check = escalation::CHECK.name.to_owned();
         let everything: Vec<String> = PLUGINS.iter().map(|plugin| plugin.name.to_owned()).collect();
-        assert!(Chosen::new(&[], &everything).unwrap().has(&check));
-        assert_eq!(Chosen::new(&[], std::slice::from_ref(&check)).unwrap_err(), check);
+        let chosen = |disable: &[String]| Chosen::new(&[], disable, Arc::default());
+        assert!(chosen(&everything).unwrap().has(&check));
+        assert_eq!(chosen(std::slice::from_ref(&check)).unwrap_err(), check);
     }
 }

@@ -15,9 +15,9 @@ use crate::authn::account::Issuer;
 use crate::authn::oidc;
 use crate::authn::static_file::StaticTokens;
 use crate::authn::webhook::TokenWebhook;
+use crate::authz::Voice;
 use crate::authz::graph::Graph;
 use crate::authz::rbac::Rbac;
-use crate::authz::webhook::AccessWebhook;
 use crate::catalog::Catalog;
 use crate::fairness::Fairness;
 use crate::health::Health;
@@ -45,7 +45,8 @@ pub(crate) struct Api {
     /// Issuers elsewhere whose tokens are believed.
     pub(crate) issuers: Vec<oidc::Issuer>,
     pub(crate) token_webhook: Option<TokenWebhook>,
-    pub(crate) access_webhook: Option<AccessWebhook>,
+    /// Who says what somebody may, in the order in which they are asked.
+    pub(crate) authorizers: Vec<Voice>,
     pub(crate) quotas: Ledger,
     pub(crate) pages: Pages,
     pub(crate) recent: Recent,

@@ -3,10 +3,13 @@
 //! A policy decides for each request how much is told ([`policy`]); the chain's layer makes events ([`event`]); one task
 //! writes them as lines, so that no request waits for a disk.
 
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use skiff_base::task::{Policy as TaskPolicy, Tasks};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -23,6 +26,36 @@ pub struct Audit {
     pub policy: Arc<Policy>,
     /// The file that lines are appended to; `-` for standard output.
     pub log: PathBuf,
+}
+
+tokio::task_local! {
+    /// The notes of the request that this task answers.
+    static NOTES: Notes;
+}
+
+/// What those who deal with a request have to add to its event.
+#[derive(Clone, Default)]
+pub(crate) struct Notes(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Notes {
+    /// Collects what is [noted](annotate) while `work` goes on.
+    pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        NOTES.scope(self.clone(), work).await
+    }
+
+    /// What has been noted.
+    pub(crate) fn take(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+/// Adds an annotation to the event of the request at hand, if its event is told; what is there already stays, as upstream
+/// has it.
+pub(crate) fn annotate(key: &str, value: &str) {
+    // Outside a request that is told there is nobody to note it for.
+    let _untold = NOTES.try_with(|notes| {
+        notes.0.lock().entry(key.to_owned()).or_insert_with(|| value.to_owned());
+    });
 }
 
 /// How many lines may wait for the disk; beyond that they are counted and dropped.

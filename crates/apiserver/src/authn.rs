@@ -16,12 +16,14 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::api::Api;
 use crate::user::User;
 
+pub use configuration::{Anonymous, AuthenticationConfiguration, AuthenticationConfigurationError};
 pub(crate) use front_proxy::Trust;
 pub use oidc::OidcOptions;
 pub use webhook::TokenWebhookOptions;
 
 pub(crate) mod account;
 mod bootstrap;
+mod configuration;
 mod front_proxy;
 pub(crate) mod jwt;
 pub(crate) mod oidc;

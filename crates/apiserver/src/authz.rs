@@ -4,9 +4,15 @@
 //! opinion decides. `system:masters` is not asked about. What an authoriser knows lives in memory and follows the store, so that
 //! a decision waits for nobody but a webhook.
 
+use std::fmt;
+use std::sync::Arc;
+
+use futures::FutureExt;
 use skiff_api::{ApiError, Resource};
 
 use crate::api::Api;
+use crate::audit;
+use crate::outbound::AccessError;
 use crate::request::{Info, Verb};
 use crate::user::{MASTERS, User};
 use crate::wire::Request;
@@ -18,6 +24,7 @@ pub(crate) mod rbac;
 pub(crate) mod rules;
 pub(crate) mod webhook;
 
+use webhook::AccessWebhook;
 pub use webhook::AccessWebhookOptions;
 
 /// A request that may be carried out.
@@ -51,7 +58,7 @@ pub(crate) struct Ask<'a> {
 }
 
 /// Who can be asked what somebody may, by upstream's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Authorizer {
     /// Says yes to everything.
     AlwaysAllow,
@@ -62,29 +69,51 @@ pub enum Authorizer {
     /// Knows roles and bindings.
     Rbac,
     /// A server elsewhere.
-    Webhook,
+    Webhook(Box<AccessWebhookOptions>),
 }
 
 impl Authorizer {
-    /// Every one, with its name.
-    pub const ALL: [(&'static str, Self); 5] = [
-        ("AlwaysAllow", Self::AlwaysAllow),
-        ("AlwaysDeny", Self::AlwaysDeny),
-        ("Node", Self::Node),
-        ("RBAC", Self::Rbac),
-        ("Webhook", Self::Webhook),
-    ];
+    /// The one of a name, for those that need to be told nothing.
+    pub fn plain(name: &str) -> Option<Self> {
+        match name {
+            "AlwaysAllow" => Some(Self::AlwaysAllow),
+            "AlwaysDeny" => Some(Self::AlwaysDeny),
+            "Node" => Some(Self::Node),
+            "RBAC" => Some(Self::Rbac),
+            _ => None,
+        }
+    }
+}
 
-    async fn judge(self, api: &Api, ask: &Ask<'_>) -> Verdict {
+/// An authoriser that can be asked.
+pub(crate) enum Voice {
+    AlwaysAllow,
+    AlwaysDeny,
+    Node,
+    Rbac,
+    Webhook(Box<AccessWebhook>),
+}
+
+impl Voice {
+    /// # Errors
+    /// If a webhook cannot be used.
+    pub(crate) fn new(authorizer: &Authorizer) -> Result<Self, AccessError> {
+        Ok(match authorizer {
+            Authorizer::AlwaysAllow => Self::AlwaysAllow,
+            Authorizer::AlwaysDeny => Self::AlwaysDeny,
+            Authorizer::Node => Self::Node,
+            Authorizer::Rbac => Self::Rbac,
+            Authorizer::Webhook(options) => Self::Webhook(Box::new(AccessWebhook::new(options)?)),
+        })
+    }
+
+    async fn judge(&self, api: &Api, ask: &Ask<'_>) -> Verdict {
         match self {
             Self::AlwaysAllow => Verdict::Allow(String::new()),
             Self::AlwaysDeny => Verdict::NoOpinion("Everything is forbidden.".to_owned()),
             Self::Node => node::judge(api, ask),
             Self::Rbac => api.rbac.judge(&api.store, ask),
-            Self::Webhook => match &api.access_webhook {
-                Some(webhook) => webhook.judge(api, ask).await,
-                None => Verdict::NoOpinion(String::new()),
-            },
+            Self::Webhook(webhook) => webhook.judge(api, ask).await,
         }
     }
 }
@@ -117,14 +146,27 @@ pub(crate) async fn decide(
     request: Request,
 ) -> Result<Authorized, ApiError> {
     if user.is_in(MASTERS) || (info.verb == Verb::Get && is_public(&info.path)) {
+        told("allow", "");
         return Ok(Authorized { info, user, request, _proof: () });
     }
     let method = info.method.as_str().to_lowercase();
     let ask = Ask::of(&info, &user, &method);
     match judge(api, &ask).await {
-        Verdict::Allow(_) => Ok(Authorized { info, user, request, _proof: () }),
-        Verdict::Deny(why) | Verdict::NoOpinion(why) => Err(ask.refusal(&why)),
+        Verdict::Allow(why) => {
+            told("allow", &why);
+            Ok(Authorized { info, user, request, _proof: () })
+        }
+        Verdict::Deny(why) | Verdict::NoOpinion(why) => {
+            told("forbid", &why);
+            Err(ask.refusal(&why))
+        }
     }
+}
+
+/// Tells the audit log what was decided.
+fn told(decision: &str, why: &str) {
+    audit::annotate("authorization.k8s.io/decision", decision);
+    audit::annotate("authorization.k8s.io/reason", why);
 }
 
 /// Asks the authorisers one after the other.
@@ -132,8 +174,16 @@ pub(crate) async fn judge(api: &Api, ask: &Ask<'_>) -> Verdict {
     if ask.user.is_in(MASTERS) {
         return Verdict::Allow(String::new());
     }
+    let verdict = in_turn(api, ask).await;
+    if let Some(witness) = &api.settings.witness {
+        (witness.0)(&Asked::of(ask, &verdict));
+    }
+    verdict
+}
+
+async fn in_turn(api: &Api, ask: &Ask<'_>) -> Verdict {
     let mut reasons = Vec::new();
-    for authorizer in &api.settings.authorizers {
+    for authorizer in &api.authorizers {
         match authorizer.judge(api, ask).await {
             Verdict::NoOpinion(why) => reasons.push(why),
             decided => return decided,
@@ -143,8 +193,51 @@ pub(crate) async fn judge(api: &Api, ask: &Ask<'_>) -> Verdict {
     Verdict::NoOpinion(reasons.join("\n"))
 }
 
+/// As [`judge`], for those who cannot wait: what a webhook would have to be asked about now is not allowed.
+pub(crate) fn judge_now(api: &Api, ask: &Ask<'_>) -> Verdict {
+    judge(api, ask).now_or_never().unwrap_or_else(|| Verdict::NoOpinion(String::new()))
+}
+
+/// A question that was put to the authorisers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// Who wants to do it.
+    pub user: String,
+    /// `get`; for paths the method in lower case.
+    pub verb: String,
+    /// Empty for the core group.
+    pub group: String,
+    /// `pods/status`; empty for paths.
+    pub resource: String,
+    /// What they answered.
+    pub allowed: bool,
+}
+
+impl Asked {
+    fn of(ask: &Ask<'_>, verdict: &Verdict) -> Self {
+        Self {
+            allowed: verdict.is_allowed(),
+            user: ask.user.name.to_string(),
+            verb: ask.verb.to_owned(),
+            group: ask.group.to_owned(),
+            resource: ask.qualified(),
+        }
+    }
+}
+
+/// Is told of every question that the authorisers are asked, those of `system:masters` excepted: how a test learns which
+/// rights a component uses.
+#[derive(Clone)]
+pub struct Witness(pub Arc<dyn Fn(&Asked) + Send + Sync>);
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Witness")
+    }
+}
+
 /// The one object that a field selector leaves over: rights to it are rights to list and watch it.
-fn selected_name(fields: &str) -> &str {
+pub(crate) fn selected_name(fields: &str) -> &str {
     let names = fields.split(',').find_map(|field| field.trim().strip_prefix("metadata.name="));
     names.map(|name| name.trim_start_matches('=')).unwrap_or_default()
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::{BoxFuture, ready};
 use serde::Serialize;
+use serde_json::Value;
 use skiff_api::object::DecodeError;
 use skiff_api::{ApiError, Object, Readable, Resource};
 use skiff_store::{Event, Snapshot};
@@ -146,6 +147,31 @@ impl Entry {
         let mut served = self.served(both).await?.into_iter();
         let object = served.next().ok_or_else(|| ApiError::internal("an object was lost in conversion"))?;
         Ok(Event { revision, key, object, previous: served.next(), deleted })
+    }
+}
+
+impl Entry {
+    /// True if `other` is another version of the same kind.
+    pub(crate) fn is_kin_of(&self, other: &Entry) -> bool {
+        self.table == other.table && self.resource != other.resource
+    }
+
+    /// An object of this version as another version has it; nothing stays nothing.
+    ///
+    /// # Errors
+    /// If it cannot be converted.
+    pub(crate) async fn as_version(&self, other: &Entry, object: &Value) -> Result<Value, ApiError> {
+        if object.is_null() {
+            return Ok(Value::Null);
+        }
+        let bytes = json(object)?;
+        let stored = match &self.conversion {
+            Some(conversion) if !conversion.stores_as_is() => conversion.store(bytes).await?,
+            _ => bytes,
+        };
+        let stored = Object::parse(stored).map_err(ApiError::internal)?;
+        let served = other.served_one(Arc::new(Stored::of(stored))).await?;
+        served.object().value().map_err(ApiError::internal)
     }
 }
 

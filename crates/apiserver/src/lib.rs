@@ -1,7 +1,8 @@
 //! A request's way in, a watch's way out; the only component that sees the store.
 //!
 //! Invariant: components of this process enter by the same service as everybody else, with their `User` attached;
-//! there is no second door and no exempted check. The one shortcut is reading through local feeds.
+//! there is no second door and no exempted check. The one shortcut is reading through local feeds, which ask once
+//! whether their reader may.
 
 pub mod options;
 pub mod server;
@@ -49,9 +50,13 @@ mod outbound;
 mod paths;
 mod remembered;
 
+pub use admission::{AdmissionConfiguration, AdmissionConfigurationError};
 pub use audit::{Audit, Policy as AuditPolicy};
-pub use authn::{OidcOptions, Peer, TokenWebhookOptions};
-pub use authz::{AccessWebhookOptions, Authorizer};
+pub use authn::{
+    Anonymous, AuthenticationConfiguration, AuthenticationConfigurationError, OidcOptions, Peer,
+    TokenWebhookOptions,
+};
+pub use authz::{AccessWebhookOptions, Asked, Authorizer, Witness};
 pub use encryption::fresh_configuration;
 pub use options::{ComponentRole, FrontProxy, KubeletAccess, Options, Storage, Tls, Version};
 pub use outbound::Access;

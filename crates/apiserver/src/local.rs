@@ -1,20 +1,26 @@
 //! The server from inside its own process: requests without a socket, reads without a request.
+//!
+//! A feed is a list and a watch: whoever may not do both sees nothing. That is asked at the start of a feed and after
+//! every gap, never for an event.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use http::HeaderValue;
 use skiff_api::selector::{FieldSelector, LabelSelector};
-use skiff_api::{Object, Resource};
+use skiff_api::{ApiError, Object, Resource};
+use skiff_base::Backoff;
 use skiff_client::{Delta, LocalFeeds, Topic};
 use skiff_store::{Event, Watch};
 
 use crate::api::Api;
 use crate::authn::Peer;
+use crate::authz::{self, Ask, Verdict};
 use crate::catalog::Entry;
 use crate::server::Handler;
 use crate::stored::Stored;
@@ -64,14 +70,15 @@ fn agent(user: &str) -> &str {
     }
 }
 
-/// Feeds straight from the store.
+/// Feeds straight from the store, for one user of this process.
 pub(crate) struct Feeds {
     api: Arc<Api>,
+    user: User,
 }
 
 impl Feeds {
-    pub(crate) fn new(api: &Arc<Api>) -> Self {
-        Self { api: Arc::clone(api) }
+    pub(crate) fn new(api: &Arc<Api>, user: User) -> Self {
+        Self { api: Arc::clone(api), user }
     }
 }
 
@@ -97,7 +104,14 @@ impl LocalFeeds for Feeds {
                 .boxed();
         };
         let select = Select { namespace: topic.namespace.clone().unwrap_or_default(), labels, fields };
-        let source = Source { api: Arc::clone(&self.api), entry, select, watch: None };
+        let source = Source {
+            api: Arc::clone(&self.api),
+            user: self.user.clone(),
+            topic: topic.clone(),
+            entry,
+            select,
+            watch: None,
+        };
         futures::stream::unfold(source, |mut source| async move {
             let delta = source.next().await?;
             Some((delta, source))
@@ -106,9 +120,15 @@ impl LocalFeeds for Feeds {
     }
 }
 
+/// Between two attempts to start a feed that was refused.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// One subscription.
 struct Source {
     api: Arc<Api>,
+    user: User,
+    topic: Topic,
     entry: Arc<Entry>,
     select: Select,
     /// Nothing before the first and after every gap.
@@ -118,7 +138,10 @@ struct Source {
 impl Source {
     async fn next(&mut self) -> Option<Delta<Arc<Object>>> {
         loop {
-            let Some(watch) = &mut self.watch else { return Some(self.reset()) };
+            let Some(watch) = &mut self.watch else {
+                self.permitted().await;
+                return Some(self.reset());
+            };
             match watch.next().await {
                 // The server is going; a feed does not end, it rests.
                 None => std::future::pending::<()>().await,
@@ -130,6 +153,35 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// Waits until the user may list and watch, trying again as a client elsewhere would.
+    async fn permitted(&self) {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        while let Err(refusal) = self.judge().await {
+            tracing::warn!(%refusal, "a feed may not start");
+            backoff.wait().await;
+        }
+    }
+
+    async fn judge(&self) -> Result<(), ApiError> {
+        let Resource { group, version, plural, .. } = &self.topic.resource;
+        for verb in ["list", "watch"] {
+            let ask = Ask {
+                verb,
+                group,
+                version,
+                resource: plural,
+                namespace: &self.select.namespace,
+                name: authz::selected_name(&self.topic.fields),
+                fields: &self.topic.fields,
+                ..Ask::nothing(&self.user)
+            };
+            if let Verdict::Deny(why) | Verdict::NoOpinion(why) = authz::judge(&self.api, &ask).await {
+                return Err(ask.refusal(&why));
+            }
+        }
+        Ok(())
     }
 
     fn reset(&mut self) -> Delta<Arc<Object>> {

@@ -3,15 +3,17 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use skiff_base::Clock;
 use skiff_base::metrics::Metrics;
 use skiff_base::pki::Identity;
 
+use crate::admission::AdmissionConfiguration;
 use crate::audit::Audit;
-use crate::authn::{OidcOptions, TokenWebhookOptions};
-use crate::authz::{AccessWebhookOptions, Authorizer};
+use crate::authn::{Anonymous, OidcOptions, TokenWebhookOptions};
+use crate::authz::{Authorizer, Witness};
 
 /// Where objects are kept.
 #[derive(Clone, Debug)]
@@ -118,6 +120,8 @@ pub struct Options {
     pub enable_admission_plugins: Vec<String>,
     /// Admission plugins that do not work.
     pub disable_admission_plugins: Vec<String>,
+    /// What admission plugins are told.
+    pub admission_configuration: Arc<AdmissionConfiguration>,
     /// The time of day.
     pub clock: Clock,
     /// Where the server's metrics go; served at `/metrics`.
@@ -135,16 +139,18 @@ pub struct Options {
     pub token_file: Option<String>,
     /// Issuers elsewhere (OpenID Connect) whose tokens are believed.
     pub oidc: Vec<OidcOptions>,
+    /// Who may come without showing anything; nothing: only who asks for health or version.
+    pub anonymous: Option<Anonymous>,
     /// A server elsewhere that knows tokens.
     pub token_webhook: Option<TokenWebhookOptions>,
     /// Who says what somebody may, in the order in which they are asked.
     pub authorizers: Vec<Authorizer>,
-    /// The server elsewhere that [`Authorizer::Webhook`] is.
-    pub access_webhook: Option<AccessWebhookOptions>,
     /// Which resources are ciphertext on disk: an EncryptionConfiguration, YAML. All that is read must be in it.
     pub encryption: Option<String>,
     /// What the cluster's own components may do; each gets a role and a binding.
     pub roles: Vec<ComponentRole>,
+    /// Is told what the authorisers are asked; for tests.
+    pub witness: Option<Witness>,
 }
 
 impl Options {
@@ -165,6 +171,7 @@ impl Options {
             audit: None,
             enable_admission_plugins: Vec::new(),
             disable_admission_plugins: Vec::new(),
+            admission_configuration: Arc::default(),
             clock: Clock::system(),
             metrics: Metrics::new(),
             version: Version::default(),
@@ -174,10 +181,11 @@ impl Options {
             audiences: Vec::new(),
             token_file: None,
             oidc: Vec::new(),
+            anonymous: None,
             token_webhook: None,
             authorizers: vec![Authorizer::Node, Authorizer::Rbac],
-            access_webhook: None,
             roles: Vec::new(),
+            witness: None,
         }
     }
 }
@@ -190,9 +198,10 @@ pub(crate) struct Settings {
     pub(crate) not_ready_toleration_seconds: i64,
     pub(crate) unreachable_toleration_seconds: i64,
     pub(crate) admission: crate::admission::Chosen,
-    pub(crate) authorizers: Vec<Authorizer>,
+    pub(crate) anonymous: Option<Anonymous>,
     pub(crate) version: Version,
     pub(crate) roles: Vec<ComponentRole>,
+    pub(crate) witness: Option<Witness>,
     /// Whom pods must trust.
     pub(crate) ca_pem: Option<String>,
     pub(crate) front_proxy: Option<FrontProxy>,

@@ -46,6 +46,9 @@ pub enum AccessError {
     /// Not `https://`.
     #[error("{0:?} has invalid scheme, require 'https'")]
     Scheme(String),
+    /// When it is to be asked cannot be understood.
+    #[error("match condition: {0}")]
+    Condition(String),
     /// Not an address.
     #[error("{0:?} is no URL")]
     Url(String),

@@ -17,7 +17,7 @@ use crate::authn::account::Issuer;
 use crate::authn::static_file::{StaticTokens, TokenFileError};
 use crate::authn::webhook::TokenWebhook;
 use crate::authn::{self, Peer, Trust, oidc};
-use crate::authz::webhook::AccessWebhook;
+use crate::authz::Voice;
 use crate::catalog::Catalog;
 use crate::encryption::{EncryptionError, Keys, Sealed};
 use crate::fairness::{self, Fairness};
@@ -113,7 +113,8 @@ impl Server {
             alloc.restore(stored.object());
         }
         let (enable, disable) = (&options.enable_admission_plugins, &options.disable_admission_plugins);
-        let admission = crate::admission::Chosen::new(enable, disable).map_err(BuildError::Plugin)?;
+        let admission = crate::admission::Chosen::new(enable, disable, options.admission_configuration)
+            .map_err(BuildError::Plugin)?;
         let tasks = Tasks::new();
         let api = Api {
             store,
@@ -126,7 +127,7 @@ impl Server {
             static_tokens: StaticTokens::parse(options.token_file.as_deref().unwrap_or_default())?,
             issuers: options.oidc.iter().map(oidc::Issuer::new).collect::<Result<_, _>>()?,
             token_webhook: options.token_webhook.as_ref().map(TokenWebhook::new).transpose()?,
-            access_webhook: options.access_webhook.as_ref().map(AccessWebhook::new).transpose()?,
+            authorizers: options.authorizers.iter().map(Voice::new).collect::<Result<_, _>>()?,
             quotas: crate::quota::Ledger::default(),
             pages: crate::pages::Pages::default(),
             recent: crate::registry::Recent::default(),
@@ -146,9 +147,10 @@ impl Server {
                 not_ready_toleration_seconds: options.default_not_ready_toleration_seconds,
                 unreachable_toleration_seconds: options.default_unreachable_toleration_seconds,
                 admission,
-                authorizers: options.authorizers,
+                anonymous: options.anonymous,
                 version: options.version,
                 roles: options.roles,
+                witness: options.witness,
                 ca_pem: options.tls.as_ref().map(|tls| tls.client_ca_pem.clone()),
                 front_proxy,
             },
@@ -184,8 +186,9 @@ impl Server {
     pub fn linker(&self) -> impl Fn(User) -> Link + Send + Sync + 'static {
         let (handler, api) = (self.handler(), Arc::clone(&self.api));
         move |user| {
+            let feeds = Feeds::new(&api, user.clone());
             let service = crate::local::Transport::new(handler.clone(), user);
-            Link::local(kube::Client::new(service, "default"), Arc::new(Feeds::new(&api)))
+            Link::local(kube::Client::new(service, "default"), Arc::new(feeds))
         }
     }
 

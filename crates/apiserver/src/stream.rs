@@ -1,6 +1,7 @@
 //! Answers that come from elsewhere: a kubelet, a pod, a service; passed through without looking into them. And answers
 //! in frames, wherever they come from.
 
+mod connect;
 pub(crate) mod frames;
 pub(crate) mod kubelet;
 mod links;

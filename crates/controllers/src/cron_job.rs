@@ -22,9 +22,9 @@ pub(crate) const CONTROLLER: Row = Row {
     component: "cronjob-controller",
     wakes: &[on::<CronJob, Itself>(), on::<Job, ManagedBy<CronJob>>().indexed(&[BY_CONTROLLER])],
     may: &[
-        ("get", "cronjobs"),
         ("create delete", "jobs"),
-        ("update patch", "cronjobs/status"),
+        ("patch", "cronjobs/status"),
+        ("update", "cronjobs/finalizers"),
         ("create patch", "events"),
     ],
     workers: 2,

@@ -42,8 +42,9 @@ pub(crate) const CONTROLLER: Row = Row {
     ],
     may: &[
         ("get patch", "deployments"),
-        ("create update patch delete", "replicasets"),
-        ("update patch", "deployments/status"),
+        ("get create update patch delete", "replicasets"),
+        ("patch", "deployments/status"),
+        ("update", "deployments/finalizers"),
         ("create patch", "events"),
     ],
     workers: 5,

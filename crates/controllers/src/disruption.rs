@@ -36,7 +36,7 @@ pub(crate) const CONTROLLER: Row = Row {
         on::<ReplicationController, InNamespace>(),
         on::<StatefulSet, InNamespace>(),
     ],
-    may: &[("update patch", "poddisruptionbudgets/status"), ("get", "*/scale"), ("create patch", "events")],
+    may: &[("patch", "poddisruptionbudgets/status"), ("get", "*/scale"), ("create patch", "events")],
     workers: 2,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

@@ -30,7 +30,11 @@ pub(crate) const CONTROLLER: Row = Row {
         on::<EndpointSlice, Labelled>().indexed(&[BY_SERVICE]),
         on::<Node, Nobody>(),
     ],
-    may: &[("create update delete", "endpointslices.discovery.k8s.io"), ("create patch", "events")],
+    may: &[
+        ("create update delete", "endpointslices.discovery.k8s.io"),
+        ("update", "services/finalizers"),
+        ("create patch", "events"),
+    ],
     workers: 5,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

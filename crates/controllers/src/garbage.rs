@@ -30,8 +30,7 @@ mod graph;
 use graph::{Graph, Item, Step};
 
 pub(crate) const NAME: &str = "generic-garbage-collector";
-pub(crate) const MAY: &[(&str, &str)] =
-    &[("get list watch patch update delete", "*"), ("create patch update", "events")];
+pub(crate) const MAY: &[(&str, &str)] = &[("get list watch patch delete", "*")];
 
 const WORKERS: usize = 20;
 const ORPHAN: &str = "orphan";

@@ -33,7 +33,8 @@ pub(crate) const CONTROLLER: Row = Row {
     may: &[
         ("get", "jobs"),
         ("create delete patch", "pods"),
-        ("update patch", "jobs/status"),
+        ("patch", "jobs/status"),
+        ("update", "jobs/finalizers"),
         ("create patch", "events"),
     ],
     workers: 5,

@@ -20,7 +20,8 @@ pub(crate) const CONTROLLER: Row = Row {
     may: &[
         ("get", "replicasets"),
         ("create delete patch", "pods"),
-        ("update patch", "replicasets/status"),
+        ("patch", "replicasets/status"),
+        ("update", "replicasets/finalizers"),
         ("create patch", "events"),
     ],
     workers: 5,

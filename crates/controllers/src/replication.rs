@@ -22,7 +22,8 @@ pub(crate) const CONTROLLER: Row = Row {
     may: &[
         ("get", "replicationcontrollers"),
         ("create delete patch", "pods"),
-        ("update patch", "replicationcontrollers/status"),
+        ("patch", "replicationcontrollers/status"),
+        ("update", "replicationcontrollers/finalizers"),
         ("create patch", "events"),
     ],
     workers: 5,

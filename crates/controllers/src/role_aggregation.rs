@@ -20,7 +20,7 @@ pub(crate) const CONTROLLER: Row = Row {
     name: "clusterrole-aggregation-controller",
     component: "clusterrole-aggregation-controller",
     wakes: &[on::<ClusterRole, Gathering>().indexed(&[GATHERERS])],
-    may: &[("escalate get update", "clusterroles")],
+    may: &[("escalate update", "clusterroles")],
     workers: 1,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

@@ -28,7 +28,11 @@ pub(crate) const CONTROLLER: Row = Row {
         on::<Service, Itself>(),
         on::<EndpointSlice, Labelled>().indexed(&[MIRRORED]),
     ],
-    may: &[("create update delete", "endpointslices.discovery.k8s.io"), ("create patch", "events")],
+    may: &[
+        ("create update delete", "endpointslices.discovery.k8s.io"),
+        ("update", "endpoints/finalizers"),
+        ("create patch", "events"),
+    ],
     workers: 2,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

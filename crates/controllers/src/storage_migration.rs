@@ -19,10 +19,7 @@ pub(crate) const CONTROLLER: Row = Row {
     name: "storage-version-migrator-controller",
     component: "storage-version-migrator-controller",
     wakes: &[on::<StorageVersionMigration, Itself>()],
-    may: &[
-        ("get list patch", "*"),
-        ("update patch", "storageversionmigrations.storagemigration.k8s.io/status"),
-    ],
+    may: &[("list patch", "*"), ("patch", "storageversionmigrations.storagemigration.k8s.io/status")],
     workers: 1,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

@@ -14,7 +14,7 @@ pub(crate) const CONTROLLER: Row = Row {
     name: "ttl-after-finished-controller",
     component: "ttl-after-finished-controller",
     wakes: &[on::<Job, Itself>()],
-    may: &[("get delete", "jobs")],
+    may: &[("delete", "jobs")],
     workers: 2,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

@@ -10,6 +10,7 @@ use crate::layout::Layout;
 
 mod agent;
 mod authn;
+mod authorization;
 mod checks;
 mod down;
 mod hollow;
@@ -115,6 +116,9 @@ pub(crate) struct ClusterArgs {
     /// How pods are placed: a KubeSchedulerConfiguration with profiles
     #[arg(long, value_name = "FILE")]
     pub(crate) scheduler_config: Option<PathBuf>,
+    /// What admission plugins are told: an AdmissionConfiguration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admission_control_config_file: Option<PathBuf>,
     /// Admission plugins to use besides the usual ones, such as AlwaysPullImages
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) enable_admission_plugins: Vec<String>,

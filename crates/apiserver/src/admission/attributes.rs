@@ -2,11 +2,15 @@
 //!
 //! Objects are JSON here: they are made only when somebody asks, which `dynamic` finds out first.
 
+use std::sync::{Arc, OnceLock};
+
+use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use skiff_api::{ApiError, Resource};
 
 use super::{Attempt, Operation};
 use crate::api::Api;
+use crate::catalog::Entry;
 use crate::kinds::Draft;
 use crate::registry::Scope;
 use crate::user::User;
@@ -19,7 +23,13 @@ pub(crate) struct Attributes<'a> {
     pub(crate) operation: &'static str,
     /// Group, version and kind of the object: not the resource's own for `scale`, `eviction` and the like.
     pub(crate) kind: (String, String, String),
-    pub(crate) resource: &'a Resource,
+    pub(crate) entry: &'a Arc<Entry>,
+    /// The version in which it is seen.
+    pub(crate) resource: Resource,
+    /// What was asked for, where it is seen in another version: resource, and group, version and kind.
+    asked: Option<(Resource, (String, String, String))>,
+    /// The other versions of the kind; found when somebody asks.
+    kin: OnceLock<Vec<Arc<Entry>>>,
     pub(crate) subresource: &'a str,
     /// Empty for cluster-scoped objects; a namespace's own name for a namespace.
     pub(crate) namespace: String,
@@ -69,7 +79,10 @@ impl<'a> Attributes<'a> {
             user: scope.user,
             operation,
             kind,
-            resource: &scope.entry.resource,
+            entry: scope.entry,
+            resource: scope.entry.resource.clone(),
+            asked: None,
+            kin: OnceLock::new(),
             subresource: scope.subresource,
             namespace: scope.namespace.to_owned(),
             name: scope.name.to_owned(),
@@ -80,6 +93,87 @@ impl<'a> Attributes<'a> {
             warnings: Vec::new(),
             annotations: Vec::new(),
         }
+    }
+
+    /// The other versions in which the object could have been asked for.
+    pub(super) fn kin(&self) -> &[Arc<Entry>] {
+        self.kin.get_or_init(|| {
+            let kinds = self.api.catalog.kinds();
+            kinds.entries().iter().filter(|other| other.is_kin_of(self.entry)).cloned().collect()
+        })
+    }
+
+    /// What was asked for, in whatever version it is seen.
+    pub(super) fn asked(&self) -> &Resource {
+        self.asked.as_ref().map_or(&self.resource, |(resource, _)| resource)
+    }
+
+    /// The call as who knows another version of the kind sees it. What stands for a subresource stays as it is.
+    ///
+    /// # Errors
+    /// If the objects cannot be converted.
+    pub(super) fn seen_as<'b>(&'b self, other: &'b Entry) -> BoxFuture<'b, Result<Self, ApiError>> {
+        Box::pin(self.seen(other))
+    }
+
+    async fn seen(&self, other: &Entry) -> Result<Self, ApiError> {
+        let resource = other.resource.clone();
+        let (object, old, kind) = if self.is_of_its_kind() {
+            let kind = (resource.group.to_string(), resource.version.to_string(), resource.kind.to_string());
+            let object = self.entry.as_version(other, &self.object).await?;
+            (object, self.entry.as_version(other, &self.old).await?, kind)
+        } else {
+            (self.object.clone(), self.old.clone(), self.kind.clone())
+        };
+        Ok(Self {
+            api: self.api,
+            user: self.user,
+            operation: self.operation,
+            kind,
+            entry: self.entry,
+            resource,
+            asked: Some((self.resource.clone(), self.kind.clone())),
+            kin: OnceLock::new(),
+            subresource: self.subresource,
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            object,
+            old,
+            options: self.options.clone(),
+            dry_run: self.dry_run,
+            warnings: Vec::new(),
+            annotations: Vec::new(),
+        })
+    }
+
+    /// Takes over what became of the call as it was seen in another version.
+    ///
+    /// # Errors
+    /// If the object cannot be converted back.
+    pub(super) fn take<'b>(
+        &'b mut self,
+        other: &'b Entry,
+        mut seen: Self,
+        changed: bool,
+    ) -> BoxFuture<'b, Result<(), ApiError>> {
+        Box::pin(async move {
+            self.warnings.append(&mut seen.warnings);
+            self.annotations.append(&mut seen.annotations);
+            if changed {
+                self.object = if self.is_of_its_kind() {
+                    other.as_version(self.entry, &seen.object).await?
+                } else {
+                    seen.object
+                };
+            }
+            Ok(())
+        })
+    }
+
+    /// True unless something stands for what is asked of a subresource.
+    fn is_of_its_kind(&self) -> bool {
+        let resource = &self.entry.resource;
+        self.kind.2 == *resource.kind && self.kind.0 == *resource.group
     }
 
     /// True for the kinds that configure this: nobody may lock everybody out of them (upstream's
@@ -108,17 +202,16 @@ impl<'a> Attributes<'a> {
 
     /// The request, without the objects, which are large and which expressions see elsewhere.
     pub(super) fn request(&self) -> Value {
-        let (group, version, kind) = (&self.kind.0, &self.kind.1, &self.kind.2);
-        let kind = json!({ "group": group, "version": version, "kind": kind });
-        let resource = json!({
-            "group": self.resource.group, "version": self.resource.version, "resource": self.resource.plural,
-        });
+        let kind =
+            |kind: &(String, String, String)| json!({ "group": kind.0, "version": kind.1, "kind": kind.2 });
+        let resource = |resource: &Resource| json!({ "group": resource.group, "version": resource.version, "resource": resource.plural });
+        let asked_kind = self.asked.as_ref().map_or(&self.kind, |(_, kind)| kind);
         let mut request = Map::new();
         let mut set = |field: &str, value: Value| drop(request.insert(field.to_owned(), value));
-        set("kind", kind.clone());
-        set("resource", resource.clone());
-        set("requestKind", kind);
-        set("requestResource", resource);
+        set("kind", kind(&self.kind));
+        set("resource", resource(&self.resource));
+        set("requestKind", kind(asked_kind));
+        set("requestResource", resource(self.asked()));
         for (field, text) in [
             ("subResource", self.subresource),
             ("requestSubResource", self.subresource),
@@ -138,7 +231,7 @@ impl<'a> Attributes<'a> {
 
     /// 403 in the words of `why`.
     pub(super) fn forbidden(&self, why: impl std::fmt::Display) -> ApiError {
-        ApiError::forbidden(self.resource, &self.name, why)
+        ApiError::forbidden(self.asked(), &self.name, why)
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use futures::FutureExt;
 use serde_json::{Value, json};
 use skiff_api::cel::{Authorizer, Question};
 use skiff_api::{ApiError, Strictness};
@@ -15,6 +14,7 @@ use super::attributes::Attributes;
 use super::policy::Policies;
 use super::webhook::{Round, Webhooks};
 use crate::api::Api;
+use crate::audit;
 use crate::authz::{self, Ask, Verdict};
 use crate::kinds::Draft;
 use crate::registry::Scope;
@@ -53,14 +53,14 @@ impl Dynamic {
     }
 
     async fn change(&self, call: &mut Attributes<'_>, round: &mut Round) -> Result<(), ApiError> {
-        if self.policies.mutate(call, round.again)? {
+        if self.policies.mutate(call, round.again).await? {
             round.change();
         }
         self.webhooks.mutate(call, round).await
     }
 
     async fn judge(&self, call: &mut Attributes<'_>) -> Result<(), ApiError> {
-        self.policies.validate(call)?;
+        self.policies.validate(call).await?;
         self.webhooks.validate(call).await
     }
 }
@@ -89,11 +89,9 @@ impl Authorizer for Asker {
             path: &question.path,
             ..Ask::nothing(&user)
         };
-        // The authorisers look things up in memory; a webhook that would have to be asked now says no.
-        match authz::judge(&api, &ask).now_or_never() {
-            Some(Verdict::Allow(why)) => (true, why),
-            Some(Verdict::Deny(why) | Verdict::NoOpinion(why)) => (false, why),
-            None => (false, String::new()),
+        match authz::judge_now(&api, &ask) {
+            Verdict::Allow(why) => (true, why),
+            Verdict::Deny(why) | Verdict::NoOpinion(why) => (false, why),
         }
     }
 }
@@ -230,7 +228,9 @@ pub(crate) async fn review(scope: &Scope<'_>, review: StandIn<'_>) -> Result<(Va
         dynamic.change(&mut call, &mut Round::default()).await?;
         dynamic.judge(&mut call).await
     };
-    Box::pin(work).await?;
+    let outcome = Box::pin(work).await;
+    call.annotations.drain(..).for_each(|(key, value)| audit::annotate(&key, &value));
+    outcome?;
     Ok((call.object, call.warnings))
 }
 
@@ -239,7 +239,7 @@ impl Attempt<'_> {
     fn note(&mut self, call: &mut Attributes<'_>) {
         self.warnings.append(&mut call.warnings);
         for (key, value) in call.annotations.drain(..) {
-            tracing::debug!(key, value, "audit annotation");
+            audit::annotate(&key, &value);
         }
     }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use skiff_api::{ApiError, Readable, Resource};
 
 use super::{Attempt, Plugin};
-use crate::authz::{Ask, rules};
+use crate::authz::{self, Ask, rules};
 use crate::kinds::{Draft, rbac::GROUP};
 use crate::user::MASTERS;
 
@@ -95,7 +95,7 @@ fn allowed(attempt: &Attempt<'_>, verb: &str, resource: &str, name: &str) -> boo
         name,
         ..Ask::nothing(scope.user)
     };
-    scope.api.rbac.judge(&scope.api.store, &ask).is_allowed()
+    authz::judge_now(scope.api, &ask).is_allowed()
 }
 
 fn bind(attempt: &Attempt<'_>, meta: &ObjectMeta, role: &RoleRef) -> Result<(), ApiError> {

@@ -28,8 +28,8 @@ impl Evaluation {
         scope.set("namespaceObject", namespace(call));
         if let Some(authorizer) = call.api.dynamic.authorizer(call.user) {
             let resource = Question {
-                group: call.resource.group.to_string(),
-                resource: call.resource.plural.to_string(),
+                group: call.asked().group.to_string(),
+                resource: call.asked().plural.to_string(),
                 subresource: call.subresource.to_owned(),
                 namespace: call.namespace.clone(),
                 name: call.name.clone(),

@@ -3,17 +3,18 @@
 //! Follows upstream's `plugin/webhook/predicates` and `plugin/webhook/matchconditions`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::admissionregistration::v1::{MatchCondition, MatchResources, RuleWithOperations};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Selector;
 use serde_json::Value;
-use skiff_api::ApiError;
-use skiff_api::LabelSelector;
 use skiff_api::cel::Program;
+use skiff_api::{ApiError, LabelSelector, Resource};
 use skiff_store::Key;
 
 use super::attributes::Attributes;
 use super::evaluation::Evaluation;
+use crate::catalog::Entry;
 use crate::kinds::admissionregistration::expressions::Names;
 use crate::kinds::admissionregistration::rules::plain;
 
@@ -21,6 +22,13 @@ use crate::kinds::admissionregistration::rules::plain;
 struct Rule {
     rule: RuleWithOperations,
     names: Vec<String>,
+}
+
+/// Whether a call is meant, and in which version of its kind.
+pub(super) enum Meant {
+    No,
+    AsAsked,
+    As(Arc<Entry>),
 }
 
 /// Rules and selectors.
@@ -31,6 +39,8 @@ pub(super) struct Matcher {
     objects: LabelSelector,
     /// Whether no rules mean everything: so for bindings.
     open: bool,
+    /// Whether rules also mean other versions of what they name (`matchPolicy: Equivalent`).
+    equivalent: bool,
 }
 
 impl Matcher {
@@ -39,6 +49,7 @@ impl Matcher {
         rules: Option<&[RuleWithOperations]>,
         namespaces: Option<&Selector>,
         objects: Option<&Selector>,
+        policy: Option<&str>,
     ) -> Self {
         let rules = rules.unwrap_or_default().iter();
         Self {
@@ -47,6 +58,7 @@ impl Matcher {
             namespaces: selector(namespaces),
             objects: selector(objects),
             open: false,
+            equivalent: policy != Some("Exact"),
         }
     }
 
@@ -65,18 +77,41 @@ impl Matcher {
             namespaces: selector(resources.namespace_selector.as_ref()),
             objects: selector(resources.object_selector.as_ref()),
             open,
+            equivalent: resources.match_policy.as_deref() != Some("Exact"),
         }
     }
 
-    /// True if the call is meant.
+    /// Whether the call is meant.
     ///
     /// # Errors
     /// 404 if the namespace is not there.
-    pub(super) fn matches(&self, call: &Attributes<'_>) -> Result<bool, ApiError> {
-        let any = |rules: &[Rule]| rules.iter().any(|rule| rule.matches(call));
-        if any(&self.excluded) || !(any(&self.rules) || self.open && self.rules.is_empty()) {
-            return Ok(false);
+    pub(super) fn meant(&self, call: &Attributes<'_>) -> Result<Meant, ApiError> {
+        if !matches!(self.named(&self.excluded, call), Meant::No) {
+            return Ok(Meant::No);
         }
+        let meant = match self.named(&self.rules, call) {
+            Meant::No if self.open && self.rules.is_empty() => Meant::AsAsked,
+            meant => meant,
+        };
+        if matches!(meant, Meant::No) || !self.selects(call)? {
+            return Ok(Meant::No);
+        }
+        Ok(meant)
+    }
+
+    /// What rules say, earlier ones first, and first of all about what was asked for.
+    fn named(&self, rules: &[Rule], call: &Attributes<'_>) -> Meant {
+        if rules.iter().any(|rule| rule.matches(call, &call.resource)) {
+            return Meant::AsAsked;
+        }
+        if !self.equivalent || rules.is_empty() {
+            return Meant::No;
+        }
+        let version = |rule: &Rule| call.kin().iter().find(|other| rule.matches(call, &other.resource));
+        rules.iter().find_map(version).map_or(Meant::No, |other| Meant::As(Arc::clone(other)))
+    }
+
+    fn selects(&self, call: &Attributes<'_>) -> Result<bool, ApiError> {
         if !self.objects.is_everything() {
             let selected = |object: &Value| {
                 object.get("metadata").is_some_and(|_| self.objects.matches(&labels(object)))
@@ -109,7 +144,7 @@ impl Matcher {
 }
 
 impl Rule {
-    fn matches(&self, call: &Attributes<'_>) -> bool {
+    fn matches(&self, call: &Attributes<'_>, asked: &Resource) -> bool {
         let has = |list: &Option<Vec<String>>, value: &str| {
             list.iter().flatten().any(|item| item == "*" || item == value)
         };
@@ -121,13 +156,13 @@ impl Rule {
         };
         let resource = rule.resources.iter().flatten().any(|text| {
             let (resource, sub) = text.split_once('/').unwrap_or((text, ""));
-            (resource == "*" || resource == &*call.resource.plural) && (sub == "*" || sub == call.subresource)
+            (resource == "*" || resource == &*asked.plural) && (sub == "*" || sub == call.subresource)
         });
         scope
             && resource
             && has(&rule.operations, call.operation)
-            && has(&rule.api_groups, &call.resource.group)
-            && has(&rule.api_versions, &call.resource.version)
+            && has(&rule.api_groups, &asked.group)
+            && has(&rule.api_versions, &asked.version)
             && (self.names.is_empty() || self.names.contains(&call.name))
     }
 }

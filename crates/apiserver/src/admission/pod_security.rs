@@ -2,7 +2,7 @@
 //!
 //! Follows upstream's `k8s.io/pod-security-admission`: three levels, each as of a version; pods are refused (`enforce`)
 //! or told of (`warn`), templates of workloads are only told of. A namespace whose labels become stricter is told which
-//! of its pods would not do. `policy` reads labels, `checks` judge a pod.
+//! of its pods would not do. `policy` reads labels, `checks` judge a pod, `defaults` is what the configuration says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,10 +17,14 @@ use skiff_api::{ApiError, Errors};
 use skiff_store::Key;
 
 use super::{Attempt, Operation, Plugin};
+use crate::audit;
 use crate::kinds::Draft;
 
 mod checks;
+mod defaults;
 mod policy;
+
+pub(super) use defaults::Defaults;
 
 use policy::{Level, Policy, Standard};
 
@@ -101,10 +105,23 @@ fn judge(
     spec: &PodSpec,
     enforce: bool,
 ) -> Result<(), ApiError> {
-    let key = Key::new("namespaces", attempt.scope.namespace);
-    let namespace = attempt.scope.api.store.get(&key);
-    let policy =
-        namespace.map(|stored| Policy::of(stored.object().meta().labels.iter()).0).unwrap_or_default();
+    let scope = &attempt.scope;
+    let defaults = &scope.api.settings.admission.configuration.pod_security;
+    if let Some(why) = defaults.exempts(scope.namespace, scope.user, spec) {
+        note("exempt", why);
+        return Ok(());
+    }
+    let key = Key::new("namespaces", scope.namespace);
+    let namespace = scope.api.store.get(&key);
+    let policy = namespace.map_or(defaults.policy, |stored| {
+        Policy::of(stored.object().meta().labels.iter(), defaults.policy).0
+    });
+    if enforce {
+        note("enforce-policy", &policy.enforce.to_string());
+    }
+    if let Some(detail) = violations(policy.audit, meta, spec, Told::Detail) {
+        note("audit-violations", &format!("would violate PodSecurity \"{}\": {detail}", policy.audit));
+    }
     if enforce && let Some(detail) = violations(policy.enforce, meta, spec, Told::Detail) {
         let name = meta.name.as_deref().unwrap_or_default();
         return Err(attempt.forbidden(name, format!("violates PodSecurity \"{}\": {detail}", policy.enforce)));
@@ -113,6 +130,11 @@ fn judge(
         attempt.warnings.push(format!("would violate PodSecurity \"{}\": {detail}", policy.warn));
     }
     Ok(())
+}
+
+/// Tells the audit log.
+fn note(key: &str, value: &str) {
+    audit::annotate(&format!("pod-security.kubernetes.io/{key}"), value);
 }
 
 /// How much is told of a violation.
@@ -139,10 +161,12 @@ fn violations(standard: Standard, meta: &ObjectMeta, spec: &PodSpec, told: Told)
 /// Labels of a namespace: must be well-formed where they are new; stricter ones are tried on what is there.
 fn labels(attempt: &mut Attempt<'_>, namespace: &Namespace) -> Result<(), ApiError> {
     let name = namespace.metadata.name.as_deref().unwrap_or_default();
+    let api = attempt.scope.api;
+    let defaults = &api.settings.admission.configuration.pod_security;
     let old = attempt.old.map(|old| old.meta().clone());
     let read = |meta: &ObjectMeta| {
         let labels = meta.labels.iter().flatten();
-        Policy::of(labels.map(|(key, value)| (key.as_str(), value.as_str())))
+        Policy::of(labels.map(|(key, value)| (key.as_str(), value.as_str())), defaults.policy)
     };
     let (policy, faults) = read(&namespace.metadata);
     let before = old.as_ref().map(read);
@@ -153,6 +177,17 @@ fn labels(attempt: &mut Attempt<'_>, namespace: &Namespace) -> Result<(), ApiErr
                 .entry("metadata.labels", fault.label, |errors| errors.invalid("", &fault.value, fault.why));
         }
         return Err(ApiError::invalid("", "Namespace", name, errors));
+    }
+    if defaults.spares(name) {
+        let labelled = namespace.metadata.labels.iter().flatten().any(|(key, _)| Policy::is_label(key));
+        let changed = before.as_ref().is_none_or(|(before, _)| *before != policy);
+        if labelled && changed && !policy.is_open() && policy != defaults.policy {
+            attempt.warnings.push(format!(
+                "namespace \"{name}\" is exempt from Pod Security, and the policy ({}) will be ignored",
+                policy.brief()
+            ));
+        }
+        return Ok(());
     }
     let Some((before, _)) = before.filter(|_| attempt.operation == Operation::Update) else { return Ok(()) };
     let (new, old) = (policy.enforce, before.enforce);
@@ -172,7 +207,10 @@ fn existing(attempt: &Attempt<'_>, namespace: &str, standard: Standard) -> Vec<S
     let pods = pods.filter_map(|(_, stored)| stored.object().decode::<Pod>().ok());
     let mut alike: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
     for pod in pods {
-        let Some(spec) = &pod.spec else { continue };
+        let spared = |spec: &&PodSpec| {
+            !attempt.scope.api.settings.admission.configuration.pod_security.spares_class(spec)
+        };
+        let Some(spec) = pod.spec.as_ref().filter(spared) else { continue };
         if let Some(reason) = violations(standard, &pod.metadata, spec, Told::Reason) {
             alike.entry(reason).or_default().push(pod);
         }

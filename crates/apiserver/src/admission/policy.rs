@@ -150,6 +150,11 @@ impl Common {
     }
 }
 
+/// Where a policy applies.
+fn of(bindings: &[Arc<Binding>], policy: &Common) -> Vec<Arc<Binding>> {
+    bindings.iter().filter(|binding| binding.policy == policy.name).cloned().collect()
+}
+
 impl Policies {
     /// True if nobody may change anything.
     pub(super) fn no_mutating(&self, api: &Api) -> bool {
@@ -165,15 +170,14 @@ impl Policies {
     ///
     /// # Errors
     /// The first refusal.
-    pub(super) fn validate(&self, call: &mut Attributes<'_>) -> Result<(), ApiError> {
+    pub(super) async fn validate(&self, call: &mut Attributes<'_>) -> Result<(), ApiError> {
         if self.no_validating(call.api) {
             return Ok(());
         }
         let (policies, bindings) = (self.validating.get(call.api), self.validating_bindings.get(call.api));
         let mut judge = judge::Judge::default();
         for policy in policies.iter() {
-            let bindings = bindings.iter().filter(|binding| binding.policy == policy.common.name);
-            judge.ask(call, policy, bindings)?;
+            judge.ask(call, policy, &of(&bindings, &policy.common)).await?;
         }
         judge.verdict(call)
     }
@@ -182,15 +186,18 @@ impl Policies {
     ///
     /// # Errors
     /// The refusal of a policy that cannot be evaluated and must be.
-    pub(super) fn mutate(&self, call: &mut Attributes<'_>, again: bool) -> Result<bool, ApiError> {
+    pub(super) async fn mutate(&self, call: &mut Attributes<'_>, again: bool) -> Result<bool, ApiError> {
         if self.no_mutating(call.api) || call.object.is_null() || call.operation == "CONNECT" {
             return Ok(false);
         }
         let (policies, bindings) = (self.mutating.get(call.api), self.mutating_bindings.get(call.api));
         let mut changed = false;
-        for policy in policies.iter().filter(|policy| !again || policy.if_needed) {
-            for binding in bindings.iter().filter(|binding| binding.policy == policy.common.name) {
-                changed |= policy.apply(call, binding)?;
+        for policy in policies.iter() {
+            if again && !policy.if_needed {
+                continue;
+            }
+            for binding in of(&bindings, &policy.common) {
+                changed |= policy.apply(call, &binding).await?;
             }
         }
         Ok(changed)

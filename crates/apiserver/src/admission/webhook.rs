@@ -16,9 +16,10 @@ use skiff_api::{ApiError, Object};
 use super::attributes::Attributes;
 use super::evaluation::Evaluation;
 use super::kept::Kept;
-use super::matching::{Conditions, Matcher};
+use super::matching::{Conditions, Matcher, Meant};
 use super::metrics::Asked;
 use crate::api::Api;
+use crate::catalog::Entry;
 use crate::kinds::admissionregistration::expressions::Names;
 use crate::kinds::admissionregistration::webhook::Hook;
 
@@ -81,7 +82,12 @@ fn compile(object: &Object, hooks: impl Iterator<Item = Hook>) -> Vec<Arc<Compil
         let rules = hook.rules.as_deref();
         Arc::new(Compiled {
             id: format!("{}/{}", object.meta().name, hook.name),
-            matcher: Matcher::of_hook(rules, hook.namespace_selector.as_ref(), hook.object_selector.as_ref()),
+            matcher: Matcher::of_hook(
+                rules,
+                hook.namespace_selector.as_ref(),
+                hook.object_selector.as_ref(),
+                hook.match_policy.as_deref(),
+            ),
             conditions: Conditions::new(hook.match_conditions.as_deref(), &Names::new(false)),
             ignore: hook.failure_policy.as_deref() == Some("Ignore"),
             timeout: Duration::from_secs(u64::try_from(hook.timeout_seconds.unwrap_or(10)).unwrap_or(10)),
@@ -90,6 +96,14 @@ fn compile(object: &Object, hooks: impl Iterator<Item = Hook>) -> Vec<Arc<Compil
         })
     };
     hooks.map(one).collect()
+}
+
+/// What a webhook has to do with a call.
+enum Concern<'a> {
+    None,
+    AsAsked,
+    /// It knows another version of the object.
+    As(Arc<Entry>, Box<Attributes<'a>>),
 }
 
 /// Which webhooks are asked again when something changed the object after them.
@@ -130,15 +144,25 @@ impl Webhooks {
     /// A webhook's refusal, or 500 if one that must agree cannot be asked.
     pub(super) async fn mutate(&self, call: &mut Attributes<'_>, round: &mut Round) -> Result<(), ApiError> {
         for webhook in self.mutating.get(call.api).iter() {
-            if round.again && !round.due.contains(&webhook.id) || !webhook.concerns(call)? {
+            if round.again && !round.due.contains(&webhook.id) {
                 continue;
             }
+            let mut other = None;
+            match webhook.concerns(call).await? {
+                Concern::None => continue,
+                Concern::AsAsked => {}
+                Concern::As(entry, seen) => other = Some((entry, *seen)),
+            }
             let asked = Asked::begin(call, &webhook.hook.name, "admit");
-            let answer = self.ask(webhook, call).await.and_then(|answer| {
-                let before = call.object.clone();
-                webhook.take(call, answer, true)?;
-                Ok(call.object != before)
+            let seen = other.as_mut().map_or(&mut *call, |(_, seen)| seen);
+            let answer = self.ask(webhook, seen).await.and_then(|answer| {
+                let before = seen.object.clone();
+                webhook.take(seen, answer, true)?;
+                Ok(seen.object != before)
             });
+            if let Some((entry, seen)) = other {
+                call.take(&entry, seen, matches!(answer, Ok(true))).await?;
+            }
             asked.end(call.api, &answer, webhook.ignore);
             if matches!(answer, Ok(true)) {
                 round.change();
@@ -160,18 +184,21 @@ impl Webhooks {
     pub(super) async fn validate(&self, call: &mut Attributes<'_>) -> Result<(), ApiError> {
         let mut concerned = Vec::new();
         for webhook in self.validating.get(call.api).iter() {
-            if webhook.concerns(call)? {
-                concerned.push(Arc::clone(webhook));
+            match webhook.concerns(call).await? {
+                Concern::None => {}
+                Concern::AsAsked => concerned.push((Arc::clone(webhook), None)),
+                Concern::As(_, seen) => concerned.push((Arc::clone(webhook), Some(seen))),
             }
         }
-        let seen = &*call;
-        let answers = join_all(concerned.iter().map(|webhook| async move {
+        let asked_for = &*call;
+        let answers = join_all(concerned.iter().map(|(webhook, other)| async move {
+            let seen = other.as_deref().unwrap_or(asked_for);
             let asked = Asked::begin(seen, &webhook.hook.name, "validating");
             (asked, self.ask(webhook, seen).await)
         }))
         .await;
         let mut outcome = Ok(());
-        for (webhook, (asked, answer)) in concerned.iter().zip(answers) {
+        for ((webhook, _), (asked, answer)) in concerned.iter().zip(answers) {
             let answer = answer.and_then(|answer| webhook.take(call, answer, false));
             asked.end(call.api, &answer, webhook.ignore);
             if let Err(failure) = answer
@@ -207,17 +234,24 @@ impl Webhooks {
 }
 
 impl Compiled {
-    /// True if the webhook is to be asked.
-    fn concerns(&self, call: &Attributes<'_>) -> Result<bool, ApiError> {
-        if !self.matcher.matches(call)? {
-            return Ok(false);
-        }
+    /// Whether the webhook is to be asked, and in which version.
+    async fn concerns<'a>(&self, call: &Attributes<'a>) -> Result<Concern<'a>, ApiError> {
+        let concern = match self.matcher.meant(call)? {
+            Meant::No => return Ok(Concern::None),
+            Meant::AsAsked => Concern::AsAsked,
+            Meant::As(entry) => {
+                let seen = Box::new(call.seen_as(&entry).await?);
+                Concern::As(entry, seen)
+            }
+        };
         if self.conditions.is_empty() {
-            return Ok(true);
+            return Ok(concern);
         }
-        match self.conditions.hold(&mut Evaluation::new(call)) {
-            Ok(holds) => Ok(holds),
-            Err(_) if self.ignore => Ok(false),
+        let seen = if let Concern::As(_, seen) = &concern { &**seen } else { call };
+        match self.conditions.hold(&mut Evaluation::new(seen)) {
+            Ok(true) => Ok(concern),
+            Ok(false) => Ok(Concern::None),
+            Err(_) if self.ignore => Ok(Concern::None),
             Err(why) => Err(call.forbidden(why)),
         }
     }

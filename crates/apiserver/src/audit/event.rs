@@ -1,5 +1,7 @@
 //! One event of the audit log. Pure: what is known of the request goes in, a line comes out.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -23,6 +25,8 @@ pub(crate) struct Subject {
     pub(crate) received: Timestamp,
     /// The request's body as JSON, if it is told.
     pub(crate) request: Option<Value>,
+    /// What those who dealt with it have to say.
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// What became of it.
@@ -67,12 +71,8 @@ impl Subject {
                 event["responseObject"] = self.shown(response);
             }
         }
-        if stage != Stage::RequestReceived && self.user.is_some() {
-            let decision = match outcome.map(|outcome| outcome.code) {
-                Some(403) => "forbid",
-                _ => "allow",
-            };
-            event["annotations"] = json!({ "authorization.k8s.io/decision": decision });
+        if !self.annotations.is_empty() {
+            event["annotations"] = json!(self.annotations);
         }
         let mut line = event.to_string();
         line.push('\n');
@@ -174,6 +174,7 @@ mod tests {
             agent: "kubectl".to_owned(),
             received: now,
             request: Some(json!({ "kind": "Pod", "metadata": { "name": "p", "managedFields": [] } })),
+            annotations: BTreeMap::from([("example.com/note".to_owned(), "seen".to_owned())]),
         };
         let told = json!({
             "kind": "Status", "status": "Failure", "reason": "AlreadyExists", "message": "no", "code": 409,
@@ -195,7 +196,7 @@ mod tests {
                 "requestObject": { "kind": "Pod", "metadata": { "name": "p" } }, "responseObject": told,
                 "requestReceivedTimestamp": "2026-11-26T10:00:00.500000Z",
                 "stageTimestamp": "2026-11-26T10:00:00.500000Z",
-                "annotations": { "authorization.k8s.io/decision": "allow" },
+                "annotations": { "example.com/note": "seen" },
             })
         );
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Secret;
@@ -15,6 +16,7 @@ use skiff_store::Key;
 use super::jwt::{self, KeyError, SigningKey};
 use super::{Bearer, Identity, Outcome};
 use crate::api::Api;
+use crate::remembered::{Question, Remembered};
 use crate::user::{ACCOUNT_PREFIX, User};
 
 pub(super) const BEARER: Bearer = Bearer {
@@ -40,7 +42,13 @@ pub(crate) struct Issuer {
     pub(crate) issuer: String,
     /// Whom tokens are for that are for the server itself.
     pub(crate) audiences: Vec<String>,
+    /// The claims of tokens whose signature has been verified. Only that is remembered: whether what a token is bound to
+    /// still lives, and whether it is of today, is looked up each time.
+    verified: Remembered<Arc<Value>>,
 }
+
+/// How long a verified signature is remembered.
+const VERIFIED: Duration = Duration::from_secs(600);
 
 /// What a token is bound to besides its account: `pod`, `secret` or `node`, name and uid.
 pub(crate) struct Bound {
@@ -70,7 +78,7 @@ impl Issuer {
     pub(crate) fn new(key_pem: Option<&str>, issuer: &str, audiences: &[String]) -> Result<Self, KeyError> {
         let key = key_pem.map_or_else(SigningKey::fresh, SigningKey::from_pem)?;
         let audiences = if audiences.is_empty() { vec![issuer.to_owned()] } else { audiences.to_vec() };
-        Ok(Self { key, issuer: issuer.to_owned(), audiences })
+        Ok(Self { key, issuer: issuer.to_owned(), audiences, verified: Remembered::default() })
     }
 
     /// Makes a token; nothing if the machine cannot sign.
@@ -124,17 +132,28 @@ impl Issuer {
     }
 }
 
-fn check(api: &Api, token: &str, wanted: &[String]) -> Outcome {
-    let Some(claims) = jwt::peek(token) else { return Outcome::NotMine };
-    let issuer = &api.issuer;
-    let legacy = claims["iss"] == LEGACY_ISSUER;
-    if !legacy && claims["iss"] != *issuer.issuer {
-        return Outcome::NotMine;
-    }
-    if !jwt::is_signed(token, std::slice::from_ref(issuer.key.public())) {
+impl Issuer {
+    /// The claims of a token that we have signed.
+    fn claims(&self, token: &str) -> Option<Arc<Value>> {
+        let question = Question::of(token);
+        if let Some(known) = self.verified.get(question) {
+            return Some(known);
+        }
+        let claims = jwt::peek(token)?;
+        let ours = claims["iss"] == LEGACY_ISSUER || claims["iss"] == *self.issuer;
         // Somebody else may call himself the same.
-        return Outcome::NotMine;
+        if !ours || !jwt::is_signed(token, std::slice::from_ref(self.key.public())) {
+            return None;
+        }
+        let claims = Arc::new(claims);
+        self.verified.keep(question, Arc::clone(&claims), VERIFIED);
+        Some(claims)
     }
+}
+
+fn check(api: &Api, token: &str, wanted: &[String]) -> Outcome {
+    let Some(claims) = api.issuer.claims(token) else { return Outcome::NotMine };
+    let legacy = claims["iss"] == LEGACY_ISSUER;
     let believed =
         if legacy { from_secret(api, token, &claims, wanted) } else { bound(api, &claims, wanted) };
     believed.map_or_else(Outcome::Refused, Outcome::Known)

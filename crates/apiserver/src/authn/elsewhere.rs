@@ -232,15 +232,12 @@ async fn a_webhook_says_what_somebody_may_before_and_after_the_others() {
     })
     .await;
     let options = AccessWebhookOptions {
-        access: webhook.access(),
         version: "v1".to_owned(),
-        cache_authorized_ttl: Duration::from_secs(600),
         cache_unauthorized_ttl: Duration::from_secs(600),
+        ..AccessWebhookOptions::of(webhook.access())
     };
-    let server = server(|it| {
-        it.authorizers = vec![Authorizer::Webhook, Authorizer::AlwaysAllow];
-        it.access_webhook = Some(options);
-    });
+    let server =
+        server(|it| it.authorizers = vec![Authorizer::Webhook(Box::new(options)), Authorizer::AlwaysAllow]);
     let (jane, joe) = (User::new("jane", ["devs"]), User::new("joe", Vec::<String>::new()));
     let ask = |user, resource| Ask { verb: "get", resource, namespace: "a", name: "b", ..Ask::nothing(user) };
     for _ in 0..2 {
@@ -259,4 +256,66 @@ async fn a_webhook_says_what_somebody_may_before_and_after_the_others() {
     );
     let path = Ask { verb: "get", path: "/metrics", ..Ask::nothing(&jane) };
     assert_eq!(authz::judge(server.api(), &path).await, Verdict::Deny("never".to_owned()));
+}
+
+#[tokio::test]
+async fn a_webhook_is_asked_what_its_conditions_name_and_denies_when_it_is_away() {
+    let webhook = Elsewhere::start(|_, _| json!({ "status": { "allowed": true } })).await;
+    let options = |access: Access| AccessWebhookOptions {
+        version: "v1".to_owned(),
+        timeout: Some(Duration::from_secs(3)),
+        deny_if_unreachable: true,
+        match_conditions: vec![
+            "has(request.resourceAttributes)".to_owned(),
+            "request.resourceAttributes.namespace == 'kube-system'".to_owned(),
+        ],
+        ..AccessWebhookOptions::of(access)
+    };
+    // Nobody listens on a port that was free a moment ago.
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nowhere = Access { url: format!("https://{gone}"), ..webhook.access() };
+    let jane = User::new("jane", ["devs"]);
+    let ask = |namespace| Ask { verb: "get", resource: "pods", namespace, ..Ask::nothing(&jane) };
+    for (access, verdict) in
+        [(webhook.access(), Verdict::Allow(String::new())), (nowhere, Verdict::Deny(String::new()))]
+    {
+        let server = server(|it| it.authorizers = vec![Authorizer::Webhook(Box::new(options(access)))]);
+        assert_eq!(authz::judge(server.api(), &ask("kube-system")).await, verdict);
+        assert_eq!(authz::judge(server.api(), &ask("default")).await, Verdict::NoOpinion(String::new()));
+        let path = Ask { verb: "get", path: "/metrics", ..Ask::nothing(&jane) };
+        assert_eq!(authz::judge(server.api(), &path).await, Verdict::NoOpinion(String::new()));
+    }
+    assert_eq!(webhook.asked(), 1);
+}
+
+#[tokio::test]
+async fn several_issuers_of_a_configuration_file_are_believed_each_by_its_own_rules() {
+    let issuers = [Elsewhere::start(|_, _| Value::Null).await, Elsewhere::start(|_, _| Value::Null).await];
+    let key = SigningKey::fresh().unwrap();
+    let part = |issuer: &Elsewhere, username: &str| {
+        issuer.issue_by(vec![key.jwk()]);
+        json!({
+            "issuer": {
+                "url": issuer.url, "certificateAuthority": issuer.authority.cert_pem(), "audiences": ["us", "them"],
+                "audienceMatchPolicy": "MatchAny",
+            },
+            "claimMappings": { "username": { "expression": username } },
+        })
+    };
+    let file = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
+        "jwt": [part(&issuers[0], "'one:' + claims.sub"), part(&issuers[1], "claims.nickname")],
+    });
+    let read = super::AuthenticationConfiguration::parse(&file.to_string(), &[]).unwrap();
+    let server = server(|it| it.oidc = read.issuers);
+    let token = |issuer: &Elsewhere, audience: &str| {
+        let claims =
+            json!({ "iss": issuer.url, "aud": audience, "sub": "jane", "nickname": "jj", "exp": FOREVER });
+        key.sign(&claims).unwrap()
+    };
+    let api = server.api();
+    assert_eq!(shown(api, &token(&issuers[0], "them")).await.unwrap(), "one:jane system:authenticated");
+    assert_eq!(shown(api, &token(&issuers[1], "us")).await.unwrap(), "jj system:authenticated");
+    let refused = shown(api, &token(&issuers[1], "others")).await.unwrap_err();
+    assert!(refused.contains("expected audience in [\"us\", \"them\"]"), "{refused}");
 }

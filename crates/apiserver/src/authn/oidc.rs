@@ -14,10 +14,13 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use self::claims::Claims;
 use super::{Bearer, Identity, Outcome, account, jwt};
 use crate::api::Api;
 use crate::outbound::{Access, AccessError, Server};
 use crate::user::User;
+
+pub(super) mod claims;
 
 pub(super) const BEARER: Bearer = Bearer {
     name: "oidc",
@@ -49,6 +52,12 @@ pub struct OidcOptions {
     pub issuer_url: String,
     /// For whom its tokens are.
     pub client_id: String,
+    /// For whom else they are believed, or for whom only if there is no client.
+    pub audiences: Vec<String>,
+    /// Where its discovery document is, if not below the issuer's URL.
+    pub discovery_url: Option<String>,
+    /// How claims become the user, as a configuration file says; the fields below are what flags say instead.
+    pub(super) claims: Option<Arc<Claims>>,
     /// The authority of the issuer's certificate, PEM; the machine's own choice if there is none.
     pub ca_pem: Option<String>,
     /// The claim that is the user's name.
@@ -71,6 +80,9 @@ impl OidcOptions {
         Self {
             issuer_url: issuer_url.to_owned(),
             client_id: client_id.to_owned(),
+            audiences: Vec::new(),
+            discovery_url: None,
+            claims: None,
             ca_pem: None,
             username_claim: "sub".to_owned(),
             username_prefix: None,
@@ -97,7 +109,9 @@ impl Issuer {
     /// If the issuer's address or authority cannot be used.
     pub(crate) fn new(options: &OidcOptions) -> Result<Self, AccessError> {
         let access = Access {
-            url: format!("{}/.well-known/openid-configuration", options.issuer_url.trim_end_matches('/')),
+            url: options.discovery_url.clone().unwrap_or_else(|| {
+                format!("{}/.well-known/openid-configuration", options.issuer_url.trim_end_matches('/'))
+            }),
             ca_pem: options.ca_pem.clone(),
             ..Access::default()
         };
@@ -135,8 +149,7 @@ impl Issuer {
         let now = api.clock.now().as_second();
         let believed = async {
             self.verify(api, token).await?;
-            current(&claims, &self.options.client_id, now)
-                .map_err(|why| format!("verify token: oidc: {why}"))?;
+            current(&claims, &self.options, now).map_err(|why| format!("verify token: oidc: {why}"))?;
             self.user(&claims)
         };
         match believed.await {
@@ -190,6 +203,10 @@ impl Issuer {
     /// The user that verified claims tell of.
     fn user(&self, claims: &Value) -> Result<User, String> {
         let options = &self.options;
+        let id = claims["jti"].as_str().map(|id| (account::CREDENTIAL.to_owned(), vec![format!("JTI={id}")]));
+        if let Some(mapping) = &options.claims {
+            return mapping.user(claims, id.into_iter().collect());
+        }
         let claim = &options.username_claim;
         let name = claims[claim].as_str().ok_or_else(|| match claims.get(claim) {
             Some(_) => format!("parse username claims {claim:?}: not a string"),
@@ -221,21 +238,25 @@ impl Issuer {
             }
         };
         let groups = groups.iter().map(|group| format!("{}{group}", options.groups_prefix));
-        let id = claims["jti"].as_str().map(|id| (account::CREDENTIAL.to_owned(), vec![format!("JTI={id}")]));
         let user = User::new(&format!("{}{name}", self.prefix), groups);
         Ok(user.known_by("", id.into_iter().collect()))
     }
 }
 
-/// Whether a token is for `client` and of now.
-fn current(claims: &Value, client: &str, now: i64) -> Result<(), String> {
+/// Whether a token is for who is meant and of now.
+fn current(claims: &Value, options: &OidcOptions, now: i64) -> Result<(), String> {
+    let client = (!options.client_id.is_empty()).then_some(&options.client_id);
+    let wanted: Vec<&String> = client.into_iter().chain(&options.audiences).collect();
+    let is_meant = |audience: &Value| wanted.iter().any(|own| audience == own.as_str());
     let is_for = match &claims["aud"] {
-        Value::String(one) => one == client,
-        Value::Array(many) => many.iter().any(|one| one == client),
-        _ => false,
+        Value::Array(many) => many.iter().any(is_meant),
+        one => is_meant(one),
     };
     if !is_for {
-        return Err(format!("expected audience {client:?} got {}", claims["aud"]));
+        return Err(match wanted.as_slice() {
+            [one] => format!("expected audience {one:?} got {}", claims["aud"]),
+            several => format!("expected audience in {several:?} got {}", claims["aud"]),
+        });
     }
     if claims["exp"].as_f64().is_none_or(|end| now as f64 >= end) {
         return Err("token is expired".to_owned());
@@ -301,7 +322,8 @@ mod tests {
 
     #[test]
     fn tokens_are_for_somebody_and_for_some_time() {
-        let at = |claims: Value| current(&claims, "us", 1000);
+        let options = OidcOptions::of("https://issuer.io", "us");
+        let at = |claims: Value| current(&claims, &options, 1000);
         assert_eq!(at(json!({ "aud": ["them", "us"], "exp": 1001 })), Ok(()));
         assert!(at(json!({ "aud": "them", "exp": 1001 })).unwrap_err().starts_with("expected audience"));
         assert_eq!(at(json!({ "aud": "us", "exp": 1000 })), Err("token is expired".to_owned()));

@@ -3,6 +3,7 @@
 //! Bodies are read here only if the policy wants them. The answer is still JSON at this place: the layers outside change
 //! its form.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,9 +15,9 @@ use serde_json::Value;
 use super::impersonation::Impersonated;
 use super::{Call, Next};
 use crate::api::Api;
-use crate::audit::Log;
 use crate::audit::event::{Outcome, Subject};
 use crate::audit::policy::{Level, Stage};
+use crate::audit::{Log, Notes};
 use crate::authn::Peer;
 use crate::request::{Info, Verb};
 use crate::verbs::input;
@@ -50,6 +51,7 @@ pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static,
         agent: text(USER_AGENT.as_str()),
         received: api.clock.now(),
         request: None,
+        annotations: BTreeMap::new(),
     };
     Box::pin(told(api, call, next, log, subject))
 }
@@ -73,7 +75,9 @@ async fn told(api: Arc<Api>, mut call: Call, next: Next, log: Log, mut subject: 
     }
     let other = Impersonated::default();
     call.request.extensions_mut().insert(other.clone());
-    let response = next.run(Arc::clone(&api), call).await;
+    let notes = Notes::default();
+    let response = notes.during(next.run(Arc::clone(&api), call)).await;
+    subject.annotations = notes.take();
     subject.impersonated = other.0.get().cloned();
     let mut outcome = Outcome { code: response.status().as_u16(), response: None };
     if is_long(&subject.info) && response.status().as_u16() < 400 {

@@ -7,12 +7,10 @@ use serde_json::{Value, json};
 use skiff_api::{ApiError, Errors};
 
 use super::frames::{self, Handshake};
-use super::{kubelet, relay};
-use crate::admission::{self, StandIn};
+use super::{connect, kubelet, relay};
 use crate::authz::Authorized;
 use crate::request::{Query, Verb};
 use crate::subresource::{Of, Sub};
-use crate::user::User;
 use crate::verbs::Context;
 use crate::wire::{self, Body, Response};
 
@@ -132,44 +130,37 @@ async fn exec(context: Context, call: Authorized, what: &'static str) -> Result<
         )));
     }
     let container = container(query.get("container"), &pod)?;
-    let options = exec_options(&query, what)?;
     let kind = if what == "exec" { "PodExecOptions" } else { "PodAttachOptions" };
+    // Upstream's default for a client that says nothing: output and errors.
     let flag = |name: &str, unless: bool| query.maybe_flag(name).unwrap_or(unless);
     let mut asked = json!({
         "stdin": flag("stdin", false), "stdout": flag("stdout", true), "stderr": flag("stderr", true),
-        "tty": flag("tty", false), "container": query.get("container").unwrap_or(&container),
+        "tty": flag("tty", false), "container": container,
     });
-    if what == "exec" {
-        asked["command"] = query.all("command").collect();
-    }
-    admit(&context, &call.user, kind, asked).await?;
-    let place = &context.target;
-    let path = format!("/{what}/{}/{}/{container}?{options}", place.namespace, place.name);
-    upgrade(context, call, &pod, path).await
-}
-
-/// The kubelet's query for exec and attach.
-fn exec_options(query: &Query, what: &str) -> Result<String, ApiError> {
-    // Upstream's default for a client that says nothing: output and errors.
-    let flag = |name: &str, unless: bool| query.maybe_flag(name).unwrap_or(unless);
-    let mut out = form_urlencoded::Serializer::new(String::new());
-    for (name, kubelets, unless) in [
-        ("stdin", "input", false),
-        ("stdout", "output", true),
-        ("stderr", "error", true),
-        ("tty", "tty", false),
-    ] {
-        if flag(name, unless) {
-            out.append_pair(kubelets, "1");
-        }
-    }
     if what == "exec" {
         if query.all("command").next().is_none() {
             return Err(ApiError::bad_request("you must specify at least 1 command for the container"));
         }
-        out.extend_pairs(query.all("command").map(|word| ("command", word)));
+        asked["command"] = query.all("command").collect();
     }
-    Ok(out.finish())
+    let options = connect::admit(&context, &call.user, kind, asked).await?;
+    let container = self::container(options["container"].as_str(), &pod)?;
+    let place = &context.target;
+    let path = format!("/{what}/{}/{}/{container}?{}", place.namespace, place.name, exec_options(&options));
+    upgrade(context, call, &pod, path).await
+}
+
+/// The kubelet's query for exec and attach.
+fn exec_options(options: &Value) -> String {
+    let mut out = form_urlencoded::Serializer::new(String::new());
+    for (name, kubelets) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
+        if options[name] == true {
+            out.append_pair(kubelets, "1");
+        }
+    }
+    let command = options["command"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    out.extend_pairs(command.map(|word| ("command", word)));
+    out.finish()
 }
 
 async fn port_forward(context: Context, call: Authorized) -> Result<Response, ApiError> {
@@ -177,25 +168,11 @@ async fn port_forward(context: Context, call: Authorized) -> Result<Response, Ap
     let numbers =
         call.info.query.all("ports").filter_map(|port| port.parse::<u16>().ok()).collect::<Vec<_>>();
     let asked = if numbers.is_empty() { json!({}) } else { json!({ "ports": numbers }) };
-    admit(&context, &call.user, "PodPortForwardOptions", asked).await?;
+    connect::admit(&context, &call.user, "PodPortForwardOptions", asked).await?;
     let ports = call.info.query.all("ports").map(|port| ("port", port));
     let ports = form_urlencoded::Serializer::new(String::new()).extend_pairs(ports).finish();
     let path = format!("/portForward/{}/{}?{ports}", context.target.namespace, context.target.name);
     upgrade(context, call, &pod, path).await
-}
-
-/// Asks policies and webhooks, which see the options.
-async fn admit(context: &Context, user: &User, kind: &str, mut options: Value) -> Result<(), ApiError> {
-    options["kind"] = kind.into();
-    options["apiVersion"] = "v1".into();
-    let review = StandIn {
-        operation: "CONNECT",
-        kind: ("", "v1", kind),
-        object: options,
-        old: Value::Null,
-        dry_run: false,
-    };
-    admission::review(&context.scope(user), review).await.map(|_| ())
 }
 
 /// Hands the client's stream to the kubelet.

@@ -3,14 +3,16 @@
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::json;
 use skiff_api::ApiError;
 use skiff_store::Key;
 
 use super::kubelet::{self, Place};
 use super::links::Through;
-use super::relay;
+use super::{connect, relay};
 use crate::authz::Authorized;
 use crate::subresource::{Of, Sub};
+use crate::user::User;
 use crate::verbs::Context;
 use crate::wire::{self, Body, Response};
 
@@ -24,18 +26,21 @@ const fn proxy(of: &'static str, kind: &'static str, handle: Handler) -> Sub {
 
 pub(crate) static PODS: Sub = proxy("pods", "PodProxyOptions", |context, call| {
     Box::pin(async move {
+        admitted(&context, &call.user.clone(), "PodProxyOptions").await?;
         let (place, how) = pod(&context)?;
         pass(context, call, place, how).await
     })
 });
 pub(crate) static SERVICES: Sub = proxy("services", "ServiceProxyOptions", |context, call| {
     Box::pin(async move {
+        admitted(&context, &call.user.clone(), "ServiceProxyOptions").await?;
         let (place, how) = service(&context)?;
         pass(context, call, place, how).await
     })
 });
 pub(crate) static NODES: Sub = proxy("nodes", "NodeProxyOptions", |context, call| {
     Box::pin(async move {
+        admitted(&context, &call.user.clone(), "NodeProxyOptions").await?;
         let (place, how) = node(&context)?;
         pass(context, call, place, how).await
     })
@@ -76,6 +81,13 @@ impl<'a> Named<'a> {
     fn how(&self) -> How {
         if self.scheme == "https" { How::Tls } else { How::Plain }
     }
+}
+
+/// Asks those who have a say about connections.
+async fn admitted(context: &Context, user: &User, kind: &str) -> Result<(), ApiError> {
+    let path = format!("/{}", context.target.rest);
+    let options = if context.target.rest.is_empty() { json!({}) } else { json!({ "path": path }) };
+    connect::admit(context, user, kind, options).await.map(|_| ())
 }
 
 async fn pass(context: Context, call: Authorized, place: Place, how: How) -> Result<Response, ApiError> {

@@ -14,7 +14,7 @@ pub(crate) const CONTROLLER: Row = Row {
     component: "certificate-controller",
     wakes: &[on::<CertificateSigningRequest, Itself>()],
     may: &[
-        ("get update patch", "certificatesigningrequests/approval"),
+        ("patch", "certificatesigningrequests/approval"),
         ("approve", "signers.certificates.k8s.io"),
         ("create", "subjectaccessreviews.authorization.k8s.io"),
     ],

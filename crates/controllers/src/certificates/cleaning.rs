@@ -15,7 +15,7 @@ pub(crate) const CONTROLLER: Row = Row {
     name: "certificate-cleaner",
     component: "certificate-controller",
     wakes: &[on::<CertificateSigningRequest, Itself>()],
-    may: &[("get list delete", "certificatesigningrequests")],
+    may: &[("delete", "certificatesigningrequests")],
     workers: 1,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

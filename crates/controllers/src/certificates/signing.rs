@@ -15,10 +15,7 @@ pub(crate) const CONTROLLER: Row = Row {
     name: "certificate-signer",
     component: "certificate-controller",
     wakes: &[on::<CertificateSigningRequest, Itself>()],
-    may: &[
-        ("get update patch", "certificatesigningrequests/status"),
-        ("sign", "signers.certificates.k8s.io"),
-    ],
+    may: &[("patch", "certificatesigningrequests/status"), ("sign", "signers.certificates.k8s.io")],
     workers: 1,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

@@ -20,7 +20,7 @@ pub(crate) const CONTROLLER: Row = Row {
         on::<PersistentVolumeClaim, ItsClasses>().indexed(&[CLAIMS]),
         on::<PersistentVolume, ItsClasses>().indexed(&[VOLUMES]),
     ],
-    may: &[("get update", "volumeattributesclasses.storage.k8s.io")],
+    may: &[("update", "volumeattributesclasses.storage.k8s.io")],
     workers: 1,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

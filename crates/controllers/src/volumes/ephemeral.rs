@@ -18,12 +18,7 @@ pub(crate) const CONTROLLER: Row = Row {
     name: "ephemeral-volume-controller",
     component: "ephemeral_volume",
     wakes: &[on::<Pod, WithVolumes>().indexed(&[USERS]), on::<PersistentVolumeClaim, ManagedBy<Pod>>()],
-    may: &[
-        ("get", "pods"),
-        ("create", "persistentvolumeclaims"),
-        ("update", "pods/finalizers"),
-        ("create patch", "events"),
-    ],
+    may: &[("create", "persistentvolumeclaims"), ("update", "pods/finalizers"), ("create patch", "events")],
     workers: 2,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

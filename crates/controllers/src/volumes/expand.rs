@@ -17,9 +17,8 @@ pub(crate) const CONTROLLER: Row = Row {
         on::<PersistentVolume, skiff_client::controller::Nobody>(),
     ],
     may: &[
-        ("get update", "persistentvolumes"),
-        ("get", "persistentvolumeclaims"),
-        ("update patch", "persistentvolumeclaims/status"),
+        ("update", "persistentvolumes"),
+        ("patch", "persistentvolumeclaims/status"),
         ("create patch", "events"),
     ],
     workers: 1,

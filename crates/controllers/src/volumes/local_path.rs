@@ -33,11 +33,7 @@ pub(crate) const CONTROLLER: Row = Row {
         on::<StorageClass, Nobody>(),
         on::<Node, ItsVolumes>(),
     ],
-    may: &[
-        ("get create update", "persistentvolumes"),
-        ("get", "persistentvolumeclaims nodes storageclasses"),
-        ("create patch", "events"),
-    ],
+    may: &[("create update", "persistentvolumes"), ("get", "nodes"), ("create patch", "events")],
     workers: 2,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };

@@ -14,7 +14,7 @@ pub(crate) const CLAIMS: Row = Row {
     name: "pvc-protection-controller",
     component: "pvc-protection-controller",
     wakes: &[on::<PersistentVolumeClaim, Itself>(), on::<Pod, ItsClaims>().indexed(&[USERS])],
-    may: &[("get update", "persistentvolumeclaims"), ("get", "pods")],
+    may: &[("update", "persistentvolumeclaims")],
     workers: 2,
     run: |ctx, key| Box::pin(of_claim(ctx, key)),
 };
@@ -24,7 +24,7 @@ pub(crate) const VOLUMES: Row = Row {
     name: "pv-protection-controller",
     component: "pv-protection-controller",
     wakes: &[on::<PersistentVolume, Itself>()],
-    may: &[("get update", "persistentvolumes")],
+    may: &[("update", "persistentvolumes")],
     workers: 1,
     run: |ctx, key| Box::pin(of_volume(ctx, key)),
 };

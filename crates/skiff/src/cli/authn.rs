@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use skiff_apiserver::AuthenticationConfiguration;
 
 use crate::layout::Layout;
 
@@ -13,6 +14,9 @@ pub(crate) struct AuthnArgs {
     /// A file of tokens: lines of token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE")]
     token_auth_file: Option<PathBuf>,
+    /// Issuers whose tokens are believed, and who may come without one: an AuthenticationConfiguration, instead of --oidc-*
+    #[arg(long, value_name = "FILE", conflicts_with = "oidc_issuer_url")]
+    authentication_config: Option<PathBuf>,
     /// Which resources are ciphertext on disk [default: Secrets, by a key of the data directory, for new clusters]
     #[arg(long, value_name = "FILE")]
     encryption_provider_config: Option<PathBuf>,
@@ -35,6 +39,16 @@ impl AuthnArgs {
         }
         let text = std::fs::read_to_string(path);
         text.with_context(|| format!("read the encryption configuration {}", path.display())).map(Some)
+    }
+
+    /// Issuers elsewhere, and whom nobody knows; `own` is the issuer that we are ourselves.
+    pub(crate) fn configuration(&self, own: &str) -> anyhow::Result<AuthenticationConfiguration> {
+        let Some(path) = &self.authentication_config else {
+            return Ok(AuthenticationConfiguration::default());
+        };
+        let context = || format!("read --authentication-config {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(context)?;
+        AuthenticationConfiguration::parse(&text, &[own.to_owned()]).with_context(context)
     }
 
     /// The text of the file of tokens.

@@ -7,7 +7,11 @@ use anyhow::{Context, bail};
 use clap::Args;
 use skiff_apiserver::{AccessWebhookOptions, Authorizer, TokenWebhookOptions};
 
+use super::authorization;
 use crate::kubeconfig;
+
+/// The mode that asks a server elsewhere.
+const WEBHOOK: &str = "Webhook";
 
 /// Who is asked besides ourselves, and in which order.
 #[derive(Clone, Debug, Default, Args)]
@@ -21,6 +25,12 @@ pub(crate) struct WebhookArgs {
     /// How long its answers are good for [default: 2m]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     authentication_token_webhook_cache_ttl: Option<Duration>,
+    /// Who says what somebody may, and when each is asked: an AuthorizationConfiguration, instead of the flags below
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "authorization_mode", "authorization_webhook_config_file", "authorization_webhook_version",
+        "authorization_webhook_cache_authorized_ttl", "authorization_webhook_cache_unauthorized_ttl",
+    ])]
+    authorization_config: Option<PathBuf>,
     /// Who says what somebody may, in order: AlwaysAllow, AlwaysDeny, Node, RBAC, Webhook [default: Node,RBAC]
     #[arg(long, value_name = "MODES", value_delimiter = ',')]
     authorization_mode: Vec<String>,
@@ -39,7 +49,7 @@ pub(crate) struct WebhookArgs {
 }
 
 /// A duration as Go writes it: `1m30s`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() && rest != "0" {
@@ -82,30 +92,33 @@ impl WebhookArgs {
 
     /// Who is asked what somebody may.
     pub(crate) fn authorizers(&self) -> anyhow::Result<Vec<Authorizer>> {
-        if self.authorization_mode.is_empty() {
+        if let Some(file) = &self.authorization_config {
+            let read = authorization::read(file);
+            return read.with_context(|| format!("read --authorization-config {}", file.display()));
+        }
+        if self.authorization_mode.is_empty() && self.authorization_webhook_config_file.is_none() {
             return Ok(vec![Authorizer::Node, Authorizer::Rbac]);
         }
-        let known = |name: &String| {
-            let found = Authorizer::ALL.iter().find(|(own, _)| own == name);
-            found.map(|(_, mode)| *mode).with_context(|| format!("{name:?} is not a valid mode"))
-        };
-        let modes = self.authorization_mode.iter().map(known).collect::<anyhow::Result<Vec<_>>>()?;
-        let repeated = modes.iter().enumerate().any(|(at, mode)| modes[..at].contains(mode));
-        if repeated {
-            bail!("authorization-mode {:?} has mode specified more than once", self.authorization_mode);
+        let named = &self.authorization_mode;
+        if named.iter().enumerate().any(|(at, mode)| named[..at].contains(mode)) {
+            bail!("authorization-mode {named:?} has mode specified more than once");
         }
-        let webhook = self.authorization_webhook_config_file.is_some();
-        match (modes.contains(&Authorizer::Webhook), webhook) {
-            (true, false) => bail!("authorization-mode Webhook's authorization config file not passed"),
-            (false, true) => {
-                bail!("cannot specify --authorization-webhook-config-file without mode Webhook")
+        if self.authorization_webhook_config_file.is_some() && !named.iter().any(|mode| mode == WEBHOOK) {
+            bail!("cannot specify --authorization-webhook-config-file without mode Webhook");
+        }
+        let one = |name: &String| match name.as_str() {
+            WEBHOOK => {
+                let webhook = self.access()?;
+                let missing = "authorization-mode Webhook's authorization config file not passed";
+                Ok(Authorizer::Webhook(Box::new(webhook.context(missing)?)))
             }
-            _ => Ok(modes),
-        }
+            plain => Authorizer::plain(plain).with_context(|| format!("{name:?} is not a valid mode")),
+        };
+        named.iter().map(one).collect()
     }
 
     /// The server that the mode Webhook asks.
-    pub(crate) fn access(&self) -> anyhow::Result<Option<AccessWebhookOptions>> {
+    fn access(&self) -> anyhow::Result<Option<AccessWebhookOptions>> {
         let Some(path) = &self.authorization_webhook_config_file else { return Ok(None) };
         let given = self.authorization_webhook_version.as_ref();
         let (yes, no) = (
@@ -113,10 +126,10 @@ impl WebhookArgs {
             self.authorization_webhook_cache_unauthorized_ttl,
         );
         Ok(Some(AccessWebhookOptions {
-            access: kubeconfig::elsewhere(path)?,
             version: version(given, "--authorization-webhook-version")?,
             cache_authorized_ttl: yes.unwrap_or(Duration::from_secs(300)),
             cache_unauthorized_ttl: no.unwrap_or(Duration::from_secs(30)),
+            ..AccessWebhookOptions::of(kubeconfig::elsewhere(path)?)
         }))
     }
 }
@@ -139,8 +152,9 @@ mod tests {
             let authorization_mode = list.iter().map(|mode| (*mode).to_owned()).collect();
             WebhookArgs { authorization_mode, ..WebhookArgs::default() }.authorizers()
         };
-        assert_eq!(modes(&[]).unwrap(), [Authorizer::Node, Authorizer::Rbac]);
-        assert_eq!(modes(&["RBAC", "AlwaysAllow"]).unwrap(), [Authorizer::Rbac, Authorizer::AlwaysAllow]);
+        assert!(matches!(modes(&[]).unwrap().as_slice(), [Authorizer::Node, Authorizer::Rbac]));
+        let two = modes(&["RBAC", "AlwaysAllow"]).unwrap();
+        assert!(matches!(two.as_slice(), [Authorizer::Rbac, Authorizer::AlwaysAllow]));
         assert!(
             modes(&["RBAC", "RBAC"]).is_err() && modes(&["Odd"]).is_err() && modes(&["Webhook"]).is_err()
         );

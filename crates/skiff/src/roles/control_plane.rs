@@ -9,7 +9,8 @@ use anyhow::Context;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use skiff_apiserver::{
-    Audit, AuditPolicy, ComponentRole, KubeletAccess, Listener, Options, Server, Storage, Tls, User, Version,
+    AdmissionConfiguration, Audit, AuditPolicy, ComponentRole, KubeletAccess, Listener, Options, Server,
+    Storage, Tls, User, Version,
 };
 use skiff_base::metrics::Metrics;
 use skiff_base::pki::Authority;
@@ -167,6 +168,9 @@ fn options(
     ];
     std::fs::create_dir_all(layout.pki()).context("make the data directory")?;
     let ca_pem = authority.cert_pem().to_owned();
+    let issuer = format!("https://kubernetes.default.svc.{}", cluster.cluster_domain);
+    let mut believed = cluster.authn.configuration(&issuer)?;
+    believed.issuers.extend(cluster.oidc.issuer()?);
     Ok(Options {
         storage: Storage::Disk(layout.store()),
         tls: Some(Tls {
@@ -183,15 +187,16 @@ fn options(
             skiff_base::pki::key_once(&layout.pki(), "sa")
                 .context("make the key for service accounts' tokens")?,
         ),
-        issuer: format!("https://kubernetes.default.svc.{}", cluster.cluster_domain),
+        issuer,
         token_file: cluster.authn.token_file()?,
-        oidc: cluster.oidc.issuer()?.into_iter().collect(),
+        oidc: believed.issuers,
+        anonymous: believed.anonymous,
         token_webhook: cluster.webhooks.tokens()?,
         authorizers: cluster.webhooks.authorizers()?,
-        access_webhook: cluster.webhooks.access()?,
         encryption: cluster.authn.encryption(layout)?,
         audit: audit(cluster)?,
         default_unreachable_toleration_seconds: cluster.default_unreachable_toleration_seconds,
+        admission_configuration: admission(cluster)?,
         enable_admission_plugins: cluster.enable_admission_plugins.clone(),
         disable_admission_plugins: cluster.disable_admission_plugins.clone(),
         version: Version { git_commit: env!("SKIFF_COMMIT").to_owned(), ..Version::default() },
@@ -206,6 +211,13 @@ fn component_roles() -> Vec<ComponentRole> {
         rules: may.iter().map(|(verbs, what)| ((*verbs).to_owned(), (*what).to_owned())).collect(),
     };
     skiff_controllers::names().map(role).collect()
+}
+
+/// What admission plugins are told.
+fn admission(cluster: &ClusterArgs) -> anyhow::Result<Arc<AdmissionConfiguration>> {
+    let Some(file) = &cluster.admission_control_config_file else { return Ok(Arc::default()) };
+    let read = AdmissionConfiguration::read(file);
+    read.map(Arc::new).with_context(|| format!("read --admission-control-config-file {}", file.display()))
 }
 
 /// The audit log, if one is asked for.

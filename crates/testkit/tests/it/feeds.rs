@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use skiff_base::Tasks;
 use skiff_client::write::{self, Patch, Place};
 use skiff_client::{Delta, Feed, Topic};
@@ -100,6 +101,31 @@ async fn a_feed_outlives_its_connection_and_misses_nothing() {
     cluster.create(map("b", "1")).await;
     let socket = TcpListener::bind(address).await.unwrap();
     cluster.tasks().spawn_until_stop(proxy(socket, cluster.address(), cluster.tasks().clone()));
+    assert_eq!(next(&mut feed).await, "put default/b Some(\"1\")");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_begins_when_its_reader_may_list_and_watch_and_not_before() {
+    let cluster = Cluster::start().await;
+    cluster.create(map("a", "1")).await;
+    let near = cluster.linker()(skiff_apiserver::User::new("ann", Vec::<String>::new()));
+    let mut feed = near.feed(&Topic::of::<ConfigMap>().namespace("default"));
+    let role: ClusterRole = given::yaml(
+        "{metadata: {name: ann}, rules: [{apiGroups: [''], resources: [configmaps], verbs: [list]}]}",
+    );
+    let binding: ClusterRoleBinding = given::yaml(
+        "{metadata: {name: ann}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ann}, subjects: \
+         [{kind: User, apiGroup: rbac.authorization.k8s.io, name: ann}]}",
+    );
+    let role = cluster.create(role).await;
+    cluster.create(binding).await;
+    // To list is not enough.
+    assert!(futures::FutureExt::now_or_never(feed.next()).is_none());
+    let body = serde_json::json!({ "rules": [{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"] }] });
+    write::patch::<ClusterRole>(&cluster.link(), &Place::of(&role), Patch::Merge, &body).await.unwrap();
+    assert_eq!(next(&mut feed).await, "reset default/a");
+    cluster.create(map("b", "1")).await;
     assert_eq!(next(&mut feed).await, "put default/b Some(\"1\")");
     cluster.stop().await;
 }

@@ -7,6 +7,7 @@ mod feeds;
 mod garbage;
 mod hollow;
 mod nodes;
+mod rights;
 mod scheduling;
 mod simulation;
 mod upkeep;

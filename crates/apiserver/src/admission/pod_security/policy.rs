@@ -66,6 +66,21 @@ pub(super) struct Policy {
     pub(super) warn: Standard,
 }
 
+impl Policy {
+    /// True if nobody is told of anything.
+    pub(super) fn is_open(&self) -> bool {
+        [self.enforce, self.audit, self.warn].iter().all(|standard| standard.level == Level::Privileged)
+    }
+
+    /// What is asked for beyond nothing, in few words.
+    pub(super) fn brief(&self) -> String {
+        let modes = [("enforce", self.enforce), ("audit", self.audit), ("warn", self.warn)];
+        let strict = modes.iter().filter(|(_, standard)| standard.level != Level::Privileged);
+        let told: Vec<String> = strict.map(|(mode, standard)| format!("{mode}={standard}")).collect();
+        if told.is_empty() { "privileged".to_owned() } else { told.join(", ") }
+    }
+}
+
 /// A label that is not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -74,7 +89,7 @@ pub(super) struct Fault {
     pub(super) why: &'static str,
 }
 
-fn level(text: &str) -> Option<Level> {
+pub(super) fn level(text: &str) -> Option<Level> {
     match text {
         "privileged" => Some(Level::Privileged),
         "baseline" => Some(Level::Baseline),
@@ -83,7 +98,7 @@ fn level(text: &str) -> Option<Level> {
     }
 }
 
-fn version(text: &str) -> Option<Version> {
+pub(super) fn version(text: &str) -> Option<Version> {
     if text == "latest" {
         return Some(Version::LATEST);
     }
@@ -93,12 +108,18 @@ fn version(text: &str) -> Option<Version> {
 }
 
 impl Policy {
-    /// Reads labels. What is not understood enforces the strictest, and tells nobody; what is told of defaults to what
+    /// True for a label that is read here.
+    pub(super) fn is_label(key: &str) -> bool {
+        [ENFORCE, ENFORCE_VERSION, AUDIT, AUDIT_VERSION, WARN, WARN_VERSION].contains(&key)
+    }
+
+    /// Reads labels over what applies without them. What is not understood enforces the strictest, and tells nobody; what is told of defaults to what
     /// is enforced.
     pub(super) fn of<'a>(
         labels: impl Iterator<Item = (impl AsRef<str> + 'a, impl AsRef<str> + 'a)>,
+        defaults: Self,
     ) -> (Self, Vec<Fault>) {
-        let mut policy = Self::default();
+        let mut policy = defaults;
         let mut faults = Vec::new();
         let (mut enforced, mut audited, mut warned) = (false, false, false);
         for (key, value) in labels {
@@ -156,7 +177,7 @@ mod tests {
                 "privileged:latest privileged:latest privileged:latest",
             ),
         ] {
-            let (policy, faults) = Policy::of(labels.iter().copied());
+            let (policy, faults) = Policy::of(labels.iter().copied(), Policy::default());
             let shown = format!("{} {} {}", policy.enforce, policy.audit, policy.warn);
             assert_eq!(shown, expected, "{labels:?}");
             let odd = labels.iter().filter(|(_, value)| ["odd", "v1.02"].contains(value)).count();

@@ -10,6 +10,7 @@ use skiff_api::patch::{json as json_patch, merge, strategic};
 use super::{Binding, Common, Compiled, Said, params};
 use crate::admission::attributes::Attributes;
 use crate::admission::evaluation::Evaluation;
+use crate::admission::matching::Meant;
 use crate::api::Api;
 
 /// A compiled policy.
@@ -62,10 +63,24 @@ impl Policy {
     ///
     /// # Errors
     /// 422 if the policy cannot be evaluated and must be.
-    pub(super) fn apply(&self, call: &mut Attributes<'_>, binding: &Binding) -> Result<bool, ApiError> {
-        if !self.common.matcher.matches(call)? || !binding.matcher.matches(call)? {
+    pub(super) async fn apply(&self, call: &mut Attributes<'_>, binding: &Binding) -> Result<bool, ApiError> {
+        if matches!(binding.matcher.meant(call)?, Meant::No) {
             return Ok(false);
         }
+        match self.common.matcher.meant(call)? {
+            Meant::No => Ok(false),
+            Meant::AsAsked => self.run(call, binding),
+            Meant::As(entry) => {
+                let mut seen = call.seen_as(&entry).await?;
+                let changed = self.run(&mut seen, binding)?;
+                call.take(&entry, seen, changed).await?;
+                Ok(changed)
+            }
+        }
+    }
+
+    /// Changes the object as it is seen.
+    fn run(&self, call: &mut Attributes<'_>, binding: &Binding) -> Result<bool, ApiError> {
         let refused = |call: &Attributes<'_>, why: String| {
             if self.common.ignore {
                 tracing::warn!(policy = self.common.name, why, "failed evaluating policy, failing open");
@@ -140,7 +155,7 @@ fn merged(api: &Api, call: &Attributes<'_>, mut object: Value, change: Value) ->
             return Err(format!("must not change {field}"));
         }
     }
-    let resource = call.resource;
+    let resource = &call.resource;
     let entry = api.catalog.get(&resource.group, &resource.version, &resource.plural);
     match entry.filter(|entry| entry.built_in && call.kind.2 == *resource.kind) {
         Some(entry) => {

@@ -1,5 +1,6 @@
 //! Validating policies: what must hold, what is said if it does not, and what is done then.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
@@ -9,6 +10,7 @@ use skiff_api::ApiError;
 use super::{Binding, Common, Compiled, Said, params};
 use crate::admission::attributes::Attributes;
 use crate::admission::evaluation::Evaluation;
+use crate::admission::matching::Meant;
 use crate::kinds::check;
 
 /// Upstream's limit on what an expression gives as a message.
@@ -69,7 +71,11 @@ impl Policy {
     }
 
     /// All that is wrong, for one set of parameters.
-    fn faults(&self, evaluation: &mut Evaluation, published: &mut Vec<(String, String)>) -> Vec<Fault> {
+    fn faults(
+        &self,
+        evaluation: &mut Evaluation,
+        published: &mut BTreeMap<String, Vec<String>>,
+    ) -> Vec<Fault> {
         let failed = |message: String, index: usize| {
             // Upstream's default reason for what has none.
             (!self.common.ignore).then(|| Fault { message, reason: "Invalid".to_owned(), index })
@@ -98,7 +104,11 @@ impl Policy {
                 Ok(value) => {
                     if let Some(text) = value.as_str().map(str::trim).filter(|text| !text.is_empty()) {
                         let text: String = text.chars().take(LONGEST_ANNOTATION).collect();
-                        published.push((format!("{}/{key}", self.common.name), text));
+                        let values = published.entry(format!("{}/{key}", self.common.name)).or_default();
+                        // Each value once, whichever bindings and parameters give it.
+                        if !values.contains(&text) {
+                            values.push(text);
+                        }
                     }
                 }
             }
@@ -132,20 +142,25 @@ impl Judge {
     /// Asks a policy, for each of its bindings and their parameters.
     ///
     /// # Errors
-    /// 404 if the namespace is not there.
-    pub(super) fn ask<'a>(
+    /// 404 if the namespace is not there, 500 if the object cannot be seen as the policy wants it.
+    pub(super) async fn ask(
         &mut self,
         call: &mut Attributes<'_>,
         policy: &Policy,
-        bindings: impl Iterator<Item = &'a Arc<Binding>>,
+        bindings: &[Arc<Binding>],
     ) -> Result<(), ApiError> {
-        let mut bindings = bindings.peekable();
-        if bindings.peek().is_none() || !policy.common.matcher.matches(call)? {
+        if bindings.is_empty() {
             return Ok(());
         }
-        let mut evaluation = Evaluation::new(call);
+        let other = match policy.common.matcher.meant(call)? {
+            Meant::No => return Ok(()),
+            Meant::AsAsked => None,
+            Meant::As(entry) => Some(call.seen_as(&entry).await?),
+        };
+        let mut evaluation = Evaluation::new(other.as_ref().unwrap_or(call));
+        let mut published: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for binding in bindings {
-            if !binding.matcher.matches(call)? {
+            if matches!(binding.matcher.meant(call)?, Meant::No) {
                 continue;
             }
             let name = &policy.common.name;
@@ -159,13 +174,12 @@ impl Judge {
             };
             for params in params {
                 evaluation.params(params.as_ref());
-                let mut published = Vec::new();
                 for fault in policy.faults(&mut evaluation, &mut published) {
                     self.act(call, name, binding, &fault);
                 }
-                call.annotations.append(&mut published);
             }
         }
+        call.annotations.extend(published.into_iter().map(|(key, values)| (key, values.join(", "))));
         Ok(())
     }
 
