@@ -12,6 +12,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::pki::Identity;
 
+mod authorities;
+
+use authorities::Authorities;
+
 /// A configuration that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -21,8 +25,8 @@ pub enum TlsError {
     /// rustls refused the certificate or key.
     #[error("configure TLS")]
     Rustls(#[from] rustls::Error),
-    /// The client verifier could not be made.
-    #[error("configure client verification")]
+    /// What tells certificates from others could not be made.
+    #[error("configure verification")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
@@ -79,7 +83,9 @@ pub fn server(identity: &Identity, client_ca_pem: &str) -> Result<ServerConfig, 
 /// If a PEM is malformed or does not fit.
 pub fn client(ca_pem: &str, identity: Option<&Identity>) -> Result<ClientConfig, TlsError> {
     install_provider();
-    let builder = ClientConfig::builder().with_root_certificates(roots(ca_pem)?);
+    let authorities = Authorities::new(roots(ca_pem)?, certs(ca_pem)?)?;
+    // Not dangerous: all that it adds is that an authority may serve itself.
+    let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(authorities));
     Ok(match identity {
         Some(identity) => builder.with_client_auth_cert(certs(&identity.cert_pem)?, key(identity)?)?,
         None => builder.with_no_client_auth(),
