@@ -60,7 +60,7 @@ pub(super) fn set(
 fn check(named: &[Value], order: &[Value], key: Option<&str>) -> Result<(), PatchError> {
     let mut places = order.iter();
     for item in named {
-        if item.get(super::PATCH).and_then(Value::as_str) == Some("delete") {
+        if item.get(super::PATCH).is_some() {
             continue;
         }
         if !places.any(|place| alike(place, item, key)) {
