@@ -83,9 +83,15 @@ pub fn server(identity: &Identity, client_ca_pem: &str) -> Result<ServerConfig, 
 /// If a PEM is malformed or does not fit.
 pub fn client(ca_pem: &str, identity: Option<&Identity>) -> Result<ClientConfig, TlsError> {
     install_provider();
-    let authorities = Authorities::new(roots(ca_pem)?, certs(ca_pem)?)?;
-    // Not dangerous: all that it adds is that an authority may serve itself.
-    let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(authorities));
+    let authorities = certs(ca_pem)?;
+    let builder = if authorities.is_empty() {
+        // Nobody is believed.
+        ClientConfig::builder().with_root_certificates(RootCertStore::empty())
+    } else {
+        // Not dangerous: all that it adds is that an authority may serve itself.
+        let verifier = Authorities::new(roots(ca_pem)?, authorities)?;
+        ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    };
     Ok(match identity {
         Some(identity) => builder.with_client_auth_cert(certs(&identity.cert_pem)?, key(identity)?)?,
         None => builder.with_no_client_auth(),

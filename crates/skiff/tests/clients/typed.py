@@ -28,7 +28,11 @@ seen = watch.Watch()
 for event in seen.stream(core.list_namespaced_pod, names, timeout_seconds=60):
     if event["object"].status.phase == "Running":
         seen.stop()
-assert core.read_namespaced_pod_log("worker", names) == "ready\n"
+# Running says that the process was started, not that it has said something: its log is followed until then.
+log = watch.Watch()
+for line in log.stream(core.read_namespaced_pod_log, "worker", names):
+    assert line == "ready", line
+    log.stop()
 run = stream(core.connect_get_namespaced_pod_exec, "worker", names, command=["echo", "hello"],
              stderr=True, stdin=False, stdout=True, tty=False)
 assert run == "hello\n", run
