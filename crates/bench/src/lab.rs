@@ -14,7 +14,7 @@ use crate::place::Place;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "skiff-bench", about)]
 pub(crate) struct Args {
-    /// start, idle, writes, lists, watch, schedule, workloads, pods, size; or all
+    /// start, idle, writes, lists, watch, schedule, workloads, limits, crds, pods, size; or all
     #[arg(required = true)]
     pub(crate) scenarios: Vec<String>,
     /// The program under test
