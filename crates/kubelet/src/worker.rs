@@ -5,6 +5,7 @@
 //! side by side as futures inside the task: no other task ever holds a piece of the pod's state.
 
 mod apply;
+mod begin;
 pub(crate) mod context;
 mod fetch;
 mod resize;
