@@ -11,6 +11,10 @@ pub const OS: &str = "kubernetes.io/os";
 pub const ARCH: &str = "kubernetes.io/arch";
 /// Label: the service that an EndpointSlice belongs to.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Keeps a ServiceCIDR that is to go until no address lies in it alone.
+pub const SERVICE_CIDR_FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
+/// What the condition `Ready` of a ServiceCIDR says.
+pub const SERVICE_CIDR_READY: &str = "Kubernetes Service CIDR is ready";
 /// Label: who manages an EndpointSlice.
 pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Label on every namespace: its own name.

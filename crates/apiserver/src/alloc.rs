@@ -1,45 +1,56 @@
 //! Addresses and ports of services: given out once, taken back when their service lets go of them.
 //!
-//! What is given out is kept in memory, rebuilt from the stored services at the start: the services are the truth.
-//! A write reserves first; the reservation is kept by a successful write and undone by any other end, so a failed
-//! create leaks nothing.
+//! What is given out is kept in memory, rebuilt from the stored services at the start: the services are the truth. A
+//! write reserves first; the reservation is kept by a successful write and undone by any other end, so a failed create
+//! leaks nothing.
+//!
+//! Addresses come from the ServiceCIDRs that are ready ([`ranges`]); that they are given is told by IPAddress objects
+//! ([`records`]), written in the same commit as their service. [`repair`] mends what a crash or somebody's hand has
+//! made of these. Follows upstream's `pkg/registry/core/service/ipallocator`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::IPAddress;
 use parking_lot::Mutex;
-use skiff_api::errors::{Errors, Fault};
+use skiff_api::errors::Errors;
 use skiff_api::{ApiError, Object};
+use skiff_store::Store;
 
 use self::ip::Addresses;
 use self::plan::Needs;
 use self::port::Ports;
-use crate::catalog::Entry;
+use self::range::Range;
+use self::ranges::Ranges;
+pub(crate) use self::reservation::Reservation;
 use crate::kinds::Draft;
+use crate::registry::Scope;
+use crate::stored::Stored;
 
 mod ip;
 mod plan;
 mod port;
+mod range;
+mod ranges;
+mod records;
+pub(crate) mod repair;
+mod reservation;
+#[cfg(test)]
+mod tests;
 
 /// What services have been given.
 pub(crate) struct Alloc {
+    /// What the server was started with.
+    own: Range,
     pools: Arc<Mutex<Pools>>,
 }
 
 struct Pools {
+    ranges: Ranges,
     addresses: Addresses,
     ports: Ports,
-}
-
-/// What a write took and will let go of; undone unless committed.
-#[must_use]
-pub(crate) struct Reservation {
-    pools: Arc<Mutex<Pools>>,
-    owner: Arc<str>,
-    taken: Taken,
-    released: Taken,
 }
 
 /// Addresses and ports.
@@ -70,28 +81,46 @@ impl Taken {
 impl Alloc {
     /// Pools from which nothing has been given.
     pub(crate) fn new(services: IpNet, node_ports: std::ops::RangeInclusive<u16>) -> Self {
-        let pools = Pools { addresses: Addresses::new(services), ports: Ports::new(node_ports) };
-        Self { pools: Arc::new(Mutex::new(pools)) }
+        let own = Range::new(services);
+        let pools = Pools {
+            ranges: Ranges::new(own),
+            addresses: Addresses::default(),
+            ports: Ports::new(node_ports),
+        };
+        Self { own, pools: Arc::new(Mutex::new(pools)) }
     }
 
-    /// The range of service addresses.
+    /// The range that the server was started with.
     pub(crate) fn range(&self) -> IpNet {
-        self.pools.lock().addresses.range()
+        self.own.net()
     }
 
-    /// The first address of the range: the `kubernetes` service's.
+    /// The first address of that range: the `kubernetes` service's.
     pub(crate) fn first(&self) -> Option<IpAddr> {
-        self.pools.lock().addresses.first()
+        self.own.first()
     }
 
-    /// Marks what a stored service holds; at the start.
-    pub(crate) fn restore(&self, object: &Object) {
+    /// Marks what is given; at the start.
+    pub(crate) fn restore(&self, store: &Store<Stored>) {
+        for (_, stored) in &store.snapshot("services").objects {
+            self.restore_service(stored.object());
+        }
+        let mut pools = self.pools.lock();
+        for (name, stored) in &store.snapshot(records::TABLE).objects {
+            // Most are services', which have theirs by now; others keep addresses from being given.
+            if let Ok(address) = name.parse() {
+                let _is_a_services = pools.addresses.hold(address, &stored.object().meta().uid);
+            }
+        }
+    }
+
+    fn restore_service(&self, object: &Object) {
         let Ok(service) = object.decode::<Service>() else { return };
         let owner = Arc::clone(&object.meta().uid);
         let held = Taken::of(&service);
         let mut pools = self.pools.lock();
         for address in &held.addresses {
-            if let Err(why) = pools.addresses.take(*address, &owner) {
+            if let Err(why) = pools.addresses.hold(*address, &owner) {
                 tracing::warn!(service = %owner, %address, %why, "a stored service's address is not its own");
             }
         }
@@ -102,49 +131,70 @@ impl Alloc {
         }
     }
 
-    /// Gives `draft` what it lacks, if it is a service.
+    /// Gives `draft` what it lacks, if it is a service; keeps an address from being given, if it is a new IPAddress.
     ///
     /// # Errors
-    /// 422 for what is taken or out of range, 500 if a pool is empty.
+    /// 422 for what is taken or out of range, 500 if a pool is empty, 409 for an IPAddress of what is given.
     pub(crate) fn begin(
         &self,
-        entry: &Entry,
+        scope: &Scope<'_>,
         draft: &mut dyn Draft,
         old: Option<&dyn Draft>,
     ) -> Result<Reservation, ApiError> {
+        let entry = scope.entry;
         let meta = draft.meta();
         let name = meta.name.clone().unwrap_or_default();
         // Names may be generated anew while a create is tried; uids stay.
         let owner: Arc<str> = old.map_or(meta, |old| old.meta()).uid.as_deref().unwrap_or_default().into();
-        let mut reservation = Reservation {
-            pools: Arc::clone(&self.pools),
-            owner,
-            taken: Taken::default(),
-            released: Taken::default(),
-        };
+        if old.is_none() && draft.as_any().is::<IPAddress>() {
+            let mut reservation = Reservation::of_record(&self.pools, owner);
+            return match name.parse().map(|address| reservation.hold(address)) {
+                Ok(false) => Err(ApiError::already_exists(&entry.resource, &name)),
+                _ => Ok(reservation),
+            };
+        }
+        let mut reservation = Reservation::of_service(&self.pools, owner);
         let Some(service) = draft.as_any_mut().downcast_mut::<Service>() else { return Ok(reservation) };
         let old = old.and_then(|old| old.as_any().downcast_ref::<Service>());
         let needs = Needs::of(service, old);
         let before = old.map(Taken::of).unwrap_or_default();
         let mut errors = Errors::new();
+        if needs.address {
+            self.pools.lock().ranges.refresh(&scope.api.store);
+        }
         reservation.addresses(service, &needs, &before, &mut errors)?;
         reservation.ports(service, &needs, &before, &mut errors)?;
         if !errors.is_empty() {
             return Err(entry.invalid(&name, errors));
         }
-        let after = Taken::of(service);
-        reservation.released = Taken {
-            addresses: before.addresses.into_iter().filter(|ip| !after.addresses.contains(ip)).collect(),
-            ports: before.ports.into_iter().filter(|port| !after.ports.contains(port)).collect(),
-        };
+        reservation.lets_go_of(before, &Taken::of(service));
         Ok(reservation)
     }
 
-    /// Takes back what a deleted service held.
-    pub(crate) fn forget(&self, _entry: &Entry, gone: &dyn Draft) {
-        let Some(service) = gone.as_any().downcast_ref::<Service>() else { return };
-        let owner = gone.meta().uid.as_deref().unwrap_or_default();
-        self.pools.lock().release(&Taken::of(service), owner);
+    /// Takes back what a deleted service or IPAddress held.
+    pub(crate) async fn forget(&self, scope: &Scope<'_>, gone: &dyn Draft) {
+        let owner: Arc<str> = gone.meta().uid.as_deref().unwrap_or_default().into();
+        if let Some(service) = gone.as_any().downcast_ref::<Service>() {
+            let mut reservation = Reservation::of_service(&self.pools, owner);
+            reservation.lets_go_of(Taken::of(service), &Taken::default());
+            reservation.commit(scope).await;
+        } else if gone.as_any().is::<IPAddress>()
+            && let Some(Ok(address)) = gone.meta().name.as_deref().map(str::parse)
+        {
+            self.pools.lock().addresses.release(address, &owner);
+        }
+    }
+
+    /// Whose an address is.
+    fn owner(&self, address: IpAddr) -> Option<Arc<str>> {
+        self.pools.lock().addresses.owner(address).cloned()
+    }
+
+    /// Whether an address lies in any ServiceCIDR, ready or not.
+    fn in_range(&self, store: &Store<Stored>, address: IpAddr) -> bool {
+        let mut pools = self.pools.lock();
+        pools.ranges.refresh(store);
+        pools.ranges.all().iter().any(|range| range.holds(address))
     }
 }
 
@@ -154,113 +204,3 @@ impl Pools {
         taken.ports.iter().for_each(|port| self.ports.release(*port, owner));
     }
 }
-
-impl Reservation {
-    /// The write succeeded.
-    pub(crate) fn commit(mut self) {
-        self.taken = Taken::default();
-        let released = std::mem::take(&mut self.released);
-        self.pools.lock().release(&released, &self.owner);
-    }
-
-    fn addresses(
-        &mut self,
-        service: &mut Service,
-        needs: &Needs,
-        before: &Taken,
-        errors: &mut Errors,
-    ) -> Result<(), ApiError> {
-        let Some(spec) = service.spec.as_mut() else { return Ok(()) };
-        if !needs.address {
-            return Ok(());
-        }
-        let wanted = spec.cluster_ip.clone().unwrap_or_default();
-        let mut pools = self.pools.lock();
-        let address = if wanted.is_empty() {
-            pools
-                .addresses
-                .any(&self.owner)
-                .ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))?
-        } else {
-            let Ok(address) = wanted.parse::<IpAddr>() else { return Ok(()) };
-            if before.addresses.contains(&address) {
-                return Ok(());
-            }
-            if let Err(why) = pools.addresses.take(address, &self.owner) {
-                let shown = serde_json::to_string(&[&wanted]).unwrap_or_default();
-                let why = format!("failed to allocate IP {wanted}: {why}");
-                errors.push(Fault::Invalid, "spec.clusterIPs", shown, why);
-                return Ok(());
-            }
-            address
-        };
-        self.taken.addresses.push(address);
-        spec.cluster_ip = Some(address.to_string());
-        spec.cluster_ips = Some(vec![address.to_string()]);
-        Ok(())
-    }
-
-    fn ports(
-        &mut self,
-        service: &mut Service,
-        needs: &Needs,
-        before: &Taken,
-        errors: &mut Errors,
-    ) -> Result<(), ApiError> {
-        let Some(spec) = service.spec.as_mut() else { return Ok(()) };
-        if !needs.node_ports {
-            return Ok(());
-        }
-        let mut pools = self.pools.lock();
-        let full = || ApiError::internal("failed to allocate a nodePort: range is full");
-        // What is asked for by number comes first, lest it be given to a port that asks for none in particular.
-        let held = |taken: &Taken, port: i32| before.ports.contains(&port) || taken.ports.contains(&port);
-        for (index, port) in spec.ports.iter().flatten().enumerate() {
-            let Some(number) = port.node_port.filter(|number| *number != 0) else { continue };
-            if held(&self.taken, number) {
-                continue;
-            }
-            match pools.ports.take(number, &self.owner) {
-                Ok(()) => self.taken.ports.push(number),
-                Err(why) => {
-                    errors.at("spec", |errors| {
-                        errors.item("ports", index, |errors| {
-                            errors.invalid("nodePort", &number, why.to_string())
-                        });
-                    });
-                }
-            }
-        }
-        for port in spec.ports.iter_mut().flatten() {
-            if port.node_port.unwrap_or(0) == 0 {
-                let number = pools.ports.any(&self.owner).ok_or_else(full)?;
-                self.taken.ports.push(number);
-                port.node_port = Some(number);
-            }
-        }
-        if needs.health_check_port {
-            match spec.health_check_node_port.unwrap_or(0) {
-                0 => {
-                    let number = pools.ports.any(&self.owner).ok_or_else(full)?;
-                    self.taken.ports.push(number);
-                    spec.health_check_node_port = Some(number);
-                }
-                number if held(&self.taken, number) => {}
-                number => match pools.ports.take(number, &self.owner) {
-                    Ok(()) => self.taken.ports.push(number),
-                    Err(why) => errors.invalid("spec.healthCheckNodePort", &number, why.to_string()),
-                },
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.pools.lock().release(&self.taken, &self.owner);
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -12,10 +12,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointPort as SlicePort, EndpointSlice,
 };
-use k8s_openapi::api::networking::v1::{ServiceCIDR, ServiceCIDRSpec};
+use k8s_openapi::api::networking::v1::{ServiceCIDR, ServiceCIDRSpec, ServiceCIDRStatus};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::{ApiError, Object, Readable, names};
 use skiff_base::task::Tasks;
@@ -29,6 +29,7 @@ use crate::stored::Stored;
 use crate::user::User;
 use crate::verbs::input;
 
+pub(crate) mod events;
 mod policy;
 mod roles;
 
@@ -58,8 +59,8 @@ pub(crate) async fn objects(api: &Api) -> Result<(), ApiError> {
     if api.store.snapshot("storage.k8s.io/storageclasses").objects.is_empty() {
         ensure(api, "", &local_path(), false).await?;
     }
-    ensure(api, "default", &service(api), false).await?;
     ensure(api, "", &service_range(api), false).await?;
+    ensure(api, "default", &service(api), false).await?;
     for level in flowcontrol::levels() {
         ensure(api, "", &level, false).await?;
     }
@@ -121,7 +122,14 @@ pub(crate) async fn keep(api: Arc<Api>, tasks: Tasks) -> Result<(), Infallible> 
         })
         .boxed()
     };
-    let tables = ["configmaps", "namespaces", "services", "endpoints", "discovery.k8s.io/endpointslices"];
+    let tables = [
+        "configmaps",
+        "namespaces",
+        "services",
+        "endpoints",
+        "discovery.k8s.io/endpointslices",
+        "networking.k8s.io/servicecidrs",
+    ];
     let mut changes = stream::select_all(tables.map(watch));
     loop {
         let ours = tokio::select! {
@@ -143,7 +151,8 @@ pub(crate) async fn keep(api: Arc<Api>, tasks: Tasks) -> Result<(), Infallible> 
 fn is_ours(event: &skiff_store::Event<Stored>) -> bool {
     let key = &*event.key.name;
     let is_ours = |key: &str| match key.split_once('/') {
-        None => NAMESPACES.contains(&key),
+        // The last one is the range of the services.
+        None => NAMESPACES.contains(&key) || key == SERVICE,
         Some(("default", name)) => name == SERVICE,
         Some(("kube-system", name)) => name == AUTHENTICATION,
         Some(_) => false,
@@ -197,13 +206,25 @@ fn priority_class(name: &str, value: i32, description: &str) -> PriorityClass {
     }
 }
 
-/// The range that the server was started with, as upstream's server tells it.
+/// The range that the server was started with: as upstream's server and then its controller make it, in one write.
 fn service_range(api: &Api) -> ServiceCIDR {
     let cidrs = Some(vec![api.alloc.range().to_string()]);
+    let ready = Condition {
+        type_: "Ready".to_owned(),
+        status: "True".to_owned(),
+        message: names::SERVICE_CIDR_READY.to_owned(),
+        reason: String::new(),
+        last_transition_time: Time(api.clock.now_seconds()),
+        observed_generation: None,
+    };
     ServiceCIDR {
-        metadata: ObjectMeta { name: Some(SERVICE.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(SERVICE.to_owned()),
+            finalizers: Some(vec![names::SERVICE_CIDR_FINALIZER.to_owned()]),
+            ..ObjectMeta::default()
+        },
         spec: Some(ServiceCIDRSpec { cidrs }),
-        ..ServiceCIDR::default()
+        status: Some(ServiceCIDRStatus { conditions: Some(vec![ready]) }),
     }
 }
 

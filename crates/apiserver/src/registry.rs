@@ -105,7 +105,7 @@ impl Scope<'_> {
     }
 
     /// Writes an encoded object; answers with what is stored.
-    async fn put(
+    pub(crate) async fn put(
         &self,
         name: &str,
         expect: Expect,

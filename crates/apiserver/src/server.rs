@@ -109,9 +109,7 @@ impl Server {
         };
         let tls = options.tls.as_ref().map(|tls| tls::server(&tls.identity, &believed(tls))).transpose()?;
         let alloc = Alloc::new(options.services, options.node_ports);
-        for (_, stored) in &store.snapshot("services").objects {
-            alloc.restore(stored.object());
-        }
+        alloc.restore(&store);
         let (enable, disable) = (&options.enable_admission_plugins, &options.disable_admission_plugins);
         let admission = crate::admission::Chosen::new(enable, disable, options.admission_configuration)
             .map_err(BuildError::Plugin)?;
@@ -237,6 +235,8 @@ impl Server {
         );
         let keep = bootstrap::keep(Arc::clone(&self.api), background.clone());
         background.spawn("own objects", Policy::Essential, keep);
+        let mend = crate::alloc::repair::keep(Arc::clone(&self.api), background.clone());
+        background.spawn("service addresses", Policy::Essential, mend);
         background.spawn(
             "event expiry",
             Policy::Essential,

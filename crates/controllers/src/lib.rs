@@ -36,6 +36,7 @@ mod replication;
 mod role_aggregation;
 mod root_ca;
 mod service_accounts;
+mod service_cidrs;
 mod shared;
 mod slice_mirroring;
 mod stateful;

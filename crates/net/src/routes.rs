@@ -1,7 +1,8 @@
-//! Ways to the other nodes' pods.
+//! Ways to the other nodes' pods, and to services.
 //!
 //! Nodes share a link, so a pod range is reached through its node's address: one route each, kept in step with the Node
-//! objects. Only routes that carry our mark are ever changed or removed. (Nodes on different links need a tunnel, which
+//! objects. In a namespace without a default route the kernel must believe that there is a way to a service before any
+//! rule is asked: one route for each range of the ServiceCIDRs. Only routes that carry our mark are ever changed or removed. (Nodes on different links need a tunnel, which
 //! is not built yet.)
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use skiff_api::Object;
 use skiff_base::task::{Policy, Tasks};
 use skiff_base::{Backoff, Latch};
@@ -27,14 +29,14 @@ pub struct RouteOptions {
     pub link: Link,
     /// The node we are; no route is made to its own pods. Empty where no node is, such as the machine that holds minions.
     pub node_name: String,
-    /// The services' range, if this namespace has no default route: the kernel must believe there is a way to a service
-    /// before any rule is asked, and it is this link's.
+    /// The services' first range; others are those of the ServiceCIDRs.
     pub service_cidr: Option<Ipv4Net>,
 }
 
-/// Keeps routes in step with nodes.
+/// Keeps routes in step with nodes and ServiceCIDRs.
 pub struct Routes {
-    feed: Feed,
+    nodes: Feed,
+    ranges: Feed,
     options: RouteOptions,
     ready: Latch,
 }
@@ -51,7 +53,9 @@ pub struct Whereabouts {
 impl Routes {
     /// Wires it.
     pub fn build(options: RouteOptions) -> Self {
-        Self { feed: options.link.feed(&Topic::of::<Node>()), options, ready: Latch::new() }
+        let (nodes, ranges) = (Topic::of::<Node>(), Topic::of::<ServiceCIDR>());
+        let (nodes, ranges) = (options.link.feed(&nodes), options.link.feed(&ranges));
+        Self { nodes, ranges, options, ready: Latch::new() }
     }
 
     /// Opens once the first routes are set.
@@ -72,27 +76,29 @@ impl Routes {
 
     async fn work(mut self) -> Result<(), Error> {
         sysctl::forward().map_err(Error::system("let packets pass"))?;
-        let mut known = Known::default();
+        let mut nodes = Known::default();
+        let mut ranges = Ranges { own: self.options.service_cidr, others: BTreeMap::new() };
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
-        let mut behind = false;
+        let (mut known, mut behind) = (false, false);
         loop {
-            // After a failure we try again by ourselves: a gateway may only be reachable once a link is up.
-            let delta = if behind {
-                tokio::time::timeout(backoff.next_delay(), self.feed.next()).await.ok()
-            } else {
-                Some(self.feed.next().await)
-            };
-            let changed = match delta {
-                Some(Some(delta)) => known.take(&self.options.node_name, delta),
-                Some(None) => {
-                    return Err(Error::system("follow nodes")(std::io::Error::other("the feed ended")));
+            let ended = |what: &str| Error::system(what)(std::io::Error::other("the feed ended"));
+            let pause = if behind { backoff.next_delay() } else { Duration::MAX };
+            let changed = tokio::select! {
+                delta = self.nodes.next() => {
+                    known = true;
+                    nodes.take(&self.options.node_name, delta.ok_or_else(|| ended("follow nodes"))?)
                 }
-                None => true,
+                delta = self.ranges.next() => {
+                    ranges.take(delta.ok_or_else(|| ended("follow ranges of services"))?)
+                }
+                // After a failure we try again by ourselves: a gateway may only be reachable once a link is up.
+                () = tokio::time::sleep(pause), if behind => true,
             };
-            if !changed && !behind {
+            // Before the nodes are known every route to them would seem left over.
+            if !known || (!changed && !behind) {
                 continue;
             }
-            match apply(&known.wanted(), self.options.service_cidr) {
+            match apply(&nodes.wanted(), &ranges.wanted()) {
                 Ok(()) => {
                     behind = false;
                     backoff.reset();
@@ -104,6 +110,42 @@ impl Routes {
                 }
             }
         }
+    }
+}
+
+/// The ranges of services: the cluster's first, and those of ServiceCIDRs by name.
+#[derive(Debug, Default)]
+struct Ranges {
+    own: Option<Ipv4Net>,
+    others: BTreeMap<Arc<str>, Vec<Ipv4Net>>,
+}
+
+impl Ranges {
+    /// Takes in a change; false if it changes no range.
+    fn take(&mut self, delta: Delta<Arc<Object>>) -> bool {
+        let before = self.wanted();
+        match delta {
+            Delta::Reset(all) => {
+                self.others.clear();
+                all.iter().for_each(|object| self.put(object));
+            }
+            Delta::Put(object) => self.put(&object),
+            Delta::Gone(object) => {
+                self.others.remove(&object.meta().name);
+            }
+        }
+        before != self.wanted()
+    }
+
+    fn put(&mut self, object: &Object) {
+        let Ok(range) = object.decode::<ServiceCIDR>() else { return };
+        let nets = range.spec.iter().flat_map(|spec| spec.cidrs.iter().flatten());
+        let nets = nets.filter_map(|text| text.parse::<Ipv4Net>().ok()).map(|net| net.trunc());
+        self.others.insert(Arc::clone(&object.meta().name), nets.collect());
+    }
+
+    fn wanted(&self) -> BTreeSet<Ipv4Net> {
+        self.others.values().flatten().copied().chain(self.own.map(|net| net.trunc())).collect()
     }
 }
 
@@ -166,10 +208,28 @@ fn plan(have: &[Route], wanted: &BTreeMap<Ipv4Net, Ipv4Addr>) -> (Vec<Route>, Ve
     (gone, set)
 }
 
-fn apply(wanted: &BTreeMap<Ipv4Net, Ipv4Addr>, services: Option<Ipv4Net>) -> Result<(), Error> {
+/// The same for services' ranges on the link `lo`, where there is no default route.
+fn plan_services(have: &[Route], lo: u32, ranges: &BTreeSet<Ipv4Net>) -> (Vec<Route>, Vec<Route>) {
+    let is_ours =
+        |route: &&Route| route.protocol == OUR_PROTOCOL && route.gateway.is_none() && route.link == lo;
+    let ours = || have.iter().filter(is_ours);
+    let gone = ours().filter(|route| !ranges.contains(&route.to)).copied().collect();
+    let missing = ranges.iter().filter(|to| !ours().any(|route| route.to == **to));
+    let set = missing.map(|to| Route { to: *to, gateway: None, link: lo, protocol: OUR_PROTOCOL });
+    (gone, set.collect())
+}
+
+fn apply(wanted: &BTreeMap<Ipv4Net, Ipv4Addr>, services: &BTreeSet<Ipv4Net>) -> Result<(), Error> {
     let mut routing = Routing::open()?;
     let have = routing.routes()?;
-    let (gone, set) = plan(&have, wanted);
+    let (mut gone, mut set) = plan(&have, wanted);
+    if !have.iter().any(|route| route.to.prefix_len() == 0)
+        && let Some(lo) = routing.link("lo")?
+    {
+        let of_services = plan_services(&have, lo.index, services);
+        gone.extend(of_services.0);
+        set.extend(of_services.1);
+    }
     for route in gone {
         routing.delete_route(&route)?;
     }
@@ -180,16 +240,6 @@ fn apply(wanted: &BTreeMap<Ipv4Net, Ipv4Addr>, services: Option<Ipv4Net>) -> Res
             tracing::debug!(to = %route.to, gateway = ?route.gateway, %error, "route refused");
             failed = Some(error);
         }
-    }
-    if let (Some(services), false) = (services, have.iter().any(|route| route.to.prefix_len() == 0))
-        && let Some(lo) = routing.link("lo")?
-    {
-        routing.set_route(&Route {
-            to: services.trunc(),
-            gateway: None,
-            link: lo.index,
-            protocol: OUR_PROTOCOL,
-        })?;
     }
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
@@ -232,6 +282,20 @@ mod tests {
             set.iter().map(|r| (r.to.to_string(), r.gateway.unwrap().to_string())).collect::<Vec<_>>(),
             [("10.244.2.0/24".to_owned(), "10.89.0.22".to_owned())]
         );
+    }
+
+    #[test]
+    fn each_range_of_services_has_a_way_and_others_of_ours_go() {
+        let lo = |to: &str, link, protocol| Route { to: to.parse().unwrap(), gateway: None, link, protocol };
+        let have = [
+            lo("10.96.0.0/12", 1, OUR_PROTOCOL),
+            lo("10.7.0.0/16", 1, OUR_PROTOCOL),
+            lo("10.244.0.0/24", 2, OUR_PROTOCOL),
+            lo("10.8.0.0/16", 1, 4),
+        ];
+        let ranges = ["10.96.0.0/12", "10.9.0.0/16"].map(|net| net.parse().unwrap()).into();
+        let (gone, set) = plan_services(&have, 1, &ranges);
+        assert_eq!((gone, set), (vec![have[1]], vec![lo("10.9.0.0/16", 1, OUR_PROTOCOL)]));
     }
 
     #[test]

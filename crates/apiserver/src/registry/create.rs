@@ -52,7 +52,7 @@ pub(crate) async fn create(
         return Err(entry.invalid(&name, errors));
     }
     let mut warnings = draft.warnings(None);
-    let reservation = scope.api.alloc.begin(entry, &mut *draft, None)?;
+    let reservation = scope.api.alloc.begin(scope, &mut *draft, None)?;
     admission::validate(&mut attempt, &*draft).await?;
     warnings.append(&mut attempt.warnings);
     let charge = scope.api.quotas.begin(scope, &*draft, None, dry_run)?;
@@ -69,9 +69,9 @@ pub(crate) async fn create(
         let again = generated.then(|| draft.copy());
         let frozen = draft.freeze().map_err(ApiError::internal)?;
         let frozen = entry.to_store(frozen).await?;
-        match scope.put(&name, Expect::Absent, frozen, Change::Added).await {
+        match reservation.put(scope, &name, Expect::Absent, frozen, Change::Added).await {
             Ok(stored) => {
-                reservation.commit();
+                reservation.commit(scope).await;
                 charge.commit(stored.object().meta().revision);
                 let object = scope.served(stored).await?;
                 return Ok(Written { bytes: object.bytes().clone(), created: true, warnings });

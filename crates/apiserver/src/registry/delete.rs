@@ -103,7 +103,7 @@ pub(crate) async fn delete_as(
         match outcome {
             Ok(stored) => {
                 if gone {
-                    scope.api.alloc.forget(scope.entry, &*old);
+                    scope.api.alloc.forget(scope, &*old).await;
                 }
                 return Ok(Deleted { object: scope.served(stored).await?, gone });
             }

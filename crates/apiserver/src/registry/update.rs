@@ -155,7 +155,7 @@ async fn attempt(
         return Err(entry.invalid(scope.name, errors));
     }
     warnings.extend(draft.warnings(Some(&*old)));
-    let reservation = scope.api.alloc.begin(entry, &mut *draft, Some(&*old))?;
+    let reservation = scope.api.alloc.begin(scope, &mut *draft, Some(&*old))?;
     admission::validate(&mut attempt, &*draft).await?;
     warnings.append(&mut attempt.warnings);
     let charge = scope.api.quotas.begin(scope, &*draft, Some(&*old), how.dry_run)?;
@@ -179,13 +179,13 @@ async fn attempt(
     let stored = if leaves {
         remove(scope, expect, frozen).await
     } else {
-        scope.put(scope.name, expect, frozen, Change::Modified).await
+        reservation.put(scope, scope.name, expect, frozen, Change::Modified).await
     };
     match stored {
         Ok(stored) => {
-            reservation.commit();
+            reservation.commit(scope).await;
             if leaves {
-                scope.api.alloc.forget(entry, &*old);
+                scope.api.alloc.forget(scope, &*old).await;
             } else {
                 charge.commit(stored.object().meta().revision);
             }

@@ -54,7 +54,7 @@ async fn of_volume(ctx: Ctx, key: Key) -> Outcome {
 }
 
 /// Puts the finalizer there, or takes it off.
-pub(super) async fn set<K: Readable>(ctx: &Ctx, mut object: K, finalizer: &str, wanted: bool) -> Outcome {
+pub(crate) async fn set<K: Readable>(ctx: &Ctx, mut object: K, finalizer: &str, wanted: bool) -> Outcome {
     let leaving = object.metadata().deletion_timestamp.is_some();
     let finalizers = object.metadata_mut().finalizers.get_or_insert_default();
     let held = finalizers.iter().any(|it| it == finalizer);

@@ -26,7 +26,8 @@ impl LocalFeeds for Said {
         let all = match &*topic.resource.plural {
             "nodes" => &self.nodes,
             "services" => &self.services,
-            _ => &self.slices,
+            "endpointslices" => &self.slices,
+            _ => &Vec::new(),
         };
         futures::stream::iter([Delta::Reset(all.clone())]).chain(futures::stream::pending()).boxed()
     }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use k8s_openapi::api::storagemigration::v1::StorageVersionMigration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use skiff_testkit::given;
 
 use crate::cluster;
@@ -64,5 +66,31 @@ async fn the_lease_of_a_server_that_is_long_gone_goes() {
         names == ["apiserver-new"]
     };
     cluster.until::<Lease>(left).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_of_addresses_stays_while_one_lies_in_it_alone() {
+    let cluster = cluster(&[]).await;
+    let more = given::yaml("{metadata: {name: more}, spec: {cidrs: [10.9.0.0/24]}}");
+    let more = cluster.create::<ServiceCIDR>(more).await;
+    let says = |all: &[Arc<ServiceCIDR>], status: &str, reason: &str| {
+        let range = all.iter().find(|it| it.metadata.name.as_deref() == Some("more"));
+        let Some(range) = range else { return false };
+        let conditions = range.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let ready = |it: &Condition| it.type_ == "Ready" && it.status == status && it.reason == reason;
+        range.metadata.finalizers.is_some() && conditions.into_iter().any(ready)
+    };
+    cluster.until::<ServiceCIDR>(|all| says(all, "True", "")).await;
+    let service =
+        "{metadata: {name: a, namespace: default}, spec: {clusterIP: 10.9.0.7, ports: [{port: 80}]}}";
+    let service = cluster.create::<Service>(given::yaml(service)).await;
+    cluster
+        .until::<IPAddress>(|all| all.iter().any(|it| it.metadata.name.as_deref() == Some("10.9.0.7")))
+        .await;
+    cluster.delete(&more, "Background").await;
+    cluster.until::<ServiceCIDR>(|all| says(all, "False", "Terminating")).await;
+    cluster.delete(&service, "Background").await;
+    cluster.until::<ServiceCIDR>(|all| all.len() == 1).await;
     cluster.stop().await;
 }

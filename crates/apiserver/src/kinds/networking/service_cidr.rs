@@ -4,6 +4,7 @@ use k8s_openapi::api::networking::v1::{ServiceCIDR, ServiceCIDRStatus};
 use skiff_api::Errors;
 
 use crate::kinds::{Column, Kind, Row, check, row};
+use crate::user::User;
 
 /// The row of ServiceCIDR.
 pub(crate) const KIND: Row = Row { status: true, ..row::<ServiceCIDR>() };
@@ -41,8 +42,11 @@ impl Kind for ServiceCIDR {
         self.status.get_or_insert_default();
     }
 
-    fn prepare_create(&mut self) {
-        self.status = Some(ServiceCIDRStatus::default());
+    fn requested_by(&mut self, user: &User) {
+        // The server's own range is ready as it is made.
+        if *user != User::server() {
+            self.status = Some(ServiceCIDRStatus::default());
+        }
     }
 
     fn prepare_update(&mut self, old: &Self) {

@@ -349,6 +349,8 @@ async fn batch(stage: &Stage<'_>) {
 }
 
 async fn services(stage: &Stage<'_>) {
+    let ranges = "/apis/networking.k8s.io/v1/servicecidrs";
+    stage.make(ranges, "{metadata: {name: more}, spec: {cidrs: [10.9.0.0/24]}}").await;
     let path = "/api/v1/namespaces/default/services";
     let pod =
         "{metadata: {name: served, labels: {app: served}}, spec: {containers: [{name: c, image: app}]}}";
