@@ -1,7 +1,8 @@
 //! JSON patch: a list of operations, all or none of which take effect.
 //!
-//! The operations come from the json-patch crate. Two things differ in the library that upstream uses, and are done
-//! here before: array indexes may be negative (counted from the end), and too long patches are refused.
+//! The operations come from the json-patch crate. Three things differ in the library that upstream uses, and are done
+//! here before: array indexes may be negative (counted from the end), a member that is not there passes for `null` when it
+//! is tested, and too long patches are refused.
 
 use json_patch::{Patch, PatchErrorKind};
 use serde_json::Value;
@@ -28,7 +29,21 @@ pub fn apply(object: &mut Value, mut patch: Value) -> Result<(), PatchError> {
         );
         return Err(PatchError::Malformed(why));
     }
-    if has_negative_index(&patch) { one_by_one(object, patch.take()) } else { at_once(object, patch) }
+    if operations.iter().any(tests_for_null) || has_negative_index(&patch) {
+        return one_by_one(object, patch.take());
+    }
+    at_once(object, patch)
+}
+
+fn tests_for_null(operation: &Value) -> bool {
+    operation["op"] == "test" && operation.get("value").is_some_and(Value::is_null)
+}
+
+/// True if `path` names a member that an object of `within` does not have.
+fn is_absent(within: &Value, path: &str) -> bool {
+    let Some((parent, name)) = path.rsplit_once('/') else { return false };
+    let name = name.replace("~1", "/").replace("~0", "~");
+    within.pointer(parent).and_then(Value::as_object).is_some_and(|map| !map.contains_key(&name))
 }
 
 /// Applies operations whose indexes are as the crate reads them.
@@ -51,7 +66,7 @@ fn has_negative_index(patch: &Value) -> bool {
     patch.as_array().into_iter().flatten().any(|op| negative(op.get("path")) || negative(op.get("from")))
 }
 
-/// Resolves negative indexes against the state that each operation meets.
+/// Resolves what depends on the state that each operation meets.
 fn one_by_one(object: &mut Value, patch: Value) -> Result<(), PatchError> {
     let mut changed = object.clone();
     let Value::Array(operations) = patch else { return Ok(()) };
@@ -60,6 +75,10 @@ fn one_by_one(object: &mut Value, patch: Value) -> Result<(), PatchError> {
             if let Some(Value::String(path)) = operation.get_mut(field) {
                 *path = resolve(&changed, path);
             }
+        }
+        let path = operation["path"].as_str().unwrap_or_default();
+        if tests_for_null(&operation) && is_absent(&changed, path) {
+            continue;
         }
         // An index that is still negative has no item: it is refused like any other that is not there.
         at_once(&mut changed, Value::Array(vec![operation]))?;
@@ -149,6 +168,25 @@ mod tests {
         );
         assert!(matches!(apply(&mut object, json!({})), Err(PatchError::Malformed(_))));
         assert!(matches!(apply(&mut object, json!([{"op": "jump"}])), Err(PatchError::Malformed(_))));
+    }
+
+    #[test]
+    fn what_is_not_there_passes_for_null() {
+        let mut object = json!({"metadata": {}, "list": [1]});
+        let patch = json!([
+            {"op": "test", "path": "/metadata/finalizers", "value": null},
+            {"op": "add", "path": "/metadata/finalizers", "value": ["a"]},
+        ]);
+        apply(&mut object, patch.clone()).unwrap();
+        assert_eq!(object["metadata"], json!({"finalizers": ["a"]}));
+        let again = apply(&mut object, patch).unwrap_err();
+        assert!(again.to_string().ends_with("testing value /metadata/finalizers failed: test failed"));
+        for path in ["/nothing/at/all", "/list/1"] {
+            assert!(
+                apply(&mut object, json!([{"op": "test", "path": path, "value": null}])).is_err(),
+                "{path}"
+            );
+        }
     }
 
     use crate::status::ApiError;

@@ -2,7 +2,9 @@
 //!
 //! Follows upstream's `k8s.io/apimachinery/pkg/util/strategicpatch`. A patch may carry directives: `$patch: replace` or
 //! `delete` in a map or a list item, `$retainKeys` in a map, `$deleteFromPrimitiveList/FIELD` and `$setElementOrder/FIELD`
-//! beside a list. They are obeyed and never end up in the object. `$patch: merge` is documented, and refused by upstream.
+//! beside a list. They are obeyed where there is something to act on. An item that is new to a list is taken as it is,
+//! directives within it included: they are then fields that the kind does not have. `$patch: merge` is documented, and
+//! refused by upstream.
 
 use serde_json::{Map, Value};
 
@@ -59,17 +61,12 @@ fn merge_map(
             Some(field) => (field.to_owned(), true),
             None => (key, false),
         };
-        if deletion && !value.is_array() {
-            return Err(malformed("invalid patch format of primitive list"));
-        }
         if value.is_null() {
             current.remove(&field);
             continue;
         }
         let Some(before) = current.get_mut(&field) else {
-            if !deletion {
-                current.insert(field, fresh(value));
-            }
+            current.extend(fresh(value).filter(|_| !deletion).map(|value| (field, value)));
             continue;
         };
         let child = node.field(&field);
@@ -89,7 +86,13 @@ fn merge_map(
                 Value::Array(list::merge(before, value, child)?)
             }
             (before, _) if deletion => before,
-            (_, value) => fresh(value),
+            (_, value) => match fresh(value) {
+                Some(value) => value,
+                None => {
+                    current.remove(&field);
+                    continue;
+                }
+            },
         };
         current.insert(field, after);
     }
@@ -109,29 +112,18 @@ fn retain_keys(current: &mut Map<String, Value>, patch: &mut Map<String, Value>)
     Ok(())
 }
 
-/// A patch's value where the object had none: without directives and without the `null`s that would only delete.
-fn fresh(value: Value) -> Value {
-    match value {
+/// A patch's value where the object had none: without the `null`s and the maps with a directive that would only act on
+/// what is there; nothing if it is such a map itself. Other directives within it act on nothing and stay, as upstream's.
+fn fresh(value: Value) -> Option<Value> {
+    Some(match value {
+        Value::Object(map) if map.contains_key(PATCH) => return None,
         Value::Object(map) => {
-            let replaced = map.get(PATCH).and_then(Value::as_str) == Some("delete");
-            let keep = |(key, value): (String, Value)| {
-                (key != PATCH
-                    && key != RETAIN_KEYS
-                    && !key.starts_with(SET_ORDER)
-                    && !key.starts_with(DELETE_FROM)
-                    && !value.is_null())
-                .then(|| (key, fresh(value)))
-            };
-            if replaced { Value::Object(Map::new()) } else { map.into_iter().filter_map(keep).collect() }
+            let known = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(known.filter_map(|(key, value)| Some((key, fresh(value)?))).collect())
         }
-        Value::Array(items) => {
-            // An item that is only a directive about the list leaves nothing behind.
-            let directive =
-                |item: &Value| matches!(item.get(PATCH).and_then(Value::as_str), Some("delete" | "replace"));
-            items.into_iter().filter(|item| !directive(item)).map(fresh).collect()
-        }
+        Value::Array(items) => Value::Array(items.into_iter().filter_map(fresh).collect()),
         plain => plain,
-    }
+    })
 }
 
 #[cfg(test)]

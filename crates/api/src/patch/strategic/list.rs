@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::schema::Child;
-use super::{PATCH, fresh, malformed, merge_map, order};
+use super::{PATCH, malformed, merge_map, order};
 use crate::patch::PatchError;
 
 /// Merges `patch` into `current`; items the patch names come in its order.
@@ -44,7 +44,7 @@ pub(super) fn merge(
                 let (Value::Object(map), Value::Object(item)) = (old.take(), item.clone()) else { continue };
                 *old = Value::Object(merge_map(map, item, child.node)?);
             }
-            None => merged.push(fresh(item.clone())),
+            None => merged.push(item.clone()),
         }
     }
     Ok(order::arrange(merged, &patch, &before, Some(key)))
@@ -73,7 +73,7 @@ fn obey_items(
             Some(other) => return Err(malformed(format!("unknown patch type: {other} in map: {item}"))),
         }
     }
-    if replace { Ok((plain.into_iter().map(fresh).collect(), Vec::new())) } else { Ok((current, plain)) }
+    Ok(if replace { (plain, Vec::new()) } else { (current, plain) })
 }
 
 fn key_of<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchError> {

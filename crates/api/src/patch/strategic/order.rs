@@ -21,53 +21,55 @@ pub(super) fn set(
         };
         let child = node.field(&field);
         let key = child.fact.merge_key;
-        let named = match patch.remove(&field) {
-            Some(Value::Array(named)) => Some(named),
-            Some(other) => {
-                patch.insert(field, other);
-                continue;
-            }
-            None => None,
-        };
-        if let Some(named) = &named {
-            check(named, &order, key)?;
-        }
-        let deleted = format!("{}{field}", super::DELETE_FROM);
-        let before = match current.remove(&field) {
-            Some(Value::Array(before)) => Some(before),
-            Some(_) | None => None,
-        };
-        let merged = match (before.clone(), named) {
-            (Some(before), Some(named)) if child.fact.merge => list::merge(before, named, child)?,
-            (Some(before), None) => before,
-            (_, Some(named)) => match fresh(Value::Array(named)) {
-                Value::Array(named) => named,
-                _ => Vec::new(),
-            },
+        let (before, named) = (taken(current, &field)?, taken(patch, &field)?);
+        check(named.as_deref().unwrap_or_default(), &order, key)?;
+        let known = before.clone().unwrap_or_default();
+        let merged = match (before, named) {
             (None, None) => continue,
+            (before, named) if before.iter().chain(&named).all(Vec::is_empty) => {
+                return Err(PatchError::Rejected("no elements in any of the given slices".to_owned()));
+            }
+            (Some(before), None) => before,
+            (None, Some(named)) => named.into_iter().filter_map(fresh).collect(),
+            (Some(before), Some(named)) if child.fact.merge => list::merge(before, named, child)?,
+            (Some(_), Some(named)) => named,
         };
-        let merged = match patch.remove(&deleted) {
-            Some(Value::Array(gone)) => merged.into_iter().filter(|item| !gone.contains(item)).collect(),
-            _ => merged,
-        };
-        let arranged = arrange(merged, &order, &before.unwrap_or_default(), key);
-        current.insert(field, Value::Array(arranged));
+        current.insert(field, Value::Array(arrange(merged, &order, &known, key)));
     }
     Ok(())
 }
 
-/// The patch's items must stand in the declared order; items that are being deleted need not be in it.
+/// The list under `field`, taken out.
+fn taken(map: &mut Map<String, Value>, field: &str) -> Result<Option<Vec<Value>>, PatchError> {
+    match map.remove(field) {
+        None => Ok(None),
+        Some(Value::Array(list)) => Ok(Some(list)),
+        Some(_) => Err(malformed(format!("{field} has an order and is no list"))),
+    }
+}
+
+/// The patch's items must stand in the declared order. Items that are being deleted need not be in it; other directives
+/// are passed over as long as the order goes on.
 fn check(named: &[Value], order: &[Value], key: Option<&str>) -> Result<(), PatchError> {
+    let deletes = |item: &Value| key.is_some() && item.get(super::PATCH).is_some_and(|own| own == "delete");
+    let mut left = named.iter().filter(|item| !deletes(item)).peekable();
     let mut places = order.iter();
-    for item in named {
-        if item.get(super::PATCH).is_some() {
+    if named.is_empty() || order.is_empty() {
+        return Ok(());
+    }
+    while let Some(item) = left.peek() {
+        if places.len() > 0 && item.get(super::PATCH).is_some() {
+            left.next();
             continue;
         }
-        if !places.any(|place| alike(place, item, key)) {
-            let list = Value::Array(order.to_vec());
-            let why = "The order in patch list:\n";
-            let named = Value::Array(named.to_vec());
-            return Err(malformed(format!("{why}{named}\n doesn't match $setElementOrder list:\n{list}\n")));
+        let Some(place) = places.next() else {
+            let (named, order) = (Value::Array(named.to_vec()), Value::Array(order.to_vec()));
+            return Err(malformed(format!(
+                "The order in patch list:\n{named}\n doesn't match $setElementOrder list:\n{order}\n"
+            )));
+        };
+        if alike(place, item, key) {
+            left.next();
         }
     }
     Ok(())

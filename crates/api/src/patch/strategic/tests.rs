@@ -116,14 +116,18 @@ fn retain_keys_drop_the_other_members_of_a_volume() {
 }
 
 #[test]
-fn what_the_object_lacks_is_taken_without_directives_and_nulls() {
-    check(
-        json!({}),
-        pod(
-            json!([{"name": "a", "image": null, "$setElementOrder/env": [{"name": "X"}], "env": [{"name": "X"}]}]),
-        ),
-        pod(json!([{"name": "a", "env": [{"name": "X"}]}])),
-    );
+fn what_the_object_lacks_is_taken_without_nulls_and_what_acts_on_nothing() {
+    let containers = json!([
+        {"name": "a", "image": null, "env": [{"name": "X"}, {"name": "Y", "$patch": "delete"}]},
+        {"name": "b", "resources": {"$patch": "replace", "limits": {}}},
+    ]);
+    check(json!({}), pod(containers), pod(json!([{"name": "a", "env": [{"name": "X"}]}, {"name": "b"}])));
+}
+
+#[test]
+fn what_is_new_to_a_list_is_taken_as_it_is() {
+    let new = json!({"name": "b", "image": null, "env": [{"name": "Y", "$patch": "delete"}]});
+    check(pod(json!([{"name": "a"}])), pod(json!([new])), pod(json!([new, {"name": "a"}])));
 }
 
 #[test]
@@ -147,10 +151,6 @@ fn wrong_patches_are_refused_in_upstreams_words() {
     );
     assert_eq!(refused(json!({"spec": {"$patch": "swap"}})), "unknown patch type: swap in map: {}");
     assert_eq!(refused(json!([])), "invalid JSON document");
-    assert_eq!(
-        refused(json!({"metadata": {"$deleteFromPrimitiveList/finalizers": "a"}})),
-        "invalid patch format of primitive list"
-    );
     assert_eq!(
         refused(json!({"spec": {"$retainKeys": ["x"], "nodeName": "n"}})),
         "patch content doesn't match retainKeys list"
@@ -191,14 +191,6 @@ fn patches_come_out_as_upstream_makes_them() {
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Directives where they have nothing to act on: upstream leaves their items behind, refuses empty lists with an order or
-/// takes a directive of the wrong type. A case that has become like upstream's moves to the other file.
-#[test]
-fn directives_without_anything_to_act_on_leave_nothing_unlike_upstreams() {
-    let cases = include_str!("tests/unlike.jsonl");
-    assert_eq!(unlike(cases).len(), cases.lines().count());
-}
-
 fn container_list() -> impl Strategy<Value = Value> {
     proptest::collection::btree_map("[a-d]", "[0-9]", 0..4).prop_map(|items| {
         items.into_iter().map(|(name, image)| json!({"name": name, "image": image})).collect()
@@ -216,7 +208,10 @@ proptest! {
     #[test]
     fn no_directive_survives(current in container_list(), order in container_list()) {
         let patch = json!({"spec": {"$setElementOrder/containers": order}});
-        let after = apply(pod(current.clone()), patch, &POD).unwrap();
+        let after = apply(pod(current.clone()), patch, &POD);
+        let nothing = current.as_array().unwrap().is_empty();
+        prop_assert_eq!(after.is_err(), nothing, "an order of nothing is refused");
+        let Ok(after) = after else { return Ok(()) };
         prop_assert_eq!(after["spec"]["containers"].as_array().unwrap().len(), current.as_array().unwrap().len());
         prop_assert!(!after.to_string().contains('$'));
     }
