@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use k8s_cri::v1;
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
+use k8s_cri::v1::security_profile::ProfileType;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -71,6 +72,7 @@ impl Cri {
     async fn starting(&self, number: usize, image: &str) -> anyhow::Result<Pod> {
         let mut runtime = self.runtime.clone();
         let config = self.sandbox(number);
+        let container = container(image, self.mounts().context("make what the container shall see")?);
         let begin = Instant::now();
         let request = v1::RunPodSandboxRequest { config: Some(config.clone()), ..Default::default() };
         let sandbox =
@@ -78,7 +80,7 @@ impl Cri {
         let sandbox_took = begin.elapsed();
         let request = v1::CreateContainerRequest {
             pod_sandbox_id: sandbox.clone(),
-            config: Some(container(image)),
+            config: Some(container),
             sandbox_config: Some(config),
         };
         let container =
@@ -134,6 +136,25 @@ impl Cri {
         Ok(())
     }
 
+    /// What every container of a kubelet gets to see: its hosts, a place for last words, its account's token.
+    fn mounts(&self) -> std::io::Result<Vec<v1::Mount>> {
+        let place = self.logs.join("mounts");
+        let token = place.join("token");
+        std::fs::create_dir_all(&token)?;
+        std::fs::write(place.join("hosts"), "127.0.0.1 localhost\n")?;
+        std::fs::write(place.join("words"), "")?;
+        let mount = |name: &str, container_path: &str| v1::Mount {
+            container_path: container_path.to_owned(),
+            host_path: place.join(name).display().to_string(),
+            ..Default::default()
+        };
+        Ok(vec![
+            mount("hosts", "/etc/hosts"),
+            mount("words", "/dev/termination-log"),
+            mount("token", "/var/run/secrets/kubernetes.io/serviceaccount"),
+        ])
+    }
+
     fn sandbox(&self, number: usize) -> v1::PodSandboxConfig {
         let name = format!("floor-{number}");
         let uid = format!("00000000-0000-0000-0000-{number:012}");
@@ -151,7 +172,7 @@ impl Cri {
                 cgroup_parent: CGROUP.to_owned(),
                 security_context: Some(v1::LinuxSandboxSecurityContext {
                     namespace_options: Some(namespaces()),
-                    seccomp: Some(unconfined()),
+                    seccomp: Some(seccomp(ProfileType::RuntimeDefault)),
                     ..Default::default()
                 }),
                 ..Default::default()
@@ -161,16 +182,17 @@ impl Cri {
     }
 }
 
-fn container(image: &str) -> v1::ContainerConfig {
+fn container(image: &str, mounts: Vec<v1::Mount>) -> v1::ContainerConfig {
     v1::ContainerConfig {
         metadata: Some(v1::ContainerMetadata { name: "sleep".to_owned(), attempt: 0 }),
         image: Some(v1::ImageSpec { image: image.to_owned(), ..Default::default() }),
         command: vec!["sleep".to_owned(), "3600".to_owned()],
         log_path: "sleep.log".to_owned(),
+        mounts,
         linux: Some(v1::LinuxContainerConfig {
             security_context: Some(v1::LinuxContainerSecurityContext {
                 namespace_options: Some(namespaces()),
-                seccomp: Some(unconfined()),
+                seccomp: Some(seccomp(ProfileType::Unconfined)),
                 ..Default::default()
             }),
             ..Default::default()
@@ -183,9 +205,8 @@ fn namespaces() -> v1::NamespaceOption {
     v1::NamespaceOption { pid: v1::NamespaceMode::Container as i32, ..Default::default() }
 }
 
-fn unconfined() -> v1::SecurityProfile {
-    let kind = v1::security_profile::ProfileType::Unconfined as i32;
-    v1::SecurityProfile { profile_type: kind, ..Default::default() }
+fn seccomp(profile: ProfileType) -> v1::SecurityProfile {
+    v1::SecurityProfile { profile_type: profile as i32, ..Default::default() }
 }
 
 /// Removes the groups that the runtime leaves behind, of version 1 and 2.

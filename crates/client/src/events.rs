@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, ObjectReference};
+use k8s_openapi::api::core::v1::ObjectReference;
 use skiff_api::{Object, Readable, Resource};
 use skiff_base::{Backoff, Clock, Tasks};
 use tokio::sync::mpsc;
@@ -145,14 +145,14 @@ impl Writer {
     async fn carry_out(&mut self, mut step: Step) {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
         for _ in 0..TRIES {
-            let result: write::Result<Event> = match &step {
-                Step::Create(event) => write::create(&self.link, &**event).await,
+            let result: write::Result<()> = match &step {
+                Step::Create(event) => write::create_unseen(&self.link, &**event).await,
                 Step::Patch { event, patch } => {
                     write::patch(&self.link, &Place::of(&**event), Patch::Merge, patch).await
                 }
             };
             match (result, step) {
-                (Ok(_), _) => return,
+                (Ok(()), _) => return,
                 // The server forgets events after a while: begin a new one.
                 (Err(error), Step::Patch { event, .. }) if write::is_not_found(&error) => {
                     step = Step::Create(self.correlator.renew(*event));

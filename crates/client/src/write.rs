@@ -128,6 +128,15 @@ pub async fn create<K: Readable>(link: &Link, object: &K) -> Result<K> {
     send(link, http::Method::POST, &path, "application/json", encode(object)?).await
 }
 
+/// Creates an object as [`create`] does, for who does not look at what was made of it.
+///
+/// # Errors
+/// What the server refused, or a failure on the way.
+pub async fn create_unseen<K: Readable>(link: &Link, object: &K) -> Result<()> {
+    let path = Resource::of::<K>().path(object.metadata().namespace.as_deref());
+    send(link, http::Method::POST, &path, "application/json", encode(object)?).await
+}
+
 /// Posts a body to a place, such as a binding to a pod's `binding`.
 ///
 /// # Errors

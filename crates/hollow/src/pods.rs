@@ -125,8 +125,7 @@ impl Pods {
             Step::Later(delay) => self.queue.add_after(Arc::clone(uid), delay),
             Step::Report(status) => {
                 let body = json!({ "metadata": { "uid": &**uid }, "status": status });
-                write::patch::<serde_json::Value>(&self.link, &place.part("status"), Patch::Strategic, &body)
-                    .await?;
+                write::patch::<()>(&self.link, &place.part("status"), Patch::Strategic, &body).await?;
             }
             Step::LetGo => {
                 let now = DeleteOptions { grace_period_seconds: Some(0), ..write::only(uid) };

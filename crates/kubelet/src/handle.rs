@@ -123,12 +123,8 @@ impl Handle {
         self.inner.changes.subscribe()
     }
 
-    pub(crate) fn publish(&self, uid: &str, view: PodView) {
-        self.inner
-            .pods
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(uid.to_owned(), Arc::new(view));
+    pub(crate) fn publish(&self, uid: &str, view: Arc<PodView>) {
+        self.inner.pods.write().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), view);
         self.inner.changes.send_modify(|count| *count += 1);
     }
 

@@ -105,6 +105,8 @@ pub struct Options {
     pub reserved_memory: u64,
     /// When the node is short of memory, disk space or process ids.
     pub eviction_hard: Thresholds,
+    /// Whether containers that say nothing about system calls run behind the runtime's filter.
+    pub seccomp_default: bool,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -133,6 +135,7 @@ impl Options {
             reserved_cpu_milli: 0,
             reserved_memory: 0,
             eviction_hard: Thresholds::default(),
+            seccomp_default: false,
             clock: Clock::system(),
         }
     }

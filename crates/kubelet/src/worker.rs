@@ -8,6 +8,7 @@ mod apply;
 mod begin;
 pub(crate) mod context;
 mod fetch;
+mod report;
 mod resize;
 mod steps;
 mod terminal;
@@ -23,12 +24,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::sync::mpsc;
 
-use crate::handle::{ContainerView, PodView};
+use crate::handle::PodView;
 use crate::pod::plan::{Plan, Step, plan};
 use crate::pod::restart::Retry;
 use crate::pod::state::{PodState, Progress, Room, Slot, VolumeState, Waiting, Work};
 use crate::pod::status::{NodeFacts, status};
-use crate::pod::{field_path, find_container, is_static, uid};
+use crate::pod::{field_path, find_container, uid};
 use crate::probe::{Probing, Report};
 use crate::record::EventKind;
 use crate::runtime::Event;
@@ -70,6 +71,11 @@ pub(crate) struct Worker {
     reported: Option<PodStatus>,
     reporting: bool,
     report_retry: Retry,
+    /// Until when the container that was started last may keep the status waiting.
+    start_awaited: Option<Timestamp>,
+    /// What others see of the pod, and what it was made from.
+    shown: Option<(Arc<Pod>, Arc<PodView>)>,
+    facts: NodeFacts,
 }
 
 impl Worker {
@@ -79,6 +85,8 @@ impl Worker {
             cpu_milli: ctx.node.cpu_milli,
             memory: i64::try_from(ctx.node.memory).unwrap_or(i64::MAX),
         };
+        let facts =
+            NodeFacts { addresses: ctx.node.addresses.clone(), runtime: ctx.node.runtime_name.clone() };
         let state = PodState { accepted_at: ctx.clock.now_seconds(), room, ..PodState::default() };
         Self {
             ctx,
@@ -95,6 +103,9 @@ impl Worker {
             reported: None,
             reporting: false,
             report_retry: Retry::default(),
+            start_awaited: None,
+            shown: None,
+            facts,
         }
     }
 
@@ -118,8 +129,9 @@ impl Worker {
             let now = self.ctx.clock.now();
             let plan = plan(&self.pod, &self.state, now);
             let wake_at = self.carry_out(plan, now);
-            let wake_at = self.report(now, wake_at);
-            self.publish();
+            let status = status(&self.pod, &self.state, &self.facts, self.ctx.clock.now_seconds());
+            let wake_at = self.report(&status, now, wake_at);
+            self.publish(status);
             self.wait(wake_at, now).await;
         }
         self.probing.clear();
@@ -265,7 +277,10 @@ impl Worker {
             Step::Delete => state.delete = Progress::Busy,
             Step::Remove => state.removal = Progress::Busy,
             Step::Prepare { name } => self.slot(name).work = Some(Work::Preparing),
-            Step::Start { name, .. } => self.slot(name).work = Some(Work::Starting),
+            Step::Start { name, .. } => {
+                self.start_awaited = self.ctx.clock.now().checked_add(report::START).ok();
+                self.slot(name).work = Some(Work::Starting);
+            }
             Step::Kill { name, .. } => self.slot(name).work = Some(Work::Killing),
             Step::RemoveContainer { name, id } => self.slot(name).history.retain(|status| status.id != *id),
             Step::Resize { .. } => state.resizing = true,
@@ -276,64 +291,4 @@ impl Worker {
     fn slot(&mut self, name: &str) -> &mut Slot {
         self.state.slots.entry(name.to_owned()).or_default()
     }
-
-    fn node(&self) -> NodeFacts {
-        NodeFacts { addresses: self.ctx.node.addresses.clone(), runtime: self.ctx.node.runtime_name.clone() }
-    }
-
-    /// Sends the status if it says something new; one write at a time, the newest next.
-    fn report(&mut self, now: Timestamp, wake_at: Option<Timestamp>) -> Option<Timestamp> {
-        if self.reporting || self.state.gone || self.state.delete != Progress::Open {
-            return wake_at;
-        }
-        let new = status(&self.pod, &self.state, &self.node(), self.ctx.clock.now_seconds());
-        let known = self.reported.as_ref().or(self.pod.status.as_ref().filter(|_| !is_static(&self.pod)));
-        if known.is_some_and(|known| same(known, &new)) {
-            return wake_at;
-        }
-        if let Some(at) = self.report_retry.pending(now) {
-            return Some(wake_at.map_or(at, |other| other.min(at)));
-        }
-        self.reporting = true;
-        self.steps.push(self.write_status(new));
-        wake_at
-    }
-
-    fn publish(&self) {
-        let now = self.ctx.clock.now_seconds();
-        let mut pod = Pod::clone(&self.pod);
-        pod.status = Some(status(&self.pod, &self.state, &self.node(), now));
-        let containers = self.state.slots.iter().flat_map(|(name, slot)| {
-            slot.history.iter().map(|status| ContainerView {
-                name: name.clone(),
-                attempt: status.attempt,
-                id: status.id.clone(),
-                state: status.state,
-                log_path: status.log_path.clone(),
-            })
-        });
-        let view = PodView {
-            containers: containers.collect(),
-            sandbox: self.state.sandbox.as_ref().map(|status| status.sandbox.id.clone()),
-            pod: Arc::new(pod),
-        };
-        self.ctx.handle.publish(uid(&self.pod), view);
-    }
-}
-
-/// Whether two statuses say the same, other writers' fields aside.
-fn same(known: &PodStatus, new: &PodStatus) -> bool {
-    let ours = |status: &PodStatus| {
-        let mut status = status.clone();
-        // Order and foreign conditions do not count, nor lists that are empty instead of absent.
-        if let Some(conditions) = &mut status.conditions {
-            conditions.retain(|one| crate::pod::conditions::OWNED.contains(&one.type_.as_str()));
-            conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-            for condition in conditions {
-                condition.last_probe_time = None;
-            }
-        }
-        skiff_api::decode::tree(&status).unwrap_or_default()
-    };
-    ours(known) == ours(new)
 }

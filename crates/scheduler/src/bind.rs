@@ -27,7 +27,7 @@ pub(crate) async fn bind(link: &Link, pod: &Pod, node: &str) -> write::Result<()
         },
     };
     let place = Place::of(pod).part("binding");
-    write::post::<serde_json::Value>(link, &place, &binding).await.map(|_| ())
+    write::post(link, &place, &binding).await
 }
 
 /// Writes into the pod's status why it has no node, and which one others are leaving for it; nothing is sent if it says so already.

@@ -15,6 +15,13 @@ pub trait Legible: Sized {
     fn read(json: &[u8], notes: &mut Notes) -> serde_json::Result<Self>;
 }
 
+/// An answer that nobody looks at.
+impl Legible for () {
+    fn read(_: &[u8], _: &mut Notes) -> serde_json::Result<Self> {
+        Ok(())
+    }
+}
+
 /// Declares types legible, and compiles here how they are read.
 #[macro_export]
 macro_rules! legible {

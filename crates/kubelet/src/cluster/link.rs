@@ -96,9 +96,7 @@ impl Cluster for LinkedCluster {
         let patch = status_patch(pod, status);
         Box::pin(async move {
             let place = Place::of(pod).part("status");
-            let _new: Value =
-                write::patch(&self.link, &place, write::Patch::Strategic, &patch).await.map_err(fault)?;
-            Ok(())
+            write::patch(&self.link, &place, write::Patch::Strategic, &patch).await.map_err(fault)
         })
     }
 
@@ -112,8 +110,8 @@ impl Cluster for LinkedCluster {
 
     fn create_mirror<'a>(&'a self, pod: &'a Pod) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            match write::create(&self.link, pod).await {
-                Ok(_) => Ok(()),
+            match write::create_unseen(&self.link, pod).await {
+                Ok(()) => Ok(()),
                 Err(error) if write::already_exists(&error) => Ok(()),
                 Err(error) => Err(fault(error)),
             }

@@ -16,8 +16,10 @@ use crate::node::facts;
 use crate::node::object::{Me, allocatable};
 use crate::pod::config::Places;
 use crate::pod::hosts::ClusterDns;
+use crate::pod::security::Filters;
 use crate::probe::Prober;
 use crate::record::{EventKind, Record};
+use crate::runtime::Seccomp;
 use crate::source::{self, Source};
 use crate::volume::{self, LinkObjects, NoObjects, Objects, Volumes};
 use crate::worker::Context;
@@ -70,6 +72,7 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
         clock: clock.clone(),
         allocatable: (int(cpu), int(memory)),
     });
+    let places = Places::new(&options.data_dir);
     let node = Node {
         addresses: me.addresses.clone(),
         runtime_name: me.runtime.name.clone(),
@@ -80,6 +83,10 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
             domain: options.cluster_domain.clone(),
         },
         dns: facts::dns(),
+        filters: Filters {
+            profiles: places.seccomp(),
+            default: if options.seccomp_default { Seccomp::RuntimeDefault } else { Seccomp::Unconfined },
+        },
         owner: owner(&me.name, &options.data_dir),
     };
     let context = Context {
@@ -90,7 +97,7 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
         images,
         volumes,
         cgroups: kubelet.cgroups.clone(),
-        places: Places::new(&options.data_dir),
+        places,
         routes: Routes::default(),
         handle: kubelet.handle(),
         clock,

@@ -1,9 +1,9 @@
 //! With whose rights a pod and its containers run.
 //!
-//! A container's word goes before the pod's. Where neither speaks about system calls the runtime's default
-//! filter applies (upstream leaves such containers unconfined unless told otherwise; ours are safe unless told otherwise).
+//! A container's word goes before the pod's. Where neither speaks about system calls the node's default applies: no
+//! filter, as upstream, or the runtime's (`--seccomp-default`). A sandbox runs only our own pause, behind a filter.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, SeccompProfile};
 
@@ -42,15 +42,27 @@ fn privileged(container: &Container) -> bool {
     container.security_context.as_ref().and_then(|context| context.privileged).unwrap_or(false)
 }
 
-fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> Seccomp {
-    match profile.map(|profile| (profile.type_.as_str(), &profile.localhost_profile)) {
-        Some(("Unconfined", _)) => Seccomp::Unconfined,
-        Some(("Localhost", Some(file))) => Seccomp::Localhost(profiles.join(file)),
-        _ => Seccomp::RuntimeDefault,
+/// What a node knows about filters of system calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Filters {
+    /// Where the profiles lie that pods may name.
+    pub(crate) profiles: PathBuf,
+    /// For containers that say nothing.
+    pub(crate) default: Seccomp,
+}
+
+impl Filters {
+    fn of(&self, profile: Option<&SeccompProfile>) -> Seccomp {
+        match profile.map(|profile| (profile.type_.as_str(), &profile.localhost_profile)) {
+            None => self.default.clone(),
+            Some(("Unconfined", _)) => Seccomp::Unconfined,
+            Some(("Localhost", Some(file))) => Seccomp::Localhost(self.profiles.join(file)),
+            Some(_) => Seccomp::RuntimeDefault,
+        }
     }
 }
 
-/// The sandbox's rights. Localhost seccomp profiles are looked for below `profiles`.
+/// The sandbox's rights.
 pub(crate) fn of_sandbox(spec: &PodSpec) -> Security {
     let pod = spec.security_context.clone().unwrap_or_default();
     Security {
@@ -74,7 +86,7 @@ pub(crate) fn of_container(
     pod: &Pod,
     container: &Container,
     image: &Image,
-    profiles: &Path,
+    filters: &Filters,
 ) -> Result<Security, String> {
     let Some(spec) = &pod.spec else { return Ok(Security::default()) };
     let shared = spec.security_context.clone().unwrap_or_default();
@@ -106,7 +118,7 @@ pub(crate) fn of_container(
         seccomp: if privileged {
             Seccomp::Unconfined
         } else {
-            seccomp(own.seccomp_profile.as_ref().or(shared.seccomp_profile.as_ref()), profiles)
+            filters.of(own.seccomp_profile.as_ref().or(shared.seccomp_profile.as_ref()))
         },
         masked_paths: list(&MASKED),
         readonly_paths: list(&READ_ONLY),
@@ -126,5 +138,28 @@ fn non_root(pod: &Pod, container: &Container, user: Option<i64>, image: &Image) 
         )),
         (None, None) => Err(format!("container has runAsNonRoot and image will run as root {place}")),
         (None, Some(_)) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_s_filter_is_for_those_who_ask_for_none_of_their_own() {
+        let filters = Filters { profiles: "/profiles".into(), default: Seccomp::Unconfined };
+        let profile = |kind: &str, file: Option<&str>| SeccompProfile {
+            type_: kind.to_owned(),
+            localhost_profile: file.map(str::to_owned),
+        };
+        assert_eq!(filters.of(None), Seccomp::Unconfined);
+        assert_eq!(filters.of(Some(&profile("RuntimeDefault", None))), Seccomp::RuntimeDefault);
+        assert_eq!(
+            filters.of(Some(&profile("Localhost", Some("own.json")))),
+            Seccomp::Localhost("/profiles/own.json".into())
+        );
+        let strict = Filters { default: Seccomp::RuntimeDefault, ..filters };
+        assert_eq!(strict.of(None), Seccomp::RuntimeDefault);
+        assert_eq!(strict.of(Some(&profile("Unconfined", None))), Seccomp::Unconfined);
     }
 }

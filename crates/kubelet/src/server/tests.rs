@@ -80,7 +80,7 @@ impl Kubelet {
             log_path: log.clone(),
         };
         let view = PodView { pod: Arc::new(pod()), sandbox: Some("s1".to_owned()), containers: vec![main] };
-        handle.publish("u1", view);
+        handle.publish("u1", Arc::new(view));
         let address = "127.0.0.1:0".parse().unwrap();
         let options = Options {
             log_dir: folder.path().to_owned(),
@@ -106,7 +106,7 @@ impl Kubelet {
     pub(super) fn end(&self) {
         let mut view = PodView::clone(&self.handle.pod("default", "demo", None).unwrap());
         view.containers[0].state = ContainerState::Exited;
-        self.handle.publish("u1", view);
+        self.handle.publish("u1", Arc::new(view));
     }
 
     pub(super) async fn dial(&self, identity: Option<&Identity>) -> TlsStream<TcpStream> {

@@ -110,7 +110,7 @@ impl Begin<'_> {
             .map_err(|error| error.to_string())?;
         let devices =
             ctx.volumes.container_devices(container, self.mounts).map_err(|error| error.to_string())?;
-        let mut security = security::of_container(pod, container, &prepared.image, &ctx.places.seccomp())?;
+        let mut security = security::of_container(pod, container, &prepared.image, &ctx.node.filters)?;
         security.pid_target.clone_from(&self.target);
         mounts.extend(self.own_mounts(container, &facts.pod_ips, host_network, &mounts).await?);
         let parts = ContainerParts {

@@ -12,6 +12,7 @@ use crate::handle::Handle;
 use crate::image::Images;
 use crate::pod::config::Places;
 use crate::pod::hosts::ClusterDns;
+use crate::pod::security::Filters;
 use crate::probe::Prober;
 use crate::record::Record;
 use crate::runtime::{Dns, Runtime};
@@ -29,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) cluster_dns: ClusterDns,
     /// The machine's own way to resolve names.
     pub(crate) dns: Dns,
+    pub(crate) filters: Filters,
     /// Marks what this kubelet made in a runtime that it may share with others.
     pub(crate) owner: String,
 }

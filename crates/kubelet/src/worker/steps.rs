@@ -152,10 +152,10 @@ impl Worker {
                 Done::Nothing
             }),
             Step::Delete => {
-                let node = self.node();
                 let status =
-                    crate::pod::status::status(&pod, &self.state, &node, self.ctx.clock.now_seconds());
-                let changed = !self.reported.as_ref().is_some_and(|known| super::same(known, &status));
+                    crate::pod::status::status(&pod, &self.state, &self.facts, self.ctx.clock.now_seconds());
+                let changed =
+                    !self.reported.as_ref().is_some_and(|known| super::report::same(known, &status));
                 Box::pin(async move {
                     // The last word about the pod comes before its end, for those who watch it.
                     if changed && let Err(error) = ctx.cluster.write_status(&pod, &status).await {
@@ -169,15 +169,6 @@ impl Worker {
                 sandboxes.extend(self.state.sandbox.take().map(|status| status.sandbox.id));
                 Box::pin(async move { Done::Removed(remove(&ctx, &pod, sandboxes).await) })
             }
-        })
-    }
-
-    pub(super) fn write_status(&self, status: PodStatus) -> BoxFuture<'static, Done> {
-        let ctx = self.ctx.clone();
-        let pod = Arc::clone(&self.pod);
-        Box::pin(async move {
-            let result = ctx.cluster.write_status(&pod, &status).await;
-            Done::Reported { status: Box::new(status), result }
         })
     }
 }

@@ -46,6 +46,9 @@ pub(crate) struct Sources {
     /// What a node must keep free to take pods [default: memory.available<100Mi, and of the disk the smaller of 5% and 1Gi]
     #[arg(long, value_name = "SIGNAL<VALUE,...")]
     eviction_hard: Option<String>,
+    /// Run containers that say nothing about system calls behind the runtime's filter
+    #[arg(long)]
+    seccomp_default: bool,
 }
 
 impl Sources {
@@ -55,7 +58,8 @@ impl Sources {
             self.manifests.as_ref().map(|path| ["--manifests".to_owned(), path.display().to_string()]);
         let url = self.manifest_url.as_ref().map(|url| ["--manifest-url".to_owned(), url.clone()]);
         let eviction = self.eviction_hard.as_ref().map(|list| ["--eviction-hard".to_owned(), list.clone()]);
-        manifests.into_iter().chain(url).chain(eviction).flatten().collect()
+        let seccomp = self.seccomp_default.then(|| "--seccomp-default".to_owned());
+        manifests.into_iter().chain(url).chain(eviction).flatten().chain(seccomp).collect()
     }
 }
 
@@ -165,6 +169,7 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
     if let Some(list) = &spec.sources.eviction_hard {
         options.eviction_hard = list.parse().context("read --eviction-hard")?;
     }
+    options.seccomp_default = spec.sources.seccomp_default;
     options.port = KUBELET_PORT;
     let tls = skiff_base::tls::server(&identity.identity, &identity.ca_pem)
         .context("use the node's certificate")?;
