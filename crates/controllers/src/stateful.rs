@@ -86,12 +86,12 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let collisions = Some(status.collision_count.unwrap_or(0));
     let update = revisions::ensure(&ctx, &*set, &set.spec.template, collisions).await?.name;
     let current = status.current_revision.filter(|name| !name.is_empty()).unwrap_or_else(|| update.clone());
-    let plan = plan::plan(&set, &pods, &current, &update, ctx.now());
-    let mut failure = None;
-    if set.spec.volume_claim_templates.as_ref().is_some_and(|templates| !templates.is_empty()) {
-        for pod in &pods {
-            failure = failure.or(claims::retain(&ctx, &set, pod).await.err());
-        }
+    let mut plan = plan::plan(&set, &pods, &current, &update, ctx.now());
+    let mut failure = claims::retain_all(&ctx, &set, &pods).await.err();
+    if failure.is_some() {
+        // A pod that goes before its claim belongs to it leaves the claim behind for good.
+        plan.delete.clear();
+        plan.create.clear();
     }
     for pod in &plan.delete {
         recreating(&ctx, &set, pod);

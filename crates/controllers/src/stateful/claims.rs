@@ -3,6 +3,8 @@
 //! Nothing is deleted here: a claim that is to go with a pod or with the set is owned by it, and the garbage collector does
 //! the rest. Follows upstream's `stateful_set_utils.go`.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -79,8 +81,19 @@ fn is_leaving(claim: &PersistentVolumeClaim) -> bool {
     claim.metadata.deletion_timestamp.is_some() || owners.into_iter().any(|owner| owner.kind == "Pod")
 }
 
+/// Makes the claims of all pods belong to whom they are to go with; all are tried, the first failure is told.
+pub(super) async fn retain_all(ctx: &Ctx, set: &StatefulSet, pods: &[Arc<Pod>]) -> write::Result<()> {
+    let mut outcome = Ok(());
+    if set.spec.volume_claim_templates.as_ref().is_some_and(|templates| !templates.is_empty()) {
+        for pod in pods {
+            outcome = outcome.and(retain(ctx, set, pod).await);
+        }
+    }
+    outcome
+}
+
 /// Makes the claims of a pod belong to whom they are to go with.
-pub(super) async fn retain(ctx: &Ctx, set: &StatefulSet, pod: &Pod) -> write::Result<()> {
+async fn retain(ctx: &Ctx, set: &StatefulSet, pod: &Pod) -> write::Result<()> {
     let Some(ordinal) = plan::ordinal(set, pod) else { return Ok(()) };
     for (_, claim) in of(set, ordinal) {
         let name = claim.metadata.name.as_deref().unwrap_or_default();

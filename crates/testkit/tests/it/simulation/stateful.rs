@@ -1,7 +1,7 @@
 //! Stateful sets.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use serde_json::json;
 use skiff_testkit::World;
 use skiff_testkit::world::{Check, Truth};
@@ -15,6 +15,31 @@ fn set(world: &World, policy: &str) {
             "podManagementPolicy": policy, "template": template("db", "first"),
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}}});
     world.put::<StatefulSet>(&serde_json::from_value(value).unwrap());
+}
+
+/// Three pods and their claims, of a set whose claims go with pods that it is scaled below. Nothing is renewed: a pod that is
+/// missing for that when the set shrinks leaves its claim behind, as upstream.
+fn with_claims(world: &World, policy: &str) {
+    set(world, policy);
+    world.edit::<StatefulSet>("blue", "db", |it| {
+        it["spec"]["replicas"] = 3.into();
+        it["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+        it["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+        it["spec"]["persistentVolumeClaimRetentionPolicy"] =
+            json!({"whenDeleted": "Retain", "whenScaled": "Delete"});
+    });
+    let uid = world.look(|truth| truth.get::<StatefulSet>("blue", "db").unwrap().metadata.uid.clone());
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": uid, "controller": true}]);
+    for n in 0..3 {
+        let claim = json!({"metadata": {"name": format!("data-db-{n}"), "namespace": "blue"}, "spec": {}});
+        world.put::<PersistentVolumeClaim>(&serde_json::from_value(claim).unwrap());
+        let mut pod = template("db", "first");
+        let meta = json!({"name": format!("db-{n}"), "namespace": "blue", "labels": {"app": "db"}, "ownerReferences": owner});
+        pod["metadata"] = meta;
+        pod["spec"]["nodeName"] = "anywhere".into();
+        pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+        world.put::<Pod>(&serde_json::from_value(pod).unwrap());
+    }
 }
 
 fn wish(world: &World, replicas: u64, image: &str) {
@@ -76,6 +101,37 @@ fn a_parallel_set_comes_to_what_was_wanted_last() {
         finally: |world| wish(world, 3, "final"),
         always: anything,
         end,
+    };
+    scenario.run();
+}
+
+#[test]
+fn a_claim_goes_with_the_pod_that_the_set_was_scaled_below() {
+    let scenario = Scenario {
+        name: "claims",
+        schedules: 300,
+        controllers: &["statefulset"],
+        begin: |world, dice| {
+            let policy = *dice.pick(&["OrderedReady", "Parallel"]);
+            with_claims(world, policy);
+        },
+        // Somebody else writes to a claim: what the controller knows of it is old for a while.
+        whim: |world, dice| {
+            let (claim, mark) = (format!("data-db-{}", dice.below(3)), world.revision().to_string());
+            world.edit::<PersistentVolumeClaim>("blue", &claim, |it| {
+                it["metadata"]["annotations"] = json!({ "mark": mark });
+            });
+        },
+        finally: |world| {
+            world.edit::<StatefulSet>("blue", "db", |it| it["spec"]["replicas"] = 1.into());
+        },
+        always: anything,
+        end: |truth| {
+            exactly(&truth.all::<Pod>(), 1, "first")?;
+            let claims = truth.all::<PersistentVolumeClaim>();
+            let names: Vec<&str> = claims.iter().filter_map(|claim| claim.metadata.name.as_deref()).collect();
+            ensure(names == ["data-db-0"], || format!("{names:?} are there"))
+        },
     };
     scenario.run();
 }
