@@ -187,7 +187,7 @@ impl Drop for Reader {
     }
 }
 
-fn decoded<K: Readable>(object: &Object) -> Option<Arc<K>> {
+pub(crate) fn decoded<K: Readable>(object: &Object) -> Option<Arc<K>> {
     object
         .decode::<K>()
         .inspect_err(

@@ -13,9 +13,10 @@ use skiff_client::Link;
 use crate::dns::{Dns, DnsOptions};
 use crate::follow::Services;
 use crate::netlink::watch::Removals;
+use crate::policy::{Policies, PolicyOptions};
 use crate::proxy::{Proxy, ProxyOptions};
 use crate::routes::{RouteOptions, Routes};
-use crate::{Error, cni, dns, proxy, routes};
+use crate::{Error, cni, dns, policy, proxy, routes};
 
 /// What a node's network needs to know.
 #[derive(Clone)]
@@ -61,12 +62,27 @@ pub struct Net {
     proxy: Proxy,
     dns: Option<Dns>,
     routes: Routes,
+    policies: Option<Policies>,
+}
+
+/// The table of network policies beside the proxy's: while there is no policy there is none.
+fn policy_table(table: &str) -> String {
+    format!("{table}-policies")
 }
 
 impl Net {
     /// Wires the parts; nothing is touched yet.
     pub fn build(options: NetOptions) -> Self {
         let services = Services::new();
+        // Only where pods are.
+        let policies = (!options.node_name.is_empty()).then(|| {
+            Policies::build(PolicyOptions {
+                link: options.link.clone(),
+                node_name: options.node_name.clone(),
+                table: policy_table(&options.table),
+                dns_address: options.dns_address,
+            })
+        });
         let proxy = Proxy::build(ProxyOptions {
             services: services.clone(),
             node_name: options.node_name.clone(),
@@ -87,7 +103,7 @@ impl Net {
             node_name: options.node_name,
             service_cidr: Some(options.service_cidr),
         });
-        Self { link: options.link, services, proxy, dns, routes }
+        Self { link: options.link, services, proxy, dns, routes, policies }
     }
 
     /// Opens once service rules are in place.
@@ -107,6 +123,9 @@ impl Net {
     pub async fn run(self, tasks: &Tasks) -> Result<(), Error> {
         self.proxy.run(tasks);
         self.routes.run(tasks);
+        if let Some(policies) = self.policies {
+            policies.run(tasks);
+        }
         if let Some(dns) = self.dns {
             dns.run(tasks).await?;
         }
@@ -166,6 +185,7 @@ impl Default for CleanupOptions {
 pub fn cleanup(options: &CleanupOptions) -> Result<(), Error> {
     let steps = [
         proxy::cleanup(&options.table),
+        policy::cleanup(&policy_table(&options.table)),
         cni::forget_all(&options.pods),
         options.dns_address.map_or(Ok(()), dns::cleanup),
         routes::cleanup(),

@@ -1,6 +1,6 @@
 //! The service proxy: keeps the node's nftables in step with the model.
 //!
-//! [`plan`] says what elements a service needs, [`ledger`] what differs from what is there, [`table`] how the kernel
+//! [`plan`] says what elements a service needs, [`crate::ledger`] what differs from what is there, [`table`] how the kernel
 //! uses them, and this file waits, commits and repairs. On start the table is replaced in one transaction: packets see
 //! the old rules or the new, and flows go on because conntrack remembers them. On stop the rules stay, since the pods do.
 
@@ -14,16 +14,15 @@ use skiff_base::{Backoff, Latch};
 
 use crate::Error;
 use crate::follow::{Reader, Services};
+use crate::ledger::{Difference, Ledger, Set as _};
 use crate::model::Key;
 use crate::netlink::conntrack;
 use crate::netlink::nft::{Batch, Tables};
 use crate::netlink::route::Routing;
 use crate::netlink::watch::Removals;
-use crate::proxy::ledger::{Difference, Ledger};
 use crate::proxy::plan::{Place, Wanted};
 use crate::proxy::table::{Layout, SetId};
 
-mod ledger;
 mod plan;
 mod table;
 #[cfg(test)]
@@ -57,7 +56,7 @@ pub struct Proxy {
 struct Kernel {
     place: Place,
     layout: Layout,
-    ledger: Ledger,
+    ledger: Ledger<SetId>,
     broken: bool,
 }
 
@@ -188,11 +187,10 @@ impl Kernel {
     /// Drops UDP flows that lead to endpoints no longer there.
     fn forget_flows(
         &self,
-        difference: &Difference,
+        difference: &Difference<SetId>,
         udp: HashMap<plan::Face, Vec<crate::model::Target>>,
     ) -> Result<(), Error> {
-        let faces: HashMap<plan::Face, HashSet<crate::model::Target>> = difference
-            .udp_faces()
+        let faces: HashMap<plan::Face, HashSet<crate::model::Target>> = plan::udp_faces(difference)
             .into_iter()
             .map(|face| {
                 let targets = udp.get(&face).map(|targets| targets.iter().copied().collect());
@@ -229,6 +227,3 @@ impl Kernel {
 pub fn cleanup(table: &str) -> Result<(), Error> {
     Ok(Tables::open()?.remove(table)?)
 }
-
-// Keeps the set identifiers' type nameable for the ledger without a longer path.
-type Elements = std::collections::BTreeMap<SetId, Vec<crate::netlink::nft::Element>>;

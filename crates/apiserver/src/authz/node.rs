@@ -1,7 +1,8 @@
 //! The Node authoriser: what a kubelet may do, and to which objects: those that pods of its node refer to.
 //!
 //! Follows upstream's `plugin/pkg/auth/authorizer/node`. Differences: a node may read all nodes, since it keeps the
-//! routes to them, and volumes, of which it lets go those that are its own folders. Which pods are a node's and what they refer to is an index that follows the store.
+//! routes to them, and volumes, of which it lets go those that are its own folders; and all pods while there is any network
+//! policy, since it enforces these and they are peers (as the agents of other networks do always). Which pods are a node's and what they refer to is an index that follows the store.
 
 use skiff_api::volume::LOCAL_PATH_NODE;
 use skiff_store::Key;
@@ -37,7 +38,7 @@ const RULES: &[(&str, &str, &str)] = &[
     ("get", "storage.k8s.io", "volumeattachments"),
     ("get list watch", "storage.k8s.io", "csidrivers storageclasses"),
     ("get list watch", "node.k8s.io", "runtimeclasses"),
-    ("get list watch", "networking.k8s.io", "servicecidrs"),
+    ("get list watch", "networking.k8s.io", "networkpolicies servicecidrs"),
     ("get", "resource.k8s.io", "resourceclaims"),
 ];
 
@@ -137,7 +138,8 @@ fn pods(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
     let own = ask.fields.split(',').any(|field| {
         field.strip_prefix("spec.nodeName=").map(|name| name.trim_start_matches('=')) == Some(node)
     });
-    or(own, "can only list/watch pods with spec.nodeName field selector")
+    let peers = || !api.store.snapshot("networking.k8s.io/networkpolicies").objects.is_empty();
+    or(own || peers(), "can only list/watch pods with spec.nodeName field selector")
 }
 
 fn own(node: &str, ask: &Ask<'_>, why: &str) -> Outcome {

@@ -49,8 +49,14 @@ pub enum Expr {
     Equal(Reg, Vec<u8>),
     /// Continue only if different.
     Differ(Reg, Vec<u8>),
-    /// Continue only if the key is in the set.
+    /// Continue only if the key is in the set of that fixed name.
     In(&'static str, Reg),
+    /// The same for a set whose name is made.
+    Among(String, Reg),
+    /// Continue only if the value lies between two, both included, in the order of their bytes.
+    Within(Reg, Vec<u8>, Vec<u8>),
+    /// Into the chain to which the map leads from the key; continue if it leads nowhere.
+    Follow(String, Reg),
     /// Continue only if the key is in the map; its value goes into the second register on.
     Find(String, Reg, Reg),
     /// A random number below the limit.
@@ -107,7 +113,8 @@ impl Expr {
             Self::Constant(..) | Self::Go(_) => "immediate",
             Self::Bits(..) => "bitwise",
             Self::Equal(..) | Self::Differ(..) => "cmp",
-            Self::In(..) | Self::Find(..) => "lookup",
+            Self::In(..) | Self::Among(..) | Self::Follow(..) | Self::Find(..) => "lookup",
+            Self::Within(..) => "range",
             Self::Random(..) => "numgen",
             Self::Remember(..) | Self::Forget(..) => "dynset",
             Self::Dnat(..) => "nat",
@@ -160,6 +167,21 @@ impl Expr {
                 a.text(1, set);
                 a.network(2, key.number());
             }
+            Self::Among(set, key) => {
+                a.text(1, set);
+                a.network(2, key.number());
+            }
+            Self::Within(from, first, last) => {
+                a.network(1, from.number());
+                a.network(2, 0);
+                a.nest(3, |a| a.bytes(1, first));
+                a.nest(4, |a| a.bytes(1, last));
+            }
+            Self::Follow(map, key) => {
+                a.text(1, map);
+                a.network(2, key.number());
+                a.network(3, 0);
+            }
             Self::Find(map, key, to) => {
                 a.text(1, map);
                 a.network(2, key.number());
@@ -201,16 +223,18 @@ impl Expr {
 
 impl Verdict {
     fn fill(&self, a: &mut Attributes<'_>) {
-        let code = match self {
-            Self::Return => -5_i32,
-            Self::Drop => 0,
-            Self::Jump(_) => -3,
-        };
-        a.bytes(1, &code.to_be_bytes());
-        if let Self::Jump(chain) = self {
-            a.text(2, chain);
+        match self {
+            Self::Return => a.bytes(1, &(-5_i32).to_be_bytes()),
+            Self::Drop => a.bytes(1, &0_i32.to_be_bytes()),
+            Self::Jump(chain) => jump_to(a, chain),
         }
     }
+}
+
+/// Writes the verdict that leads into a chain and back.
+pub(super) fn jump_to(a: &mut Attributes<'_>, chain: &str) {
+    a.bytes(1, &(-3_i32).to_be_bytes());
+    a.text(2, chain);
 }
 
 fn payload(a: &mut Attributes<'_>, to: Reg, base: u32, offset: u32, length: u32) {

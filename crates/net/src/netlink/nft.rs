@@ -4,7 +4,7 @@
 //! adding one costs microseconds however many there are, where a rule or a verdict would make the kernel check every
 //! chain again.
 
-use super::expr::Expr;
+use super::expr::{Expr, jump_to};
 use super::{APPEND, CREATE, DUMP, Error, Family, Frames, Socket, attribute, attributes};
 
 const SUBSYSTEM: u16 = 10 << 8;
@@ -162,6 +162,37 @@ impl<'a> Batch<'a> {
                 a.bytes(11, &(u64::from(seconds) * 1000).to_be_bytes());
             }
             a.network(10, id);
+        });
+    }
+
+    /// Makes a map from keys to chains.
+    pub fn verdict_map(&mut self, name: &str, key: &[Field]) {
+        let table = self.table;
+        self.sets += 1;
+        let id = self.sets;
+        self.message(9, CREATE, |a| {
+            a.text(1, table);
+            a.text(2, name);
+            a.network(3, 0x8);
+            a.network(4, type_of(key));
+            a.network(5, size_of_fields(key));
+            a.network(6, 0xffff_ff00);
+            a.network(10, id);
+        });
+    }
+
+    /// Lets a key of such a map lead into a chain and back. Unlike other elements it makes the kernel check all chains.
+    pub fn jump(&mut self, map: &str, key: &[u8], chain: &str) {
+        let table = self.table;
+        self.message(12, CREATE, |a| {
+            a.text(1, table);
+            a.text(2, map);
+            a.nest(3, |a| {
+                a.nest(1, |a| {
+                    a.nest(1, |a| a.bytes(1, key));
+                    a.nest(2, |a| a.nest(2, |a| jump_to(a, chain)));
+                });
+            });
         });
     }
 

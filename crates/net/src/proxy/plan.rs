@@ -3,9 +3,11 @@
 //! A *face* is an address and port that clients use: a cluster address, an external one, or (address 0.0.0.0) a node
 //! port on whatever address the node has.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use crate::model::{Port, Reach, Target};
+use crate::ledger::{self, Difference};
+use crate::model::{Port, Protocol, Reach, Target};
 use crate::proxy::table::{Group, Scope, SetId};
 
 /// Where we are.
@@ -21,7 +23,7 @@ pub(super) struct Place {
 pub(super) type Face = (Ipv4Addr, u16);
 
 /// An element of a set, with the set.
-pub(super) type Entry = (SetId, Vec<u8>, Vec<u8>);
+pub(super) type Entry = ledger::Entry<SetId>;
 
 /// All that a service needs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,21 @@ enum Door {
     Outside,
     /// An external address or node port, for strangers only endpoints of this node.
     OutsideLocal,
+}
+
+/// The UDP faces whose endpoints changed or that had none.
+pub(super) fn udp_faces(difference: &Difference<SetId>) -> BTreeSet<Face> {
+    let faces = difference.lost().filter_map(|(set, key)| match set {
+        SetId::Slots(_) | SetId::Reject | SetId::Drop => udp_face(key),
+        _ => None,
+    });
+    faces.collect()
+}
+
+fn udp_face(key: &[u8]) -> Option<Face> {
+    let address: [u8; 4] = key.get(..4)?.try_into().ok()?;
+    let port = u16::from_be_bytes(key.get(8..10)?.try_into().ok()?);
+    (*key.get(4)? == Protocol::Udp.number()).then(|| (address.into(), port))
 }
 
 /// The elements that make a service reachable on this node.

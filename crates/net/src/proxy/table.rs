@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
+use crate::ledger::{self, Set as _};
 use crate::model::Protocol;
 use crate::netlink::expr::{Expr, Reg, Verdict, destination, range, source};
 use crate::netlink::nft::{Batch, Field, Hook, Set};
@@ -72,9 +73,8 @@ pub(super) enum SetId {
     Slots(Group),
 }
 
-impl SetId {
-    /// Its name in the kernel.
-    pub(super) fn name(&self) -> String {
+impl ledger::Set for SetId {
+    fn name(&self) -> String {
         match self {
             Self::Cluster => "cluster".to_owned(),
             Self::Masquerade => "masquerade".to_owned(),

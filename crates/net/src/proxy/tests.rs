@@ -146,7 +146,7 @@ fn what_two_services_want_stays_until_both_let_go() {
     let mut ledger = Ledger::default();
     let pod = |value: u8| (SetId::Hairpin, vec![1], vec![value]);
     let (a, b): (Key, Key) = ("a".into(), "b".into());
-    let round = |ledger: &mut Ledger, service: &Key, wanted: Vec<Entry>| {
+    let round = |ledger: &mut Ledger<SetId>, service: &Key, wanted: Vec<Entry>| {
         let mut difference = Difference::default();
         ledger.set(service, wanted, &mut difference);
         let mut batch = Batch::on("t");

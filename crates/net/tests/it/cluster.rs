@@ -12,7 +12,7 @@ use skiff_client::{Delta, Link, LocalFeeds, Topic};
 use skiff_net::hosts::{Host, Hosts, Spec};
 use skiff_net::{Net, NetOptions};
 
-use crate::given::{Node, PATIENCE, Space, object};
+use crate::given::{Node, PATIENCE, Space, no_client, object};
 
 /// What the API would say: lists that never change.
 struct Said {
@@ -31,16 +31,6 @@ impl LocalFeeds for Said {
         };
         futures::stream::iter([Delta::Reset(all.clone())]).chain(futures::stream::pending()).boxed()
     }
-}
-
-/// Nothing in the network writes; a request would be a mistake.
-fn no_client() -> kube::Client {
-    let refuse = tower::service_fn(|_: http::Request<kube::client::Body>| async {
-        Ok::<_, std::convert::Infallible>(
-            http::Response::new(http_body_util::Full::<bytes::Bytes>::default()),
-        )
-    });
-    kube::Client::new(refuse, "default")
 }
 
 struct Minion {

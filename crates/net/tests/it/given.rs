@@ -128,6 +128,16 @@ pub(crate) fn object(value: &Value) -> Arc<Object> {
     Arc::new(Object::parse(value.to_string().into_bytes().into()).unwrap())
 }
 
+/// Nothing in the network writes; a request would be a mistake.
+pub(crate) fn no_client() -> kube::Client {
+    let refuse = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+        Ok::<_, std::convert::Infallible>(
+            http::Response::new(http_body_util::Full::<bytes::Bytes>::default()),
+        )
+    });
+    kube::Client::new(refuse, "default")
+}
+
 /// A node: a namespace, a folder, a pod range.
 pub(crate) struct Node {
     pub(crate) space: Space,

@@ -7,4 +7,5 @@ mod cni;
 mod dns;
 mod given;
 mod hosts;
+mod policy;
 mod proxy;

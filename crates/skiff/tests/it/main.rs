@@ -14,6 +14,7 @@ mod clients;
 mod guestbook;
 mod kubectl;
 mod limits;
+mod network;
 mod operations;
 mod restart;
 mod storage;

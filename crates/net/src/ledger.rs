@@ -1,61 +1,82 @@
-//! What is in the kernel's sets, and which service put it there; pure.
+//! What is in the kernel's sets, and who put it there (a service, a pod); pure.
 //!
-//! Two services may want the same element (a pod behind both, an external address used twice). The first to claim it
-//! has it; when it lets go, the next in line gets it. So removing one service never cuts off another.
+//! Two may want the same element (a pod behind both, an external address used twice). The first to claim it
+//! has it; when it lets go, the next in line gets it. So removing one never cuts off another.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 
 use crate::model::Key;
-use crate::netlink::nft::Batch;
-use crate::proxy::Elements;
-use crate::proxy::plan::{Entry, Face};
-use crate::proxy::table::SetId;
+use crate::netlink::nft::{Batch, Element};
 
-type Place = (SetId, Vec<u8>);
+/// Which set of a table.
+pub(crate) trait Set: Copy + Ord + Hash {
+    /// Its name in the kernel.
+    fn name(&self) -> String;
+}
+
+/// An element of a set, with the set.
+pub(crate) type Entry<S> = (S, Vec<u8>, Vec<u8>);
+/// Elements by set.
+pub(crate) type Elements<S> = BTreeMap<S, Vec<Element>>;
+
+type Place<S> = (S, Vec<u8>);
 /// An element's value before the first change of a round, and now.
 type Change = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// Who claims what.
-#[derive(Debug, Default)]
-pub(super) struct Ledger {
-    claims: HashMap<Place, Vec<(Key, Vec<u8>)>>,
-    of: HashMap<Key, Vec<Place>>,
+#[derive(Debug)]
+pub(crate) struct Ledger<S> {
+    claims: HashMap<Place<S>, Vec<(Key, Vec<u8>)>>,
+    of: HashMap<Key, Vec<Place<S>>>,
 }
 
 /// What to take out of the sets and what to put in.
-#[derive(Debug, Default)]
-pub(super) struct Difference {
-    changed: HashMap<Place, Change>,
+#[derive(Debug)]
+pub(crate) struct Difference<S> {
+    changed: HashMap<Place<S>, Change>,
 }
 
-impl Ledger {
-    /// From now on `service` wants these elements and no others.
-    pub(super) fn set(&mut self, service: &Key, wanted: Vec<Entry>, difference: &mut Difference) {
-        let wanted: HashMap<Place, Vec<u8>> =
+impl<S> Default for Ledger<S> {
+    fn default() -> Self {
+        Self { claims: HashMap::new(), of: HashMap::new() }
+    }
+}
+
+impl<S> Default for Difference<S> {
+    fn default() -> Self {
+        Self { changed: HashMap::new() }
+    }
+}
+
+impl<S: Set> Ledger<S> {
+    /// From now on `who` wants these elements and no others.
+    pub(crate) fn set(&mut self, who: &Key, wanted: Vec<Entry<S>>, difference: &mut Difference<S>) {
+        let wanted: HashMap<Place<S>, Vec<u8>> =
             wanted.into_iter().map(|(set, key, value)| ((set, key), value)).collect();
-        let before = self.of.remove(service).unwrap_or_default();
+        let before = self.of.remove(who).unwrap_or_default();
         let gone = before.into_iter().filter(|place| !wanted.contains_key(place));
         for place in gone.collect::<Vec<_>>() {
-            self.change(place, difference, |claims| claims.retain(|(owner, _)| owner != service));
+            self.change(place, difference, |claims| claims.retain(|(owner, _)| owner != who));
         }
-        let places: Vec<Place> = wanted.keys().cloned().collect();
+        let places: Vec<Place<S>> = wanted.keys().cloned().collect();
         for (place, value) in wanted {
             self.change(place, difference, |claims| {
-                match claims.iter_mut().find(|(owner, _)| owner == service) {
+                match claims.iter_mut().find(|(owner, _)| owner == who) {
                     Some((_, known)) => *known = value,
-                    None => claims.push((service.clone(), value)),
+                    None => claims.push((who.clone(), value)),
                 }
             });
         }
         if !places.is_empty() {
-            self.of.insert(service.clone(), places);
+            self.of.insert(who.clone(), places);
         }
     }
 
     fn change(
         &mut self,
-        place: Place,
-        difference: &mut Difference,
+        place: Place<S>,
+        difference: &mut Difference<S>,
         edit: impl FnOnce(&mut Vec<(Key, Vec<u8>)>),
     ) {
         let claims = self.claims.entry(place.clone()).or_default();
@@ -71,7 +92,7 @@ impl Ledger {
     }
 
     /// Everything that should be in the sets.
-    pub(super) fn all(&self) -> Elements {
+    pub(crate) fn all(&self) -> Elements<S> {
         let mut all = Elements::new();
         for ((set, key), claims) in &self.claims {
             if let Some((_, value)) = claims.first() {
@@ -82,19 +103,19 @@ impl Ledger {
     }
 }
 
-impl Difference {
+impl<S: Set> Difference<S> {
     /// True if nothing changed.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.changed.is_empty()
     }
 
     /// The sets that get new elements.
-    pub(super) fn sets(&self) -> BTreeSet<SetId> {
+    pub(crate) fn sets(&self) -> BTreeSet<S> {
         self.changed.iter().filter(|(_, (_, now))| now.is_some()).map(|((set, _), _)| *set).collect()
     }
 
     /// Writes the changes; removals first, since an element can't change its value in place.
-    pub(super) fn write(&self, batch: &mut Batch<'_>) {
+    pub(crate) fn write(&self, batch: &mut Batch<'_>) {
         let (mut out, mut new) = (Elements::new(), Elements::new());
         for ((set, key), (before, now)) in &self.changed {
             if before == now {
@@ -115,19 +136,9 @@ impl Difference {
         }
     }
 
-    /// The UDP faces whose endpoints changed or that had none.
-    pub(super) fn udp_faces(&self) -> BTreeSet<Face> {
+    /// The elements that are gone or have another value now.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = (S, &[u8])> {
         let lost = self.changed.iter().filter(|(_, (before, now))| before.is_some() && before != now);
-        lost.filter_map(|((set, key), _)| match set {
-            SetId::Slots(_) | SetId::Reject | SetId::Drop => udp_face(key),
-            _ => None,
-        })
-        .collect()
+        lost.map(|((set, key), _)| (*set, key.as_slice()))
     }
-}
-
-fn udp_face(key: &[u8]) -> Option<Face> {
-    let address: [u8; 4] = key.get(..4)?.try_into().ok()?;
-    let port = u16::from_be_bytes(key.get(8..10)?.try_into().ok()?);
-    (*key.get(4)? == crate::model::Protocol::Udp.number()).then(|| (address.into(), port))
 }
