@@ -1,4 +1,5 @@
-//! Other people's clients for the end-to-end tests, each from its own registry: a table of clients and how to get them.
+//! Other people's clients for the end-to-end tests, each from its own registry: a table of clients and how to get them,
+//! and the program that is written with a library of theirs.
 //!
 //! Versions are pinned. What is there in the wanted version already is kept, so a second run costs nothing and needs no
 //! network. Nothing of it enters the tree.
@@ -53,7 +54,16 @@ pub(crate) fn fetch_all(out: &Path) -> anyhow::Result<()> {
         (client.fetch)(&folder, client.wanted).with_context(|| format!("fetch {}", client.name))?;
         fs::write(folder.join(MARK), mark)?;
     }
-    Ok(())
+    errands()
+}
+
+/// Builds the program written with kube-rs beside the product, with which it shares what both need the same. Cargo
+/// itself knows what is there already.
+fn errands() -> anyhow::Result<()> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let manifest = format!("{root}/crates/skiff/tests/clients/kube/Cargo.toml");
+    let target = format!("{root}/target");
+    run("cargo", &["build", "--quiet", "--locked", "--manifest-path", &manifest, "--target-dir", &target])
 }
 
 fn run(program: &str, args: &[&str]) -> anyhow::Result<()> {

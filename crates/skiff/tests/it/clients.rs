@@ -54,6 +54,14 @@ fn the_javascript_client_follows_what_happens() {
 }
 
 #[test]
+fn a_controller_written_with_kube_rs_defines_and_keeps_its_custom_resources() {
+    let cluster = Cluster::up(&[]);
+    let program = Path::new(env!("CARGO_BIN_EXE_skiff")).with_file_name("errands");
+    assert!(program.exists(), "{} is missing: cargo xtask clients", program.display());
+    assert_eq!(said(&mut client(&cluster, &program)), "errands: all is well\n");
+}
+
+#[test]
 fn an_operator_written_with_kopf_keeps_its_custom_resources() {
     let cluster = Cluster::up(&[]);
     cluster.kubectl(&["apply", "-f", script("greetings.yaml").to_str().unwrap()]);
