@@ -12,14 +12,18 @@ use std::sync::Arc;
 use kube_cel::cel::{ExecutionError, IdedExpr, Value as Inner};
 
 mod authorizer;
+mod check;
 mod functions;
 mod kind;
 mod parse;
+mod types;
 mod value;
 mod walk;
 
 pub use authorizer::{Authorizer, Question};
+pub use check::check;
 pub use kind::Kind;
+pub use types::{Structure, Type};
 pub use value::{Scope, Value, escape};
 
 /// What one evaluation may cost; about one unit for each step (upstream's `PerCallLimit`).

@@ -30,6 +30,7 @@ mod node_ipam;
 mod node_lifecycle;
 mod node_ttl;
 mod pod_gc;
+mod policy_types;
 mod replica_set;
 mod replicas;
 mod replication;

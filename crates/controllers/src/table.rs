@@ -6,9 +6,9 @@ use skiff_client::controller::{self, How};
 use crate::{
     Settings, autoscale, bootstrap_signer, certificates, cron_job, daemon, deployment, disruption,
     endpoint_slices, endpoints, identity_leases, job, namespaces, node_ipam, node_lifecycle, node_ttl,
-    pod_gc, replica_set, replication, role_aggregation, root_ca, service_accounts, service_cidrs,
-    slice_mirroring, stateful, storage_migration, taint_eviction, token_cleaner, token_secrets,
-    ttl_after_finished, volumes,
+    pod_gc, policy_types, replica_set, replication, role_aggregation, root_ca, service_accounts,
+    service_cidrs, slice_mirroring, stateful, storage_migration, taint_eviction, token_cleaner,
+    token_secrets, ttl_after_finished, volumes,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -36,6 +36,7 @@ pub(crate) static ALL: &[&Row] = &[
     &node_lifecycle::CONTROLLER,
     &node_ttl::CONTROLLER,
     &pod_gc::CONTROLLER,
+    &policy_types::CONTROLLER,
     &replica_set::CONTROLLER,
     &replication::CONTROLLER,
     &role_aggregation::CONTROLLER,

@@ -1,6 +1,9 @@
 //! From text to a tree, with limits: the parser and the interpreter recurse, so long chains and deep nests are refused.
 
+use std::sync::Arc;
+
 use kube_cel::cel::IdedExpr;
+use kube_cel::cel::common::ast::SourceInfo;
 use kube_cel::cel::parser::Parser;
 
 /// The longest expression, in bytes.
@@ -24,7 +27,20 @@ pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
     if operators(source) > OPERATORS || nested(source) > NESTED {
         return Err("ERROR: <input>:-1:0: expression recursion limit exceeded: 250".to_owned());
     }
-    Parser::new().enable_optional_syntax(true).parse(source).map_err(|faults| faults.to_string())
+    parser().parse(source).map_err(|faults| faults.to_string())
+}
+
+fn parser() -> Parser {
+    Parser::new().enable_optional_syntax(true)
+}
+
+/// Where in a text that can be parsed its parts stand, by their ids.
+///
+/// The parser tells that only with its complaints. So it gets something to complain about that changes no tree: behind the
+/// end a letter that begins no token, which its lexer passes over.
+pub(super) fn places(source: &str) -> Option<Arc<SourceInfo>> {
+    let faults = parser().parse(&format!("{source}\n$")).err()?;
+    faults.errors.into_iter().find_map(|fault| fault.source_info)
 }
 
 /// An upper bound for the operators outside texts; what stands in texts counts too.

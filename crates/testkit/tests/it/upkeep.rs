@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
@@ -28,6 +29,33 @@ async fn a_storage_migration_is_carried_out_and_one_of_nothing_fails() {
         ended(all, "configmaps", "Succeeded") && ended(all, "unicorns", "Failed")
     };
     cluster.until::<StorageVersionMigration>(both).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_told_what_cannot_be_right_in_its_expressions() {
+    let cluster = cluster(&[]).await;
+    for (name, expression) in [("right", "object.spec.replicas > 1"), ("wrong", "object.spec.replica > 1")] {
+        let text = format!(
+            "metadata: {{name: {name}}}\nspec: {{matchConstraints: {{resourceRules: [{{apiGroups: [apps], apiVersions: [v1], \
+             operations: [CREATE], resources: [deployments]}}]}}, validations: [{{expression: '{expression}'}}]}}"
+        );
+        cluster.create::<ValidatingAdmissionPolicy>(given::yaml(&text)).await;
+    }
+    let looked_at = |policy: &Arc<ValidatingAdmissionPolicy>| {
+        policy.status.as_ref().is_some_and(|status| status.observed_generation == Some(1))
+    };
+    let all = cluster.until::<ValidatingAdmissionPolicy>(|all| all.iter().all(looked_at)).await;
+    let warnings = |name: &str| {
+        let policy = all.iter().find(|policy| policy.metadata.name.as_deref() == Some(name)).unwrap();
+        policy.status.clone().unwrap().type_checking.unwrap().expression_warnings.unwrap_or_default()
+    };
+    assert!(warnings("right").is_empty());
+    let told = warnings("wrong");
+    assert_eq!((told.len(), told[0].field_ref.as_str()), (1, "spec.validations[0].expression"));
+    let words = "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'replica'\n | object.spec.replica > 1\n \
+                 | ...........^\n";
+    assert_eq!(told[0].warning, words);
     cluster.stop().await;
 }
 

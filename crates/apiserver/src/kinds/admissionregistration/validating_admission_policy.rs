@@ -1,8 +1,7 @@
 //! ValidatingAdmissionPolicy: expressions that must hold before something is written.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    TypeChecking, ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec, ValidatingAdmissionPolicyStatus,
-    Validation,
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec, Validation,
 };
 use skiff_api::Errors;
 use skiff_api::cel::Kind as Gives;
@@ -33,14 +32,11 @@ impl Kind for ValidatingAdmissionPolicy {
 
     fn prepare_create(&mut self) {
         self.metadata.generation = Some(1);
-        self.status = Some(checked(1));
+        self.status = None;
     }
 
     fn prepare_update(&mut self, old: &Self) {
         self.status.clone_from(&old.status);
-        if self.spec != old.spec {
-            self.status = Some(checked(old.metadata.generation.unwrap_or(0) + 1));
-        }
     }
 
     fn prepare_status(&mut self, old: &Self) {
@@ -68,16 +64,6 @@ impl Kind for ValidatingAdmissionPolicy {
             }),
             Column::age(),
         ]
-    }
-}
-
-/// The status of a policy whose expressions have been looked at. Upstream's controller manager does that a moment later;
-/// here it is part of the write.
-fn checked(generation: i64) -> ValidatingAdmissionPolicyStatus {
-    ValidatingAdmissionPolicyStatus {
-        observed_generation: Some(generation),
-        type_checking: Some(TypeChecking::default()),
-        conditions: None,
     }
 }
 

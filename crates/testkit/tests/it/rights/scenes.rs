@@ -561,6 +561,9 @@ async fn upkeep(stage: &Stage<'_>) {
     stage.make("/apis/storage.k8s.io/v1/volumeattributesclasses", class).await;
     let migration = "{metadata: {name: maps}, spec: {resource: {group: '', resource: configmaps}}}";
     stage.make("/apis/storagemigration.k8s.io/v1/storageversionmigrations", migration).await;
+    let policy = "{metadata: {name: small}, spec: {matchConstraints: {resourceRules: [{apiGroups: [''], apiVersions: [v1], \
+                  operations: ['*'], resources: [configmaps]}]}, validations: [{expression: 'object.datum == 1'}]}}";
+    stage.make("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", policy).await;
     let token = "{metadata: {name: bootstrap-token-fedcba}, type: bootstrap.kubernetes.io/token, stringData: {token-id: \
                  fedcba, token-secret: 0123456789abcdef, usage-bootstrap-signing: 'true'}}";
     stage.make("/api/v1/namespaces/kube-system/secrets", token).await;
