@@ -128,12 +128,14 @@ pub struct Options {
     pub metrics: Metrics,
     /// What `/version` says.
     pub version: Version,
-    /// The key that signs service accounts' tokens: P-256, PKCS #8, PEM. Without one, one that nobody else knows and that
-    /// ends with the process.
+    /// The key that signs service accounts' tokens: RSA or EC, PEM. Without one, one that nobody else knows and that ends
+    /// with the process.
     pub token_key_pem: Option<String>,
-    /// Who issues those tokens, as they say.
-    pub issuer: String,
-    /// Whom tokens are for that this server believes; the issuer if there are none.
+    /// More keys whose tokens are believed: PEM texts with public keys, or private ones for their public halves.
+    pub token_keys_pem: Vec<String>,
+    /// Who issues those tokens, as they say; tokens of the second and so on are still believed.
+    pub issuers: Vec<String>,
+    /// Whom tokens are for that this server believes; the issuers if there are none.
     pub audiences: Vec<String>,
     /// The text of a file of tokens: lines of `token,user,uid,"group1,group2"`.
     pub token_file: Option<String>,
@@ -177,7 +179,8 @@ impl Options {
             version: Version::default(),
             encryption: None,
             token_key_pem: None,
-            issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
+            token_keys_pem: Vec::new(),
+            issuers: vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
             audiences: Vec::new(),
             token_file: None,
             oidc: Vec::new(),

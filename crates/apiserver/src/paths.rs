@@ -59,7 +59,7 @@ fn openid(api: &Api) -> Response {
             "jwks_uri": format!("https://{host}/openid/v1/jwks"),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256"],
+            "id_token_signing_alg_values_supported": api.issuer.algorithms(),
         }),
     );
     response.headers_mut().insert("cache-control", KEYS_LAST);

@@ -101,6 +101,7 @@ impl Server {
         let keys = options.encryption.as_deref().map(Keys::parse).transpose()?.unwrap_or_default();
         let engine = Sealed::new(engine, keys.clone());
         let store = Store::<Stored>::open(engine, skiff_store::Options::default())?;
+        let issuer = Issuer::new(&options)?;
         let front_proxy = options.front_proxy;
         let trust = Trust::new(options.tls.as_ref(), front_proxy.as_ref())?;
         let believed = |tls: &crate::options::Tls| match &front_proxy {
@@ -121,7 +122,7 @@ impl Server {
             alloc,
             rbac: crate::authz::rbac::Rbac::default(),
             graph: crate::authz::graph::Graph::default(),
-            issuer: Issuer::new(options.token_key_pem.as_deref(), &options.issuer, &options.audiences)?,
+            issuer,
             static_tokens: StaticTokens::parse(options.token_file.as_deref().unwrap_or_default())?,
             issuers: options.oidc.iter().map(oidc::Issuer::new).collect::<Result<_, _>>()?,
             token_webhook: options.token_webhook.as_ref().map(TokenWebhook::new).transpose()?,

@@ -19,6 +19,7 @@ mod kubeconfigs;
 mod oidc;
 mod server;
 mod status;
+mod tokens;
 mod up;
 mod webhooks;
 
@@ -105,6 +106,8 @@ pub(crate) struct ClusterArgs {
     pub(crate) authn: authn::AuthnArgs,
     #[command(flatten)]
     pub(crate) oidc: oidc::OidcArgs,
+    #[command(flatten)]
+    pub(crate) tokens: tokens::TokenArgs,
     #[command(flatten)]
     pub(crate) webhooks: webhooks::WebhookArgs,
     /// Which requests the audit log tells of: a Policy of audit.k8s.io/v1

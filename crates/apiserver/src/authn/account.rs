@@ -3,7 +3,7 @@
 //! Follows upstream's `pkg/serviceaccount/claims.go` and `legacy.go`. A bound token dies with what it is bound to; a
 //! token from a Secret dies with the Secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use skiff_api::{Object, meta};
 use skiff_store::Key;
 
-use super::jwt::{self, KeyError, SigningKey};
+use super::jwt::{self, KeyError, PublicKey, SigningKey};
 use super::{Bearer, Identity, Outcome};
 use crate::api::Api;
+use crate::options::Options;
 use crate::remembered::{Question, Remembered};
 use crate::user::{ACCOUNT_PREFIX, User};
 
@@ -38,8 +39,12 @@ const EXTRA: &str = "authentication.kubernetes.io/";
 /// The server as an issuer.
 pub(crate) struct Issuer {
     key: SigningKey,
+    /// The keys whose tokens are believed, its own first.
+    keys: Vec<PublicKey>,
     /// `https://kubernetes.default.svc.cluster.local`.
     pub(crate) issuer: String,
+    /// Whose tokens are believed besides: what it called itself before.
+    others: Vec<String>,
     /// Whom tokens are for that are for the server itself.
     pub(crate) audiences: Vec<String>,
     /// The claims of tokens whose signature has been verified. Only that is remembered: whether what a token is bound to
@@ -74,11 +79,21 @@ pub(crate) struct Wanted<'a> {
 
 impl Issuer {
     /// # Errors
-    /// If the key cannot be used.
-    pub(crate) fn new(key_pem: Option<&str>, issuer: &str, audiences: &[String]) -> Result<Self, KeyError> {
-        let key = key_pem.map_or_else(SigningKey::fresh, SigningKey::from_pem)?;
-        let audiences = if audiences.is_empty() { vec![issuer.to_owned()] } else { audiences.to_vec() };
-        Ok(Self { key, issuer: issuer.to_owned(), audiences, verified: Remembered::default() })
+    /// If a key cannot be used.
+    pub(crate) fn new(options: &Options) -> Result<Self, KeyError> {
+        let key = options.token_key_pem.as_deref().map_or_else(SigningKey::fresh, SigningKey::from_pem)?;
+        let mut keys = vec![key.public().clone()];
+        for pem in &options.token_keys_pem {
+            for more in PublicKey::all_from_pem(pem)? {
+                if !keys.iter().any(|known| known.is(&more)) {
+                    keys.push(more);
+                }
+            }
+        }
+        let mut others = options.issuers.clone();
+        let issuer = if others.is_empty() { String::new() } else { others.remove(0) };
+        let audiences = if options.audiences.is_empty() { &options.issuers } else { &options.audiences };
+        Ok(Self { key, keys, issuer, others, audiences: audiences.clone(), verified: Remembered::default() })
     }
 
     /// Makes a token; nothing if the machine cannot sign.
@@ -128,7 +143,12 @@ impl Issuer {
 
     /// The keys that verify what we sign.
     pub(crate) fn jwks(&self) -> Value {
-        json!({ "keys": [self.key.jwk()] })
+        json!({ "keys": self.keys.iter().map(PublicKey::jwk).collect::<Vec<_>>() })
+    }
+
+    /// The ways in which these keys sign, sorted, each once.
+    pub(crate) fn algorithms(&self) -> BTreeSet<&'static str> {
+        self.keys.iter().map(PublicKey::algorithm).collect()
     }
 }
 
@@ -140,9 +160,11 @@ impl Issuer {
             return Some(known);
         }
         let claims = jwt::peek(token)?;
-        let ours = claims["iss"] == LEGACY_ISSUER || claims["iss"] == *self.issuer;
+        let issuer = claims["iss"].as_str()?;
+        let ours =
+            issuer == LEGACY_ISSUER || issuer == self.issuer || self.others.iter().any(|own| own == issuer);
         // Somebody else may call himself the same.
-        if !ours || !jwt::is_signed(token, std::slice::from_ref(self.key.public())) {
+        if !ours || !jwt::is_signed(token, &self.keys) {
             return None;
         }
         let claims = Arc::new(claims);
@@ -264,4 +286,57 @@ fn from_secret(api: &Api, token: &str, claims: &Value, wanted: &[String]) -> Res
     }
     let user = User::service_account(&namespace, &account).known_by(&uid, BTreeMap::new());
     Ok(Identity { user, audiences })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    fn key() -> String {
+        let der =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()))
+    }
+
+    fn issuer(key: &str, others: &[&String], names: &[&str]) -> Issuer {
+        let options = Options {
+            token_key_pem: Some(key.to_owned()),
+            token_keys_pem: others.iter().map(|key| (*key).clone()).collect(),
+            issuers: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Options::in_memory()
+        };
+        Issuer::new(&options).unwrap()
+    }
+
+    #[test]
+    fn tokens_of_earlier_keys_and_names_are_still_believed() {
+        let (before, after) = (key(), key());
+        let old = issuer(&before, &[], &["https://old"]);
+        let wanted = Wanted {
+            namespace: "default",
+            account: "robot",
+            account_uid: "1",
+            audiences: &old.audiences,
+            bound: &[],
+            now: 0,
+            life: 600,
+            warn_after: None,
+        };
+        let token = old.issue(&wanted).unwrap();
+        let new = issuer(&after, &[&before, &after], &["https://new", "https://old"]);
+        assert_eq!(new.claims(&token).unwrap()["iss"], "https://old");
+        assert_eq!(new.audiences, ["https://new", "https://old"]);
+        assert_eq!(new.jwks()["keys"].as_array().unwrap().len(), 2, "each once");
+        let claims = new.claims(&new.issue(&wanted).unwrap()).unwrap();
+        assert_eq!(claims["iss"], "https://new");
+        // Neither the key nor the name alone will do.
+        for other in [issuer(&after, &[], &["https://old"]), issuer(&after, &[&before], &["https://new"])] {
+            assert!(other.claims(&token).is_none());
+        }
+    }
 }

@@ -127,7 +127,7 @@ const FOREVER: i64 = 32_503_680_000;
 async fn tokens_of_an_issuer_are_believed_and_its_new_keys_found() {
     let issuer = Elsewhere::start(|_, _| Value::Null).await;
     let (old, new) = (SigningKey::fresh().unwrap(), SigningKey::fresh().unwrap());
-    issuer.issue_by(vec![old.jwk()]);
+    issuer.issue_by(vec![old.public().jwk()]);
     let options = OidcOptions {
         ca_pem: issuer.access().ca_pem,
         username_prefix: Some("oidc:".to_owned()),
@@ -148,7 +148,7 @@ async fn tokens_of_an_issuer_are_believed_and_its_new_keys_found() {
     let refused = shown(api, &token).await.unwrap_err();
     assert!(refused.contains("failed to verify id token signature"), "{refused}");
     assert_eq!(issuer.asked(), 2, "it was asked a moment ago");
-    issuer.issue_by(vec![old.jwk(), new.jwk()]);
+    issuer.issue_by(vec![old.public().jwk(), new.public().jwk()]);
     api.issuers[0].rested().await;
     assert_eq!(shown(api, &token).await.unwrap(), "oidc:jane devs system:authenticated");
 
@@ -293,7 +293,7 @@ async fn several_issuers_of_a_configuration_file_are_believed_each_by_its_own_ru
     let issuers = [Elsewhere::start(|_, _| Value::Null).await, Elsewhere::start(|_, _| Value::Null).await];
     let key = SigningKey::fresh().unwrap();
     let part = |issuer: &Elsewhere, username: &str| {
-        issuer.issue_by(vec![key.jwk()]);
+        issuer.issue_by(vec![key.public().jwk()]);
         json!({
             "issuer": {
                 "url": issuer.url, "certificateAuthority": issuer.authority.cert_pem(), "audiences": ["us", "them"],

@@ -41,14 +41,14 @@ impl AuthnArgs {
         text.with_context(|| format!("read the encryption configuration {}", path.display())).map(Some)
     }
 
-    /// Issuers elsewhere, and whom nobody knows; `own` is the issuer that we are ourselves.
-    pub(crate) fn configuration(&self, own: &str) -> anyhow::Result<AuthenticationConfiguration> {
+    /// Issuers elsewhere, and whom nobody knows; `own` are the issuers that we are ourselves.
+    pub(crate) fn configuration(&self, own: &[String]) -> anyhow::Result<AuthenticationConfiguration> {
         let Some(path) = &self.authentication_config else {
             return Ok(AuthenticationConfiguration::default());
         };
         let context = || format!("read --authentication-config {}", path.display());
         let text = std::fs::read_to_string(path).with_context(context)?;
-        AuthenticationConfiguration::parse(&text, &[own.to_owned()]).with_context(context)
+        AuthenticationConfiguration::parse(&text, own).with_context(context)
     }
 
     /// The text of the file of tokens.

@@ -168,8 +168,9 @@ fn options(
     ];
     std::fs::create_dir_all(layout.pki()).context("make the data directory")?;
     let ca_pem = authority.cert_pem().to_owned();
-    let issuer = format!("https://kubernetes.default.svc.{}", cluster.cluster_domain);
-    let mut believed = cluster.authn.configuration(&issuer)?;
+    let own = format!("https://kubernetes.default.svc.{}", cluster.cluster_domain);
+    let issuers = cluster.tokens.issuers(own)?;
+    let mut believed = cluster.authn.configuration(&issuers)?;
     believed.issuers.extend(cluster.oidc.issuer()?);
     Ok(Options {
         storage: Storage::Disk(layout.store()),
@@ -183,11 +184,14 @@ fn options(
         advertise: Some(SocketAddr::from((advertise, cluster.port))),
         garbage_collector: true,
         roles: component_roles(),
-        token_key_pem: Some(
-            skiff_base::pki::key_once(&layout.pki(), "sa")
+        token_key_pem: Some(match cluster.tokens.signing_key()? {
+            Some(key) => key,
+            None => skiff_base::pki::key_once(&layout.pki(), "sa")
                 .context("make the key for service accounts' tokens")?,
-        ),
-        issuer,
+        }),
+        token_keys_pem: cluster.tokens.keys()?,
+        issuers,
+        audiences: cluster.tokens.audiences(),
         token_file: cluster.authn.token_file()?,
         oidc: believed.issuers,
         anonymous: believed.anonymous,
