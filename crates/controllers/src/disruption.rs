@@ -4,6 +4,7 @@
 //! that note is honoured until the pod is gone, or until two minutes have passed and it evidently stays. How many pods
 //! there should be is asked of their controllers: of those we know by their objects, of any other by its `scale`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,9 +87,13 @@ fn several(ctx: &Ctx, budget: &PodDisruptionBudget, pods: &[Covered]) {
     let others: Vec<_> = others
         .filter_map(|other| ctx.settings().selectors.of::<PodDisruptionBudget>(other, selector))
         .collect();
+    if others.is_empty() {
+        return;
+    }
+    let bare = BTreeMap::new();
     for Covered { pod, .. } in pods {
-        let labels = pod.metadata.labels.clone().unwrap_or_default();
-        if others.iter().any(|other| other.matches(&labels)) {
+        let labels = pod.metadata.labels.as_ref().unwrap_or(&bare);
+        if others.iter().any(|other| other.matches(labels)) {
             let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
             let message = format!(
                 "Pod \"{namespace}\"/\"{pod_name}\" matches multiple PodDisruptionBudgets.  Chose \"{name}\" arbitrarily."
