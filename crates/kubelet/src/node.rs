@@ -8,6 +8,7 @@ pub(crate) mod admit;
 pub(crate) mod facts;
 pub(crate) mod object;
 pub(crate) mod pressure;
+pub(crate) mod shares;
 mod sysctls;
 
 use std::sync::Arc;

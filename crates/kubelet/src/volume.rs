@@ -207,7 +207,7 @@ impl Volumes {
             Place::Kept { path, read_only, own_group, device } => {
                 if let Some(group) = ownership::group(pod).filter(|_| own_group) {
                     let folder = path.clone();
-                    blocking(move || ownership::give(&folder, group, false))
+                    blocking(move || ownership::give_behind(&folder, group))
                         .await
                         .map_err(|error| Problem::new(format!("applyFSGroup failed for vol: {error}")))?;
                 }

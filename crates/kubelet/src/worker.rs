@@ -22,9 +22,10 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::handle::PodView;
+use crate::node::shares;
 use crate::pod::plan::{Plan, Step, plan};
 use crate::pod::restart::Retry;
 use crate::pod::state::{PodState, Progress, Room, Slot, VolumeState, Waiting, Work};
@@ -73,6 +74,10 @@ pub(crate) struct Worker {
     report_retry: Retry,
     /// Until when the container that was started last may keep the status waiting.
     start_awaited: Option<Timestamp>,
+    /// The generation for which the pod has its share of the node.
+    shared: Option<Option<i64>>,
+    /// Hears when others leave room.
+    freed: watch::Receiver<()>,
     /// What others see of the pod, and what it was made from.
     shown: Option<(Arc<Pod>, Arc<PodView>)>,
     facts: NodeFacts,
@@ -88,6 +93,10 @@ impl Worker {
         let facts =
             NodeFacts { addresses: ctx.node.addresses.clone(), runtime: ctx.node.runtime_name.clone() };
         let state = PodState { accepted_at: ctx.clock.now_seconds(), room, ..PodState::default() };
+        if let Some(spec) = &pod.spec {
+            ctx.shares.set(uid(&pod), shares::asked(spec));
+        }
+        let freed = ctx.shares.freed();
         Self {
             ctx,
             pod,
@@ -104,6 +113,8 @@ impl Worker {
             reporting: false,
             report_retry: Retry::default(),
             start_awaited: None,
+            shared: None,
+            freed,
             shown: None,
             facts,
         }
@@ -112,6 +123,7 @@ impl Worker {
     /// The node refuses the pod: it fails without ever having had anything.
     pub(crate) fn reject(&mut self, verdict: crate::pod::state::Verdict) {
         self.ctx.record.record(&self.pod, None, EventKind::Warning, &verdict.reason, verdict.message.clone());
+        self.ctx.shares.release(uid(&self.pod));
         self.state.verdict = Some(verdict);
     }
 
@@ -126,15 +138,21 @@ impl Worker {
             while let Ok(message) = self.inbox.try_recv() {
                 self.take(message);
             }
+            self.share();
             let now = self.ctx.clock.now();
             let plan = plan(&self.pod, &self.state, now);
             let wake_at = self.carry_out(plan, now);
             let status = status(&self.pod, &self.state, &self.facts, self.ctx.clock.now_seconds());
             let wake_at = self.report(&status, now, wake_at);
+            let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+            if ended || (self.state.gone && !self.state.any_alive()) {
+                self.ctx.shares.release(uid(&self.pod));
+            }
             self.publish(status);
             self.wait(wake_at, now).await;
         }
         self.probing.clear();
+        self.ctx.shares.release(uid(&self.pod));
         self.ctx.handle.forget(uid(&self.pod));
     }
 
@@ -158,6 +176,7 @@ impl Worker {
             },
             Some(done) = self.steps.next() => self.apply(done),
             Some(report) = self.reports.recv() => self.take_report(report),
+            Ok(()) = self.freed.changed(), if self.state.deferred.is_some() => {}
             () = timer => {}
         }
     }

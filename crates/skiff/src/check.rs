@@ -53,6 +53,13 @@ const NEEDS: &[Need] = &[
         mend: "mount -t cgroup2 none /sys/fs/cgroup",
     },
     Need {
+        // containerd copies it for every pod.
+        what: "/etc/hosts",
+        vital: true,
+        met: || Path::new("/etc/hosts").exists(),
+        mend: "echo '127.0.0.1 localhost' > /etc/hosts",
+    },
+    Need {
         what: "kubectl",
         vital: false,
         met: || program("kubectl"),

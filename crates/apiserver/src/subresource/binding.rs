@@ -133,12 +133,14 @@ fn assign(pod: &mut Pod, binding: &Binding, now: &Time) -> Result<(), String> {
     if let Some(annotations) = &binding.metadata.annotations {
         pod.metadata.annotations.get_or_insert_default().extend(annotations.clone());
     }
+    let generation = pod.metadata.generation;
     let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
     conditions.retain(|condition| condition.type_ != "PodScheduled");
     conditions.push(PodCondition {
         type_: "PodScheduled".to_owned(),
         status: "True".to_owned(),
         last_transition_time: Some(now.clone()),
+        observed_generation: generation,
         ..PodCondition::default()
     });
     Ok(())

@@ -14,6 +14,7 @@ use crate::cluster::link::LinkedCluster;
 use crate::image::Images;
 use crate::node::facts;
 use crate::node::object::{Me, allocatable};
+use crate::node::shares::Shares;
 use crate::pod::config::Places;
 use crate::pod::hosts::ClusterDns;
 use crate::pod::security::Filters;
@@ -101,6 +102,7 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
         routes: Routes::default(),
         handle: kubelet.handle(),
         clock,
+        shares: Arc::new(Shares::new()),
         node: Arc::new(node),
     };
     Wired { context, sources, recorder }

@@ -75,9 +75,10 @@ fn resizing(spec: &PodSpec, state: &PodState) -> Option<Verdict> {
     if !state.resizing && resize::outstanding(spec, state).next().is_none() {
         return None;
     }
-    Some(match resize::too_much(spec, state.room) {
-        Some(why) => verdict("PodResizePending", true, "Infeasible", why),
-        None => verdict("PodResizeInProgress", true, "", String::new()),
+    Some(match (resize::too_much(spec, state.room), &state.deferred) {
+        (Some(why), _) => verdict("PodResizePending", true, "Infeasible", why),
+        (None, Some(why)) => verdict("PodResizePending", true, "Deferred", why.clone()),
+        (None, None) => verdict("PodResizeInProgress", true, "", String::new()),
     })
 }
 

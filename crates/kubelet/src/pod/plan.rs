@@ -161,7 +161,7 @@ fn changed(pod: &Pod, spec: &PodSpec, state: &PodState, plan: &mut Plan) {
 
 /// Running containers that may use more or less than when they were made: in place, or made anew where they ask for it.
 fn resized(pod: &Pod, spec: &PodSpec, state: &PodState, now: Timestamp, plan: &mut Plan) {
-    if state.resizing || resize::too_much(spec, state.room).is_some() {
+    if state.resizing || state.deferred.is_some() || resize::too_much(spec, state.room).is_some() {
         return;
     }
     let (anew, in_place): (Vec<_>, Vec<_>) =

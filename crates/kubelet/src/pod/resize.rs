@@ -1,8 +1,8 @@
 //! Requests and limits of running containers that change: which there are, and what they ask for.
 //!
 //! What a container was given is known by the text of its requests and limits: noted beside it when it was made, and
-//! in its slot when it was changed since. Follows upstream's `pkg/kubelet/allocation` and `kuberuntime_manager.go`, but
-//! for waiting until other pods leave room (`Deferred`): what fits the node at all is given at once.
+//! in its slot when it was changed since. Whether other pods leave room is known to `node::shares`. Follows upstream's
+//! `pkg/kubelet/allocation` and `kuberuntime_manager.go`.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 

@@ -44,10 +44,12 @@ pub(crate) struct PodState {
     pub(crate) resizing: bool,
     /// When that, having failed, is tried again.
     pub(crate) resize_retry: Retry,
+    /// Why they must wait for it: other pods leave no room.
+    pub(crate) deferred: Option<String>,
 }
 
-/// What a node has in all.
-#[derive(Debug, Clone, Copy, Default)]
+/// What a node has in all, or a pod of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Room {
     /// Processors, in thousandths.
     pub(crate) cpu_milli: i64,

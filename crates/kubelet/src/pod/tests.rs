@@ -43,6 +43,8 @@ struct Given {
     restarted: BTreeMap<String, Vec<i64>>,
     /// What containers were given last, as JSON.
     given: BTreeMap<String, String>,
+    /// Why they must wait for what they ask for now.
+    deferred: Option<String>,
     gone: bool,
 }
 
@@ -50,7 +52,7 @@ fn state(yaml: &str) -> PodState {
     let given: Given =
         if yaml.trim().is_empty() { Given::default() } else { serde_saphyr::from_str(yaml).unwrap() };
     let room = Room { cpu_milli: 2000, memory: 1 << 30 };
-    let mut state = PodState { gone: given.gone, room, ..PodState::default() };
+    let mut state = PodState { gone: given.gone, room, deferred: given.deferred, ..PodState::default() };
     state.sandbox = given.sandbox.map(|word| SandboxStatus {
         sandbox: Sandbox {
             id: "s".to_owned(),

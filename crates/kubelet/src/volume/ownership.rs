@@ -23,6 +23,12 @@ pub(super) fn give(folder: &Path, group: u32, read_only: bool) -> io::Result<()>
     give_open(openat(CWD, folder, FOLDER, Mode::empty())?, group, read_only)
 }
 
+/// As [`give`], for a path that the cluster's administrator wrote: it may be a link, and what it leads to is meant.
+pub(super) fn give_behind(path: &Path, group: u32) -> io::Result<()> {
+    let flags = FOLDER.difference(OFlags::NOFOLLOW);
+    give_open(openat(CWD, path, flags, Mode::empty())?, group, false)
+}
+
 /// As [`give`], for an open folder.
 pub(super) fn give_open(folder: OwnedFd, group: u32, read_only: bool) -> io::Result<()> {
     let gid = Gid::from_raw(group);

@@ -182,6 +182,24 @@ async fn local_volumes_must_be_there_others_are_refused_clearly() {
 }
 
 #[tokio::test]
+async fn a_local_volume_behind_a_link_is_given_to_the_group_and_links_in_it_are_not_followed() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    let (data, link) = (place.folder.path().join("data"), place.folder.path().join("link"));
+    fs::create_dir(&data).unwrap();
+    symlink(&data, &link).unwrap();
+    symlink("/etc/passwd", data.join("out")).unwrap();
+    let before = fs::metadata("/etc/passwd").unwrap().gid();
+    bound(&place, json!({ "local": { "path": link } }), "ReadWriteOnce");
+    let claimed = json!({ "persistentVolumeClaim": { "claimName": "c" } });
+    place.volumes.mount_all(&pod(claimed, json!({ "fsGroup": 4321 }))).await.unwrap();
+    assert_eq!(fs::metadata(&data).unwrap().gid(), 4321);
+    assert_eq!(fs::metadata("/etc/passwd").unwrap().gid(), before);
+}
+
+#[tokio::test]
 async fn a_volume_for_one_pod_waits_until_the_other_is_gone() {
     let place = Place::new();
     let claimed = json!({ "persistentVolumeClaim": { "claimName": "c" } });

@@ -10,6 +10,7 @@ use crate::cgroup::Cgroups;
 use crate::cluster::Cluster;
 use crate::handle::Handle;
 use crate::image::Images;
+use crate::node::shares::Shares;
 use crate::pod::config::Places;
 use crate::pod::hosts::ClusterDns;
 use crate::pod::security::Filters;
@@ -71,5 +72,6 @@ pub(crate) struct Context {
     pub(crate) routes: Routes,
     pub(crate) handle: Handle,
     pub(crate) clock: Clock,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) node: Arc<Node>,
 }

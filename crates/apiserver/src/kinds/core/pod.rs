@@ -110,6 +110,7 @@ impl Kind for Pod {
                 status: "False".to_owned(),
                 reason: Some("SchedulingGated".to_owned()),
                 message: Some("Scheduling is blocked due to non-empty scheduling gates".to_owned()),
+                observed_generation: self.metadata.generation,
                 ..PodCondition::default()
             }]
         });

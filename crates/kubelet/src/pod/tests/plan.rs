@@ -151,6 +151,7 @@ fn running_containers_get_what_they_may_use_now() {
     let given = r#"UP, containers: {c: [running]}, given: {c: '{"requests":{"cpu":"1"}}'}"#;
     check(&wants(plain, "'1'"), given, "");
     check(&wants(plain, "500m"), given, "resize c");
+    check(&wants(plain, "'2'"), &given.replace("given:", "deferred: no room, given:"), "");
     check(&wants(anew, "500m"), given, "kill c 30s");
     // More than the node has.
     check(&wants(plain, "'3'"), given, "");

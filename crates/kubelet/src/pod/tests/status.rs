@@ -132,13 +132,15 @@ fn times_of_conditions_change_only_with_their_status() {
 
 #[test]
 fn what_containers_were_given_is_told_until_they_have_what_they_ask_for() {
-    let told = |cpu: &str| {
+    let told = |cpu: &str, more: &str| {
         let pod = format!(
             "{{metadata: {{}}, spec: {{containers: [{{name: c, resources: {{requests: {{cpu: {cpu}}}}}}}]}}}}"
         );
         let status = told(
             &pod,
-            r#"sandbox: ready, containers: {c: [running]}, given: {c: '{"requests":{"cpu":"1"}}'}"#,
+            &format!(
+                r#"sandbox: ready, containers: {{c: [running]}}, given: {{c: '{{"requests":{{"cpu":"1"}}}}'}}{more}"#
+            ),
         );
         let shown = status.container_statuses.unwrap().remove(0).resources.unwrap().requests.unwrap();
         let passing = status.conditions.unwrap().into_iter().find(|one| one.type_.starts_with("PodResize"));
@@ -146,9 +148,12 @@ fn what_containers_were_given_is_told_until_they_have_what_they_ask_for() {
         (shown["cpu"].0.clone(), passing)
     };
     let passing = |kind: &str, reason: &str| Some((kind.to_owned(), reason.to_owned()));
-    assert_eq!(told("'1'"), ("1".to_owned(), None));
-    assert_eq!(told("500m"), ("1".to_owned(), passing("PodResizeInProgress", "")));
-    assert_eq!(told("'3'"), ("1".to_owned(), passing("PodResizePending", "Infeasible")));
+    assert_eq!(told("'1'", ""), ("1".to_owned(), None));
+    assert_eq!(told("500m", ""), ("1".to_owned(), passing("PodResizeInProgress", "")));
+    assert_eq!(told("'3'", ""), ("1".to_owned(), passing("PodResizePending", "Infeasible")));
+    let waits = ", deferred: no room";
+    assert_eq!(told("'2'", waits), ("1".to_owned(), passing("PodResizePending", "Deferred")));
+    assert_eq!(told("'3'", waits), ("1".to_owned(), passing("PodResizePending", "Infeasible")));
 }
 
 #[test]
