@@ -11,11 +11,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde_json::value::RawValue;
 use skiff_api::{ApiError, Errors, Object, Resource};
 use tokio_util::sync::CancellationToken;
 
 use crate::conversion::Conversion;
-use crate::crd::{Node, scale};
+use crate::crd::scale;
 use crate::kinds::{self, Dependents, Ops, Row};
 use crate::openapi::Documents;
 use crate::request::Target;
@@ -74,11 +75,8 @@ pub(crate) struct Entry {
     /// What clients of a version that is on its way out are warned with.
     pub(crate) deprecation: Option<String>,
     pub(crate) ops: Held<dyn Ops>,
-    /// The structural schema of a custom resource: how its lists and maps merge.
-    #[expect(dead_code, reason = "server-side apply asks")]
-    pub(crate) structure: Option<Arc<Node>>,
     /// What OpenAPI says of a custom resource, in v3's words.
-    pub(crate) published: Option<serde_json::Value>,
+    pub(crate) published: Option<Box<RawValue>>,
     /// Whether the kind is going with its definition, so that nothing may be created.
     pub(crate) ending: bool,
     /// Cancelled when the kind is not served any more; ends its watches.
@@ -141,7 +139,6 @@ impl Entry {
             name_first: true,
             deprecation: None,
             ops,
-            structure: None,
             published: None,
             ending: false,
             gone: CancellationToken::new(),

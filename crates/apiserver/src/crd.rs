@@ -85,8 +85,7 @@ fn entry(
         unconditional_update: false,
         conversion: Some(Held::Counted(Arc::new(convert::Converts::new(family, &version.name)))),
         deprecation: version.deprecated.unwrap_or(false).then(|| deprecation(&resource, version)),
-        published: Some(publish::schema(&resource, version)),
-        structure: Some(node),
+        published: publish::schema(&resource, version),
         ..Entry::plain(resource, Held::Counted(Arc::new(ops)))
     };
     entry.finished()

@@ -9,10 +9,10 @@ pub(super) fn fill(node: &Node, value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|name, value| !value.is_null() || node.field(name).is_none_or(|field| field.nullable));
-            for (name, field) in &node.properties {
+            for (name, field) in node.properties.iter() {
                 let Some(default) = &field.default else { continue };
                 if !map.contains_key(name) {
-                    map.insert(name.clone(), default.clone());
+                    map.insert(name.to_owned(), Value::clone(default));
                 }
             }
             for (name, value) in map.iter_mut() {
@@ -26,7 +26,7 @@ pub(super) fn fill(node: &Node, value: &mut Value) {
             for item in items {
                 let default = node.default.as_ref().filter(|_| item.is_null() && !node.nullable);
                 if let Some(default) = default {
-                    *item = default.clone();
+                    *item = Value::clone(default);
                 }
                 fill(node, item);
             }

@@ -1,6 +1,7 @@
 //! What OpenAPI says of a custom resource; follows upstream's `pkg/controller/openapi/builder/builder.go`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use skiff_api::Resource;
 
@@ -15,8 +16,11 @@ pub(crate) fn definition(resource: &Resource) -> String {
     format!("{}.{}.{}", group.join("."), resource.version, resource.kind)
 }
 
-/// The schema of a version, with what every object has.
-pub(super) fn schema(resource: &Resource, version: &CustomResourceDefinitionVersion) -> Value {
+/// The schema of a version, with what every object has; as text, which is a tenth of a tree and seldom asked for.
+pub(super) fn schema(
+    resource: &Resource,
+    version: &CustomResourceDefinitionVersion,
+) -> Option<Box<RawValue>> {
     let given = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
     let mut schema = given.and_then(|schema| serde_json::to_value(schema).ok()).unwrap_or_else(|| json!({}));
     whole(&mut schema);
@@ -27,7 +31,7 @@ pub(super) fn schema(resource: &Resource, version: &CustomResourceDefinitionVers
     schema["properties"]["metadata"] = json!({ "$ref": META, "description": METADATA });
     schema["x-kubernetes-group-version-kind"] =
         json!([{ "group": resource.group, "kind": resource.kind, "version": resource.version }]);
-    schema
+    to_raw_value(&schema).ok()
 }
 
 /// Embedded objects have metadata too.

@@ -116,7 +116,7 @@ impl Rule {
 }
 
 fn kind(node: &Node) -> &str {
-    &node.kind
+    node.kind
 }
 
 /// `optional.of(old)`, or `optional.none()`.
@@ -168,7 +168,7 @@ pub(super) fn run(
             for (name, value) in map {
                 let Some(field) = node.field(name) else { continue };
                 let before = old.and_then(|old| old.get(name));
-                let declared = node.properties.contains_key(name);
+                let declared = node.properties.get(name).is_some();
                 let walk = |errors: &mut Errors| run(field, value, before, field.embedded, errors, budget);
                 if declared { errors.at(name, walk) } else { errors.key(name, walk) }
             }
@@ -207,7 +207,7 @@ fn typed(node: &Node, value: &Value, whole: bool) -> cel::Value {
         }
         Value::Object(map) => {
             let field = |(name, value): (&String, &Value)| {
-                if whole && !node.properties.contains_key(name) {
+                if whole && node.properties.get(name).is_none() {
                     return match name.as_str() {
                         "apiVersion" | "kind" => Some((name.clone(), cel::Value::json(value))),
                         "metadata" => Some((name.clone(), metadata(value))),
@@ -230,7 +230,7 @@ fn typed(node: &Node, value: &Value, whole: bool) -> cel::Value {
             cel::Value::list(items.iter().map(item))
         }
         Value::String(text) => {
-            let special = match node.checks.format.as_str() {
+            let special = match node.checks().format.as_str() {
                 "date" => cel::Value::timestamp(&format!("{text}T00:00:00Z")),
                 "date-time" | "datetime" => cel::Value::timestamp(text),
                 "duration" => cel::Value::duration(text),

@@ -1,8 +1,9 @@
 //! A structural schema, compiled: the shape of values and what may be in them, with patterns and rules made ready.
 //!
 //! The definition's validation has judged the schema before; what is not structural here is left out, not refused.
+//! Operators bring hundreds of definitions with hundreds of places each: what most places do not have takes no room.
 
-use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -28,8 +29,8 @@ pub(crate) enum ListType {
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     /// `object`; empty if the schema says none.
-    pub(crate) kind: String,
-    pub(crate) properties: BTreeMap<String, Node>,
+    pub(crate) kind: &'static str,
+    pub(crate) properties: Fields,
     /// What every other field is, in a map.
     pub(crate) additional: Option<Box<Node>>,
     /// Whether other fields are allowed without a schema (`additionalProperties: true`).
@@ -42,12 +43,48 @@ pub(crate) struct Node {
     pub(crate) embedded: bool,
     pub(crate) int_or_string: bool,
     pub(crate) list_type: ListType,
-    /// Whether a map is one value (`x-kubernetes-map-type: atomic`).
-    #[expect(dead_code, reason = "server-side apply asks")]
-    pub(crate) atomic_map: bool,
-    pub(crate) default: Option<Value>,
-    pub(crate) checks: Checks,
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) default: Option<Box<Value>>,
+    checks: Option<Box<Checks>>,
+    pub(crate) rules: Box<[Rule]>,
+}
+
+/// The declared fields of an object.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Box<[(Box<str>, Node)]>);
+
+impl Fields {
+    fn of(schema: &JSONSchemaProps) -> Self {
+        // A map of the standard library is sorted by its keys.
+        Self(
+            schema
+                .properties
+                .iter()
+                .flatten()
+                .map(|(name, of)| (name.as_str().into(), Node::of(of)))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Node> {
+        let place = self.0.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
+        Some(&self.0[place].1)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.0.iter().map(|(name, node)| (&**name, node))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The types that there are.
+const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
+
+/// A type by its name; empty for one that there is not.
+pub(super) fn type_named(name: Option<&str>) -> &'static str {
+    TYPES.into_iter().find(|known| Some(*known) == name).unwrap_or_default()
 }
 
 /// What may be in a value.
@@ -75,14 +112,14 @@ impl Node {
     pub(crate) fn root(schema: &JSONSchemaProps) -> Self {
         let mut root = Self::of(schema);
         if root.kind.is_empty() {
-            root.kind = "object".to_owned();
+            root.kind = "object";
         }
         root
     }
 
     /// An object of which nothing is known (`x-kubernetes-preserve-unknown-fields: true` at the root).
     pub(crate) fn anything() -> Self {
-        Self { kind: "object".to_owned(), preserve: true, ..Self::default() }
+        Self { kind: "object", preserve: true, ..Self::default() }
     }
 
     fn of(schema: &JSONSchemaProps) -> Self {
@@ -96,20 +133,14 @@ impl Node {
             Some(JSONSchemaPropsOrArray::Schema(schema)) => Some(Box::new(Self::of(schema))),
             _ => None,
         };
-        let properties: BTreeMap<String, Self> = schema
-            .properties
-            .iter()
-            .flatten()
-            .map(|(name, schema)| (name.clone(), Self::of(schema)))
-            .collect();
         let list_type = match schema.x_kubernetes_list_type.as_deref() {
             Some("set") => ListType::Set,
             Some("map") => ListType::Map(schema.x_kubernetes_list_map_keys.clone().unwrap_or_default()),
             _ => ListType::Atomic,
         };
         Self {
-            kind: schema.type_.clone().unwrap_or_default(),
-            properties,
+            kind: type_named(schema.type_.as_deref()),
+            properties: Fields::of(schema),
             additional,
             open,
             items,
@@ -118,10 +149,9 @@ impl Node {
             embedded: flag(schema.x_kubernetes_embedded_resource),
             int_or_string: flag(schema.x_kubernetes_int_or_string),
             list_type,
-            atomic_map: schema.x_kubernetes_map_type.as_deref() == Some("atomic"),
-            default: schema.default.as_ref().map(|default| default.0.clone()),
+            default: schema.default.as_ref().map(|default| Box::new(default.0.clone())),
             checks: Checks::of(schema),
-            rules: Rule::all(schema),
+            rules: Rule::all(schema).into(),
         }
     }
 
@@ -130,17 +160,39 @@ impl Node {
         self.properties.get(name).or(self.additional.as_deref())
     }
 
+    /// What may be in it.
+    pub(crate) fn checks(&self) -> &Checks {
+        static NONE: LazyLock<Checks> = LazyLock::new(Checks::default);
+        self.checks.as_deref().unwrap_or(&NONE)
+    }
+
     /// True if some rule, here or below, compares with the old value.
     pub(crate) fn looks_back(&self) -> bool {
         self.rules.iter().any(Rule::looks_back)
-            || self.properties.values().any(Self::looks_back)
+            || self.properties.iter().any(|(_, node)| node.looks_back())
             || self.additional.as_ref().is_some_and(|node| node.looks_back())
             || self.items.as_ref().is_some_and(|node| node.looks_back())
     }
 }
 
 impl Checks {
-    fn of(schema: &JSONSchemaProps) -> Self {
+    /// Nothing where the schema checks nothing.
+    fn of(schema: &JSONSchemaProps) -> Option<Box<Self>> {
+        let bounds = [schema.maximum, schema.minimum, schema.multiple_of].iter().any(Option::is_some);
+        let counts = [
+            schema.min_length,
+            schema.max_length,
+            schema.min_items,
+            schema.max_items,
+            schema.min_properties,
+            schema.max_properties,
+        ];
+        let words = [&schema.format, &schema.pattern].into_iter().any(Option::is_some);
+        let junctions = [&schema.all_of, &schema.any_of, &schema.one_of].into_iter().any(Option::is_some);
+        let said = bounds || words || junctions || counts.iter().any(Option::is_some);
+        if !said && schema.enum_.is_none() && schema.required.is_none() && schema.not.is_none() {
+            return None;
+        }
         let bound = |value: Option<f64>, excluded: Option<bool>| {
             value.map(|value| (value, excluded.unwrap_or(false)))
         };
@@ -148,7 +200,7 @@ impl Checks {
             list.iter().flatten().map(Node::of).collect()
         };
         let pattern = schema.pattern.as_ref().filter(|pattern| !pattern.is_empty());
-        Self {
+        Some(Box::new(Self {
             format: schema.format.clone().unwrap_or_default(),
             allowed: schema.enum_.iter().flatten().map(|value| value.0.clone()).collect(),
             pattern: pattern.and_then(|text| Some((text.clone(), Regex::new(text).ok()?))),
@@ -163,6 +215,6 @@ impl Checks {
             any_of: nodes(&schema.any_of),
             one_of: nodes(&schema.one_of),
             not: schema.not.as_ref().map(|schema| Box::new(Node::of(schema))),
-        }
+        }))
     }
 }

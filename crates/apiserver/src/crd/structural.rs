@@ -10,7 +10,7 @@ use skiff_api::Errors;
 use skiff_api::errors::Fault;
 
 use super::rules::Rule;
-use super::schema::Node;
+use super::schema::{Node, type_named};
 use super::{defaults, prune, validate};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -362,8 +362,8 @@ fn default(schema: &JSONSchemaProps, level: Level, errors: &mut Errors) {
     if level == Level::Root {
         return errors.forbidden("default", "must not be set at the root");
     }
-    let node = Node::root(schema);
-    let node = Node { kind: schema.type_.clone().unwrap_or_default(), ..node };
+    let mut node = Node::root(schema);
+    node.kind = type_named(schema.type_.as_deref());
     let mut pruned = default.0.clone();
     let mut gone = Vec::new();
     prune::below(&node, &mut pruned, &mut gone);

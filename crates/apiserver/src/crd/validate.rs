@@ -27,7 +27,7 @@ pub(super) fn check(node: &Node, value: &Value, old: Option<&Value>, errors: &mu
     junctions(node, value, errors);
     match value {
         Value::Object(map) => {
-            let (least, most) = node.checks.properties;
+            let (least, most) = node.checks().properties;
             let count = map.len();
             let path = errors.path("");
             if let Some(least) = least.filter(|least| (count as i64) < *least) {
@@ -37,7 +37,7 @@ pub(super) fn check(node: &Node, value: &Value, old: Option<&Value>, errors: &mu
             if let Some(most) = most.filter(|most| count as i64 > *most) {
                 errors.too_many("", count, usize::try_from(most).unwrap_or(0));
             }
-            for name in &node.checks.required {
+            for name in &node.checks().required {
                 if !map.contains_key(name) {
                     errors.required(name, "");
                 }
@@ -58,7 +58,7 @@ pub(super) fn check(node: &Node, value: &Value, old: Option<&Value>, errors: &mu
             }
         }
         Value::Array(items) => {
-            let (least, most) = node.checks.items;
+            let (least, most) = node.checks().items;
             let path = errors.path("");
             if let Some(least) = least.filter(|least| (items.len() as i64) < *least) {
                 let why = format!("{path} in body should have at least {least} items");
@@ -114,7 +114,7 @@ fn kind(node: &Node, value: &Value, errors: &mut Errors) {
     if fits(node, value) {
         return;
     }
-    let wanted = if node.int_or_string { "integer,string" } else { &node.kind };
+    let wanted = if node.int_or_string { "integer,string" } else { node.kind };
     let found = type_of(value);
     let why = format!("{} in body must be of type {wanted}: {found:?}", errors.path(""));
     errors.push(Fault::TypeInvalid, "", format!("{found:?}"), why);
@@ -125,7 +125,7 @@ fn shown(value: &Value) -> String {
 }
 
 fn scalar(node: &Node, value: &Value, errors: &mut Errors) {
-    let checks = &node.checks;
+    let checks = node.checks();
     let path = errors.path("");
     let invalid = |errors: &mut Errors, why: String| {
         errors.push(Fault::Invalid, "", shown(value), format!("{path} in body {why}"));
@@ -181,7 +181,7 @@ fn scalar(node: &Node, value: &Value, errors: &mut Errors) {
 
 /// `allOf`, `anyOf`, `oneOf` and `not`. Their own messages name no field, as upstream's.
 fn junctions(node: &Node, value: &Value, errors: &mut Errors) {
-    let checks = &node.checks;
+    let checks = node.checks();
     let path = errors.path("");
     let tell = |errors: &mut Errors, why: String| errors.push_at("<nil>", Fault::Invalid, "\"\"", why);
     let attempt = |node: &Node| {

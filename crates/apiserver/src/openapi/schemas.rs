@@ -57,7 +57,7 @@ pub(super) fn definitions(entries: &[Arc<Entry>], reviews: &[&'static Review]) -
         let Resource { group, version, kind: name, .. } = &entry.resource;
         let kind = super::paths::definition(entry);
         if let Some(published) = &entry.published {
-            definitions.insert(kind.clone(), published.clone());
+            definitions.insert(kind.clone(), serde_json::from_str(published.get()).unwrap_or_default());
         }
         let list = json!({
             "description": format!("{} is a list of {name}.", entry.list_kind),

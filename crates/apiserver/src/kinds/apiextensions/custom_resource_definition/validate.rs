@@ -278,8 +278,8 @@ fn selectable(fields: &[SelectableField], root: &Node, errors: &mut Errors) {
             if names.first() == Some(&"metadata") {
                 return errors.invalid("jsonPath", text, "must not point to fields in metadata");
             }
-            let found = names.iter().try_fold(root, |node, name| node.properties.get(*name));
-            match found.map(|node| node.kind.as_str()) {
+            let found = names.iter().try_fold(root, |node, name| node.properties.get(name));
+            match found.map(|node| node.kind) {
                 None => errors.invalid("jsonPath", text, "is an invalid path: does not refer to a valid field"),
                 Some("string" | "boolean" | "integer") => {}
                 Some(_) => {
