@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionSpec,
+    CustomResourceDefinition, CustomResourceDefinitionStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use skiff_api::{ApiError, Object};
 use skiff_base::task::{Policy, Tasks};
 use skiff_store::Key;
@@ -22,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::names;
 use crate::api::Api;
 use crate::catalog::Entry;
-use crate::kinds::apiextensions::custom_resource_definition::{CLEANUP, holds};
+use crate::kinds::apiextensions::custom_resource_definition::{CLEANUP, holds, says};
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::registry::{self, Scope};
 use crate::stored::Stored;
@@ -35,7 +37,9 @@ pub(crate) const TABLE: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
 /// What is served for one definition.
 struct Served {
-    spec: CustomResourceDefinitionSpec,
+    /// Of the spec, and of its versions alone: typed, a schema of two hundred fields is half a megabyte.
+    spec: Digest,
+    versions: Digest,
     table: Arc<str>,
     /// Objects written after this revision are as the present schema has them.
     since: u64,
@@ -45,6 +49,19 @@ struct Served {
     going: bool,
     /// A task deletes its objects.
     ending: bool,
+}
+
+type Digest = [u8; 32];
+
+fn digest(value: &impl Serialize) -> Digest {
+    Sha256::digest(serde_json::to_vec(value).unwrap_or_default()).into()
+}
+
+/// What is read of other definitions of a group: their schemas are large.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Other {
+    status: CustomResourceDefinitionStatus,
 }
 
 /// The controller.
@@ -111,7 +128,7 @@ impl Controller {
             self.end(name, &crd, tasks);
             return Ok(Vec::new());
         }
-        let others = self.others(name);
+        let others: Vec<_> = self.others(name).into_iter().map(|(_, status)| status).collect();
         let status = names::status(&crd, &others, self.api.clock.now_seconds());
         let decided = CustomResourceDefinition { status: Some(status), ..(*crd).clone() };
         self.serve(name, &decided, object.meta().revision);
@@ -127,21 +144,24 @@ impl Controller {
         Ok(Vec::new())
     }
 
-    /// All other definitions of the same group.
-    fn others(&self, name: &str) -> Vec<Arc<CustomResourceDefinition>> {
+    /// All other definitions of the same group: their names and status.
+    fn others(&self, name: &str) -> Vec<(Arc<str>, CustomResourceDefinitionStatus)> {
         let group = name.split_once('.').map_or("", |(_, group)| group);
         let snapshot = self.api.store.snapshot(TABLE);
         let same = |(other, _): &(&Arc<str>, _)| {
             &***other != name && other.split_once('.').is_some_and(|(_, own)| own == group)
         };
-        snapshot.objects.iter().filter(same).filter_map(|(_, stored)| stored.object().decode().ok()).collect()
+        let read = |(name, stored): (&Arc<str>, &Arc<Stored>)| {
+            let other: Other = serde_json::from_slice(stored.object().bytes()).ok()?;
+            Some((Arc::clone(name), other.status))
+        };
+        snapshot.objects.iter().filter(same).filter_map(read).collect()
     }
 
     /// Those of the group whose names are not accepted.
     fn refused(&self, name: &str) -> Vec<Arc<str>> {
-        let waiting = |crd: &Arc<CustomResourceDefinition>| !holds(crd, "NamesAccepted");
-        let named = |crd: Arc<CustomResourceDefinition>| crd.metadata.name.as_deref().map(Arc::from);
-        self.others(name).into_iter().filter(waiting).filter_map(named).collect()
+        let waiting = |status: &CustomResourceDefinitionStatus| !says(status, "NamesAccepted");
+        self.others(name).into_iter().filter(|(_, status)| waiting(status)).map(|(name, _)| name).collect()
     }
 
     /// Puts the definition's kinds into the catalog, if they are not there as it says.
@@ -150,14 +170,15 @@ impl Controller {
             return;
         }
         let going = crd.metadata.deletion_timestamp.is_some();
-        let same =
-            self.served.get(name).is_some_and(|served| served.spec == crd.spec && served.going == going);
+        let spec = digest(&crd.spec);
+        let same = self.served.get(name).is_some_and(|served| served.spec == spec && served.going == going);
         if same {
             return;
         }
         let before = self.served.remove(name);
         // Only a new schema makes what is stored old.
-        let kept = before.as_ref().filter(|before| before.spec.versions == crd.spec.versions);
+        let schemas = digest(&crd.spec.versions);
+        let kept = before.as_ref().filter(|before| before.versions == schemas);
         let since = kept.map_or(revision, |before| before.since);
         let gone = before.as_ref().map(|before| before.gone.clone()).unwrap_or_default();
         let versions = super::entries(crd, since, &gone, &self.api);
@@ -165,8 +186,8 @@ impl Controller {
         let visible = versions.into_iter().filter(|(served, _)| *served).map(|(_, entry)| entry).collect();
         self.api.catalog.replace(&table, visible);
         let ending = before.is_some_and(|before| before.ending);
-        self.served
-            .insert(Arc::clone(name), Served { spec: crd.spec.clone(), table, since, gone, going, ending });
+        let served = Served { spec, versions: schemas, table, since, gone, going, ending };
+        self.served.insert(Arc::clone(name), served);
     }
 
     fn withdraw(&mut self, name: &str) {

@@ -3,7 +3,6 @@
 //! Follows upstream's `pkg/controller/status/naming_controller.go`.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -22,10 +21,9 @@ struct Taken<'a> {
 }
 
 impl<'a> Taken<'a> {
-    fn by(others: &'a [Arc<CustomResourceDefinition>]) -> Self {
+    fn by(others: &'a [CustomResourceDefinitionStatus]) -> Self {
         let mut taken = Self::default();
-        let accepted = |crd: &'a Arc<CustomResourceDefinition>| crd.status.as_ref()?.accepted_names.as_ref();
-        for names in others.iter().filter_map(accepted) {
+        for names in others.iter().filter_map(|status| status.accepted_names.as_ref()) {
             taken.resources.insert(&names.plural);
             taken.resources.extend(names.singular.as_deref());
             taken.resources.extend(names.short_names.iter().flatten().map(String::as_str));
@@ -88,7 +86,7 @@ fn accepted(crd: &CustomResourceDefinition, taken: &Taken<'_>) -> (CustomResourc
 /// The status that a definition ought to have.
 pub(super) fn status(
     crd: &CustomResourceDefinition,
-    others: &[Arc<CustomResourceDefinition>],
+    others: &[CustomResourceDefinitionStatus],
     now: Timestamp,
 ) -> CustomResourceDefinitionStatus {
     let (names, conflict) = accepted(crd, &Taken::by(others));

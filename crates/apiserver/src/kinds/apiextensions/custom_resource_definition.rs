@@ -25,17 +25,14 @@ pub(crate) const KIND: Row = Row {
 /// Holds a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// A condition of a definition.
-pub(crate) fn condition<'a>(
-    crd: &'a CustomResourceDefinition,
-    name: &str,
-) -> Option<&'a CustomResourceDefinitionCondition> {
-    crd.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == name)
-}
-
 /// Whether a condition is there and true.
 pub(crate) fn holds(crd: &CustomResourceDefinition, name: &str) -> bool {
-    condition(crd, name).is_some_and(|condition| condition.status == "True")
+    crd.status.as_ref().is_some_and(|status| says(status, name))
+}
+
+/// Whether a status has a condition that is true.
+pub(crate) fn says(status: &CustomResourceDefinitionStatus, name: &str) -> bool {
+    status.conditions.iter().flatten().any(|condition| condition.type_ == name && condition.status == "True")
 }
 
 /// Sets a condition; its time changes with its status only.
