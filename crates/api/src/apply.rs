@@ -10,6 +10,7 @@
 mod check;
 mod conflict;
 mod element;
+mod kin;
 mod last_applied;
 mod managers;
 mod merge;
@@ -22,12 +23,13 @@ mod walk;
 pub use check::check;
 pub use conflict::{Conflict, Conflicts};
 pub use element::Element;
+pub use kin::{Kin, Wanted};
 pub use last_applied::LAST_APPLIED;
 pub use managers::manager_of_agent;
 pub use narrow::narrowed;
 pub use schema::{Builder, Schema, custom};
 pub use set::{BadSet, Set};
-pub use track::{Applied, Before, Tracked, Who, apply, update};
+pub use track::{Applied, Before, Refused, Tracked, Who, apply, update};
 pub use walk::{Compared, Part};
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::status::ApiError;
 
+mod versions;
+
 const POD: &str = "io.k8s.api.core.v1.Pod";
 const MAP: &str = "io.k8s.api.core.v1.ConfigMap";
 const SERVICE: &str = "io.k8s.api.core.v1.Service";
@@ -79,7 +81,7 @@ impl World {
         self.clock += 1;
         let now = at(self.clock);
         let who = Self::who(manager, subresource, &now);
-        match update(self.schema, self.before(), &new, None, &who) {
+        match update(self.schema, self.before(), &new, None, &who, &Kin::default()).unwrap() {
             Tracked::Same => {}
             Tracked::Owners(owners) => self.owners = owners,
         }
@@ -91,7 +93,7 @@ impl World {
         let sent: Vec<ManagedFieldsEntry> = serde_json::from_value(sent.clone()).unwrap();
         let now = at(9);
         let who = Self::who(manager, "", &now);
-        match update(self.schema, self.before(), &new, Some(&sent), &who) {
+        match update(self.schema, self.before(), &new, Some(&sent), &who, &Kin::default()).unwrap() {
             Tracked::Same => {}
             Tracked::Owners(owners) => self.owners = owners,
         }
@@ -103,7 +105,11 @@ impl World {
         self.clock += 1;
         let now = at(self.clock);
         let who = Self::who(manager, "", &now);
-        let applied = apply(self.schema, self.before(), &config, &who, force)?;
+        let applied = match apply(self.schema, self.before(), &config, &who, force, &Kin::default()) {
+            Ok(applied) => applied,
+            Err(Refused::Conflicts(conflicts)) => return Err(conflicts.into()),
+            Err(Refused::Wanted(wanted)) => panic!("{wanted:?}"),
+        };
         self.object = Some(bare(applied.object));
         self.owners = Some(applied.owners);
         Ok(())

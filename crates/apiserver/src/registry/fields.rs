@@ -4,13 +4,17 @@
 //! before what a write may not touch is put back. The reckoning itself is `skiff_api::apply`; here it meets drafts. It
 //! costs one more encoding of a draft and one more reading of what differs, so it is left out where nothing is tracked.
 
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use serde_json::Value;
-use skiff_api::apply::{self, Before, Tracked, Who};
+use skiff_api::apply::{self, Before, Kin, Refused, Tracked, Wanted, Who};
 use skiff_api::{ApiError, Object, Strictness};
 
 use super::Scope;
-use super::update::{Part, Proposal};
+use super::update::{Changes, Part, Proposal};
+use crate::catalog::Entry;
 use crate::kinds::Draft;
 use crate::verbs::input;
 
@@ -35,18 +39,49 @@ pub(crate) fn created(scope: &Scope<'_>, draft: &mut dyn Draft, sent: Sent) -> R
     let now = scope.now();
     let who = Who { manager, ..who(scope, Part::Whole, &now) };
     let schema = scope.entry.ops.apply_schema();
-    if let Tracked::Owners(owners) = apply::update(&schema, Before::default(), &value, sent.as_deref(), &who)
-    {
+    // Whatever version owners of a new object name, it is this one that they come with.
+    let tracked = apply::update(&schema, Before::default(), &value, sent.as_deref(), &who, &Kin::default());
+    if let Ok(Tracked::Owners(owners)) = tracked {
         draft.meta_mut().managed_fields = owners;
     }
     Ok(())
+}
+
+/// The other versions in which somebody owns something of an object.
+fn kin(scope: &Scope<'_>, owners: Option<&[ManagedFieldsEntry]>) -> Kin {
+    let mut kin = Kin::default();
+    for owner in owners.unwrap_or_default() {
+        let version = owner.api_version.as_deref().unwrap_or_default();
+        if version != scope.entry.api_version && !kin.has(version) {
+            kin.add(version, relative(scope, version).map(|entry| entry.ops.apply_schema()));
+        }
+    }
+    kin
+}
+
+/// The kind in a version, if it is served.
+fn relative(scope: &Scope<'_>, version: &str) -> Option<Arc<Entry>> {
+    if version == scope.entry.api_version {
+        return Some(Arc::clone(scope.entry));
+    }
+    let is_it = |entry: &&Arc<Entry>| entry.api_version == version && scope.entry.is_kin_of(entry);
+    scope.api.catalog.kinds().entries().iter().find(is_it).cloned()
+}
+
+/// Converts what is wanted.
+async fn convert(scope: &Scope<'_>, wanted: &Wanted) -> Result<Value, ApiError> {
+    let find = |version: &str| {
+        let gone = || ApiError::internal(format!("{version} is no longer served"));
+        relative(scope, version).ok_or_else(gone)
+    };
+    find(&wanted.from)?.as_version(&*find(&wanted.to)?, &wanted.object).await
 }
 
 /// Gives a changed object its owners.
 ///
 /// # Errors
 /// 500 if the draft cannot be encoded or the stored object cannot be read.
-pub(crate) fn updated(
+pub(crate) async fn updated(
     scope: &Scope<'_>,
     part: Part,
     old: (&dyn Draft, &Object),
@@ -59,17 +94,41 @@ pub(crate) fn updated(
     if let Some(manager) = scope.manager.filter(|_| !nobody) {
         let now = scope.now();
         let who = Who { manager, ..who(scope, part, &now) };
-        let json = draft.json().map_err(ApiError::internal)?;
-        let (live, new) = apply::narrowed(current.bytes(), &json, who.part).map_err(ApiError::internal)?;
+        let mut kin = kin(scope, owners);
+        let (live, new) = if kin.is_empty() {
+            let json = draft.json().map_err(ApiError::internal)?;
+            apply::narrowed(current.bytes(), &json, who.part).map_err(ApiError::internal)?
+        } else {
+            // What is converted must be whole.
+            (current.value().map_err(ApiError::internal)?, draft.value().map_err(ApiError::internal)?)
+        };
+        let (live, new) = (bare(live), bare(new));
         let schema = scope.entry.ops.apply_schema();
         let before = Before { object: Some(&live), owners };
-        if let Tracked::Owners(owners) = apply::update(&schema, before, &new, sent.as_deref(), &who) {
-            draft.meta_mut().managed_fields = owners;
-            return Ok(());
+        loop {
+            match apply::update(&schema, before, &new, sent.as_deref(), &who, &kin) {
+                Ok(Tracked::Same) => break,
+                Ok(Tracked::Owners(owners)) => {
+                    draft.meta_mut().managed_fields = owners;
+                    return Ok(());
+                }
+                Err(wanted) => {
+                    let converted = bare(convert(scope, &wanted).await?);
+                    kin.learn(*wanted, converted);
+                }
+            }
         }
     }
     draft.meta_mut().managed_fields = owners.map(<[_]>::to_vec);
     Ok(())
+}
+
+/// An object without what tells of owners.
+fn bare(mut object: Value) -> Value {
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        meta.remove("managedFields");
+    }
+    object
 }
 
 /// Whether the only difference between the two is when managers set their fields. Follows upstream's
@@ -150,7 +209,7 @@ impl Config {
     ///
     /// # Errors
     /// 409 for conflicts, 500 without a reason (as upstream) for what does not fit the kind.
-    pub(crate) fn propose(
+    async fn propose(
         &self,
         scope: &Scope<'_>,
         part: Part,
@@ -184,12 +243,38 @@ impl Config {
             owners.map(serde_json::from_value).transpose().map_err(ApiError::internal)?;
         let now = scope.now();
         let before = Before { object: live.as_ref(), owners: owners.as_deref() };
-        let applied = apply::apply(&schema, before, &self.value, &who(scope, part, &now), self.force)?;
+        let (who, mut kin) = (who(scope, part, &now), kin(scope, owners.as_deref()));
+        let applied = loop {
+            match apply::apply(&schema, before, &self.value, &who, self.force, &kin) {
+                Ok(applied) => break applied,
+                Err(Refused::Conflicts(conflicts)) => return Err(conflicts.into()),
+                Err(Refused::Wanted(wanted)) => {
+                    let converted = bare(convert(scope, &wanted).await?);
+                    kin.learn(*wanted, converted);
+                }
+            }
+        };
         let json = serde_json::to_vec(&applied.object).map_err(ApiError::internal)?;
         let mut proposal = input::decode(entry, &json, Strictness::Ignore)?;
         proposal.draft.meta_mut().managed_fields = Some(applied.owners);
         proposal.applied = true;
         Ok(proposal)
+    }
+}
+
+/// The change that applies a configuration to a part of an object.
+pub(crate) struct Applying<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) part: Part,
+}
+
+impl Changes for Applying<'_> {
+    fn propose<'a>(
+        &'a self,
+        scope: &'a Scope<'_>,
+        current: Option<&'a Object>,
+    ) -> BoxFuture<'a, Result<Proposal, ApiError>> {
+        Box::pin(self.config.propose(scope, self.part, current))
     }
 }
 

@@ -4,8 +4,10 @@
 //! wrote meanwhile. A draft that carries a `resourceVersion` insists on it: replaced from an older state it is refused,
 //! patched on top of the newest it carries that one.
 
+use std::future::ready;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use skiff_api::{ApiError, Errors, Object};
 use skiff_store::{Expect, Refused};
 
@@ -44,13 +46,33 @@ impl Proposal {
     }
 }
 
+/// What an update makes of an object.
+pub(crate) trait Changes: Sync {
+    /// What to write in place of the object given. Given nothing, the object is to be created.
+    fn propose<'a>(
+        &'a self,
+        scope: &'a Scope<'_>,
+        current: Option<&'a Object>,
+    ) -> BoxFuture<'a, Result<Proposal, ApiError>>;
+}
+
+impl<F: Fn(Option<&Object>) -> Result<Proposal, ApiError> + Sync> Changes for F {
+    fn propose<'a>(
+        &'a self,
+        _: &'a Scope<'_>,
+        current: Option<&'a Object>,
+    ) -> BoxFuture<'a, Result<Proposal, ApiError>> {
+        Box::pin(ready(self(current)))
+    }
+}
+
 /// How an update goes about it.
 pub(crate) struct Update<'a> {
     pub(crate) part: Part,
     pub(crate) dry_run: bool,
     /// What to write in place of the object given; called again if the object moved on. Given nothing, the object is to
     /// be created: only for kinds whose rows say so.
-    pub(crate) change: &'a (dyn Fn(Option<&Object>) -> Result<Proposal, ApiError> + Sync),
+    pub(crate) change: &'a dyn Changes,
     /// Whether a missing object may be created.
     pub(crate) upsert: bool,
 }
@@ -66,7 +88,7 @@ pub(crate) async fn update(scope: &Scope<'_>, how: &Update<'_>) -> Result<Writte
                 return Err(ApiError::not_found(&scope.entry.resource, scope.name));
             }
             may_create(scope).await?;
-            let Proposal { mut draft, warnings, applied } = (how.change)(None)?;
+            let Proposal { mut draft, warnings, applied } = how.change.propose(scope, None).await?;
             check_name(scope, &mut *draft)?;
             let manager = scope.manager.filter(|_| !applied);
             match create::create(&Scope { manager, ..*scope }, draft, how.dry_run).await {
@@ -113,7 +135,7 @@ async fn attempt(
 ) -> Result<Option<Written>, ApiError> {
     let entry = scope.entry;
     let old = scope.thaw(current)?;
-    let Proposal { mut draft, mut warnings, applied } = (how.change)(Some(current))?;
+    let Proposal { mut draft, mut warnings, applied } = how.change.propose(scope, Some(current)).await?;
     check_name(scope, &mut *draft)?;
     preconditions(scope, how, &*draft, current)?;
     let sent = fields::take(&mut *draft);
@@ -122,7 +144,7 @@ async fn attempt(
     if applied {
         draft.meta_mut().managed_fields = sent;
     } else {
-        fields::updated(scope, how.part, (&*old, &**current), &mut *draft, sent)?;
+        fields::updated(scope, how.part, (&*old, &**current), &mut *draft, sent).await?;
     }
     let mut attempt = Attempt::new(scope, Operation::Update, Some(&*old)).dry_run(how.dry_run);
     admission::mutate(&mut attempt, &mut draft).await?;

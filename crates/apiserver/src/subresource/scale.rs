@@ -17,8 +17,8 @@ use crate::authz::Authorized;
 use crate::crd::Path;
 use crate::crd::scale::Paths;
 use crate::registry::Scope;
-use crate::registry::fields::Config;
-use crate::registry::update::{Part, Proposal, Update, update};
+use crate::registry::fields::{Applying, Config};
+use crate::registry::update::{Changes, Part, Proposal, Update, update};
 use crate::request::Verb;
 use crate::request::options::WriteOptions;
 use crate::verbs::patch::{APPLY, Patch};
@@ -68,12 +68,12 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
         };
         let scope = context.scope(&call.user);
         let sent = reviewed(&context, &scope, sent, options.dry_run).await?;
-        let change = |current: Option<&Object>| {
+        let made = |current: Option<&Object>| {
             let current = current.ok_or_else(ApiError::no_such_path)?;
             let scale = match &sent {
                 Sent::Scale(scale) => (**scale).clone(),
                 Sent::Patch(patch) => patched(&context, current, patch)?,
-                Sent::Apply(config) => return applied(&scope, paths(&context)?, config, current),
+                Sent::Apply(_) => of(&context, current)?,
             };
             let wanted = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
             check(&context.target.name, &scale, wanted)?;
@@ -85,7 +85,13 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             draft.meta_mut().resource_version = scale.metadata.resource_version;
             Ok(Proposal::quiet(draft))
         };
-        let how = Update { part: Part::Whole, dry_run: options.dry_run, change: &change, upsert: false };
+        let whole = match &sent {
+            Sent::Apply(config) => Some(applied(&scope, paths(&context)?, config)?),
+            _ => None,
+        };
+        let laid = whole.as_ref().map(|config| Applying { config, part: Part::Whole });
+        let change: &dyn Changes = laid.as_ref().map_or(&made, |laid| laid);
+        let how = Update { part: Part::Whole, dry_run: options.dry_run, change, upsert: false };
         let written = update(&scope, &how).await?;
         let object = Object::parse(written.bytes).map_err(ApiError::internal)?;
         Ok(wire::encoded(200, &of(&context, &object)?))
@@ -129,12 +135,7 @@ async fn reviewed(context: &Context, scope: &Scope<'_>, sent: Sent, dry_run: boo
 }
 
 /// A scale's configuration says of the object itself how many there should be, and owns just that.
-fn applied(
-    scope: &Scope<'_>,
-    paths: &Paths,
-    config: &Config,
-    current: &Object,
-) -> Result<Proposal, ApiError> {
+fn applied(scope: &Scope<'_>, paths: &Paths, config: &Config) -> Result<Config, ApiError> {
     let json = config.value().to_string();
     let mut scale: Scale = input::typed(VERSION, "Scale", json.as_bytes(), Strictness::Ignore)?.object;
     let wanted = scale.spec.take().and_then(|spec| spec.replicas);
@@ -149,7 +150,7 @@ fn applied(
     if let Some(wanted) = wanted {
         paths.wanted.set(&mut whole, wanted.into());
     }
-    config.with(whole).propose(scope, Part::Whole, Some(current))
+    Ok(config.with(whole))
 }
 
 fn check(name: &str, scale: &Scale, wanted: i32) -> Result<(), ApiError> {

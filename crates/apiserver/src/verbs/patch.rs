@@ -8,7 +8,7 @@ use super::{Context, input, media, write};
 use crate::authz::Authorized;
 use crate::catalog::Entry;
 use crate::registry;
-use crate::registry::fields::Config;
+use crate::registry::fields::{Applying, Config};
 use crate::registry::update::{Part, Proposal, Update};
 use crate::request::options::WriteOptions;
 use crate::wire::Response;
@@ -147,7 +147,7 @@ async fn apply(context: &Context, call: Authorized, part: Part) -> Result<Respon
         return Err(ApiError::bad_request(message));
     }
     let scope = context.scope(&call.user);
-    let change = |current: Option<&Object>| config.propose(&scope, part, current);
+    let change = Applying { config: &config, part };
     let how = Update { part, dry_run: options.dry_run, change: &change, upsert: part == Part::Whole };
     let written = registry::update::update(&scope, &how).await?;
     write::answer(context, &call.info, &form, written)

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::json;
-use skiff_api::{ApiError, Strictness};
+use skiff_api::{ApiError, Object, Strictness};
 
 use super::{Context, input, media, success};
 use crate::authz::Authorized;
@@ -54,7 +54,7 @@ pub(crate) async fn replace(context: &Context, call: Authorized, part: Part) -> 
     let how = Update {
         part,
         dry_run: options.dry_run,
-        change: &|_| draft.lock().take().map_or_else(again, Ok).map(Proposal::quiet),
+        change: &|_: Option<&Object>| draft.lock().take().map_or_else(again, Ok).map(Proposal::quiet),
         upsert: part == Part::Whole && context.entry.upsert,
     };
     let mut written = match registry::update::update(&context.scope(&call.user), &how).await {

@@ -207,3 +207,39 @@ async fn what_admission_adds_to_a_list_does_not_make_a_second_apply_a_write() {
     let again = apply(&given.client, uri, "fieldManager=one", &config).await.code(200);
     assert_eq!(again.body, created.body);
 }
+
+#[tokio::test]
+async fn owners_in_another_version_see_a_write_in_theirs() {
+    let given = Given::new().await;
+    let client = &given.client;
+    let uri =
+        |version: &str| format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers/a");
+    let scaler = |version: &str, more: Value| {
+        let mut spec = json!({ "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" }, "maxReplicas": 5 });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "apiVersion": format!("autoscaling/{version}"), "kind": "HorizontalPodAutoscaler",
+            "metadata": { "name": "a" }, "spec": spec })
+    };
+    let cpu = |percent: i64| {
+        let target = json!({ "type": "Utilization", "averageUtilization": percent });
+        json!({ "metrics": [{ "type": "Resource", "resource": { "name": "cpu", "target": target } }] })
+    };
+    apply(client, &uri("v2"), "fieldManager=two", &scaler("v2", cpu(50))).await.code(201);
+    // Version 1 says the same by another name, which is in conflict with what version 2 calls it.
+    let other = scaler("v1", json!({ "targetCPUUtilizationPercentage": 60 }));
+    let refused = apply(client, &uri("v1"), "fieldManager=one", &other).await.code(409);
+    let why = "Apply failed with 1 conflict: conflict with \"two\": .spec.metrics";
+    assert_eq!(refused.message(), why);
+    let same = scaler("v1", json!({ "targetCPUUtilizationPercentage": 50 }));
+    let shared = apply(client, &uri("v1"), "fieldManager=one", &same).await.code(200);
+    assert_eq!(fields(&shared, "two")["f:spec"]["f:metrics"], json!({}));
+    assert_eq!(fields(&shared, "one")["f:spec"]["f:targetCPUUtilizationPercentage"], json!({}));
+
+    // A plain write takes the field from both.
+    let change = json!({ "spec": { "targetCPUUtilizationPercentage": 70 } });
+    let query = format!("{}?fieldManager=user", uri("v1"));
+    let changed = client.patch(&query, "merge-patch", &change).await.code(200);
+    assert_eq!(fields(&changed, "two")["f:spec"]["f:metrics"], Value::Null);
+    assert_eq!(fields(&changed, "one")["f:spec"]["f:targetCPUUtilizationPercentage"], Value::Null);
+    assert_eq!(fields(&changed, "two")["f:spec"]["f:maxReplicas"], json!({}));
+}

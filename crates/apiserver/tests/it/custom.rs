@@ -325,6 +325,22 @@ async fn versions_without_a_webhook_differ_by_name_and_schema() {
     assert_eq!(list["items"][0], found);
     let group = cluster.get("/apis/stable.example.com").await.body;
     assert_eq!(group["preferredVersion"]["version"], "v2");
+
+    // Owners in one version are in conflict with appliers in the other, each by its own schema.
+    let apply = async |uri: &str, manager: &str, version: &str, spec: Value| {
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        let mut config = tab("b", spec);
+        config["apiVersion"] = format!("stable.example.com/{version}").into();
+        let uri = format!("{uri}/b?fieldManager={manager}");
+        cluster.send("PATCH", &uri, &headers, config.to_string().into_bytes()).await
+    };
+    apply(TABS, "one", "v1", json!({ "cronSpec": "* * * * *", "tags": ["x"] })).await.code(201);
+    let refused = apply(&two, "two", "v2", json!({ "cronSpec": "1 * * * *", "tags": ["y"] })).await.code(409);
+    assert_eq!(message(&refused), "Apply failed with 1 conflict: conflict with \"one\": .spec.cronSpec");
+    let both = apply(&two, "two", "v2", json!({ "tags": ["y"] })).await.code(200);
+    assert_eq!(both.body["spec"]["tags"], json!(["x", "y"]));
+    let left = apply(TABS, "one", "v1", json!({ "cronSpec": "* * * * *" })).await.code(200);
+    assert_eq!(left.body["spec"]["tags"], json!(["y"]));
 }
 
 #[tokio::test]
