@@ -13,6 +13,25 @@ use crate::netlink::nft::{Batch, Element};
 pub(crate) trait Set: Copy + Ord + Hash {
     /// Its name in the kernel.
     fn name(&self) -> String;
+
+    /// In a map to chains: the chain that a value stands for.
+    fn chain(&self, _value: &[u8]) -> Option<String> {
+        None
+    }
+}
+
+/// Writes elements into a set.
+pub(crate) fn add<S: Set>(batch: &mut Batch<'_>, set: S, elements: &[Element]) {
+    let name = set.name();
+    if elements.first().is_none_or(|(_, value)| set.chain(value).is_none()) {
+        batch.add(&name, elements);
+        return;
+    }
+    for (key, value) in elements {
+        if let Some(chain) = set.chain(value) {
+            batch.jump(&name, key, &chain);
+        }
+    }
 }
 
 /// An element of a set, with the set.
@@ -132,7 +151,7 @@ impl<S: Set> Difference<S> {
             batch.remove(&set.name(), &elements);
         }
         for (set, elements) in new {
-            batch.add(&set.name(), &elements);
+            add(batch, set, &elements);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Writes what the plan says: differences where the table stands, the whole table where it does not.
 
 use crate::Error;
-use crate::ledger::{Difference, Ledger, Set as _};
+use crate::ledger::{self, Difference, Ledger};
 use crate::model::Key;
 use crate::netlink::nft::{Batch, Tables};
 use crate::policy::plan::{Entry, Frame};
@@ -98,7 +98,7 @@ impl Kernel {
         let mut batch = Batch::on(&self.table);
         table::create(&mut batch, &self.frame);
         for (set, elements) in &self.ledger.all() {
-            batch.add(&set.name(), elements);
+            ledger::add(&mut batch, *set, elements);
         }
         tables.commit("write all policies", batch)?;
         self.state = State::Standing;

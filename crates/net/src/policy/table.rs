@@ -3,8 +3,11 @@
 //! A packet of a flow that was let through passes at once. The first one of a flow is looked up by its source among the
 //! pods whose outward traffic some policy is about, and by its destination among those whose inward traffic is: two
 //! look-ups, however many pods. Who is found goes through the rules of its group of policies, in a chain of the group's
-//! own; the first that fits lets the packet pass, the end of the chain drops it. What this machine itself sends to its
-//! own pods (probes) comes by no hook of ours.
+//! own; the first that fits lets the packet pass, the end of the chain drops it. What this machine itself sends to its own
+//! pods (probes) comes by no hook of ours.
+//!
+//! A map of addresses to numbers, and one of numbers to chains, would spare the kernel a check of the table's chains for
+//! each pod; but Debian 12's `nft` breaks off when it is to print a look-up of what was looked up.
 
 use crate::ledger::{self, Set as _};
 use crate::netlink::expr::{Expr, Reg, Verdict, destination, range, source};
@@ -15,7 +18,6 @@ use crate::policy::plan::{Frame, RuleId};
 /// Flows that go on, and what belongs to them.
 const GOING_ON: [u8; 4] = 6_u32.to_ne_bytes();
 const ADDRESS: &[Field] = &[Field::Address];
-const NUMBER: &[Field] = &[Field::Number];
 const PAIR: &[Field] = &[Field::Address, Field::Address];
 const PORT: &[Field] = &[Field::Protocol, Field::Port];
 const NAMED: &[Field] = &[Field::Address, Field::Protocol, Field::Port];
@@ -23,7 +25,7 @@ const NAMED: &[Field] = &[Field::Address, Field::Protocol, Field::Port];
 /// A set of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum SetId {
-    /// A pod here → the number of its group.
+    /// A pod here → the chain of its group, which its number stands for.
     Group(Way),
     /// A pod here, with itself: what nobody keeps from it.
     Itself,
@@ -42,6 +44,18 @@ impl ledger::Set for SetId {
             Self::Named(id) => format!("named-{}", id.suffix()),
         }
     }
+
+    fn chain(&self, value: &[u8]) -> Option<String> {
+        match self {
+            Self::Group(way) => Some(chain_of(*way, value)),
+            _ => None,
+        }
+    }
+}
+
+fn chain_of(way: Way, number: &[u8]) -> String {
+    let number = number.try_into().map_or(0, u32::from_ne_bytes);
+    format!("{}-{number}", way.word())
 }
 
 impl RuleId {
@@ -50,31 +64,24 @@ impl RuleId {
     }
 }
 
-/// The chains that a group's number leads to.
-fn chains(way: Way) -> String {
-    format!("{}-chains", way.word())
-}
-
 /// Makes the table anew, without elements of pods.
 pub(super) fn create(batch: &mut Batch<'_>, frame: &Frame) {
     batch.replace_table();
     batch.set(&Set { name: SetId::Itself.name(), key: PAIR, value: &[], timeout: None });
     for way in Way::ALL {
-        batch.set(&Set { name: SetId::Group(way).name(), key: ADDRESS, value: NUMBER, timeout: None });
-        batch.verdict_map(&chains(way), NUMBER);
+        batch.verdict_map(&SetId::Group(way).name(), ADDRESS);
     }
     for (id, _, rule) in frame.rules() {
         sets(batch, id, rule);
     }
     for ((way, group), number) in &frame.groups {
-        let chain = format!("{}-{number}", way.word());
+        let chain = chain_of(*way, &number.to_ne_bytes());
         batch.chain(&chain);
         let own = frame.rules().filter(|(id, ..)| id.way == *way && group.contains(&id.policy));
         for (id, _, rule) in own {
             allow(batch, &chain, id, rule);
         }
         batch.rule(&chain, &[Expr::Go(Verdict::Drop)]);
-        batch.jump(&chains(*way), &number.to_ne_bytes(), &chain);
     }
     ways_through(batch);
 }
@@ -176,10 +183,7 @@ fn ways_through(batch: &mut Batch<'_>) {
         Expr::Differ(Reg(0), vec![0; 4]),
         Expr::Go(Verdict::Return),
     ];
-    let judged = |way: Way, address: Expr| {
-        let number = Expr::Find(SetId::Group(way).name(), Reg(0), Reg(1));
-        [address, number, Expr::Follow(chains(way), Reg(1))]
-    };
+    let judged = |way: Way, address: Expr| [address, Expr::Follow(SetId::Group(way).name(), Reg(0))];
     // Before the rules that refuse what no service answers: who may not ask is not answered.
     for (name, hook) in [("forward", Hook::Forward), ("input", Hook::Input)] {
         batch.base_chain(name, "filter", hook, -5);

@@ -138,6 +138,15 @@ impl Stage {
         until(expected, || self.reach(port));
     }
 
+    /// People look at rules with `nft`, where there is one: it must know how to print ours.
+    #[expect(clippy::disallowed_methods, reason = "tests start programs")]
+    fn prints(&self) {
+        let list = || std::process::Command::new("nft").args(["list", "table", "ip", TABLE]).output();
+        if let Ok(output) = self.node.space.within(list) {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
     fn has_table(&self) -> bool {
         self.node.space.within(|| Tables::open().unwrap().exists(TABLE).unwrap())
     }
@@ -196,6 +205,7 @@ fn a_policy_lets_in_whom_it_names_and_the_node_always() {
         json!({ "ipBlock": { "cidr": "10.77.0.0/24", "except": [format!("{}/32", stage.client.ip)] } });
     stage.said.policy("allow", from(block));
     stage.until(80, [true, false, true]);
+    stage.prints();
     stage.said.remove("networkpolicies", "a/deny");
     stage.said.remove("networkpolicies", "a/allow");
     stage.until(80, [true; 3]);
@@ -216,6 +226,7 @@ fn a_policy_lets_in_on_the_ports_it_names() {
         stage.said.policy("on", on(port));
         stage.until(80, [eighty, eighty, true]);
         stage.until(8080, [other, other, true]);
+        stage.prints();
     }
 }
 
@@ -239,6 +250,7 @@ fn what_goes_out_is_held_back_and_dns_is_let_through() {
     stage.said.policy("out", out(json!([{ "to": web, "ports": [{ "port": "http" }] }])));
     stage.until(80, [true, true, true]);
     stage.until(8080, [false, true, true]);
+    stage.prints();
 }
 
 #[test]
