@@ -10,6 +10,7 @@ pub mod decode;
 pub mod errors;
 pub mod meta;
 pub mod names;
+pub mod node;
 pub mod object;
 pub mod patch;
 pub mod pod;

@@ -32,11 +32,7 @@ struct Typed {
 
 /// What is asked of every object of a kind, again and again: small, read once and kept with the object.
 pub trait Facts: Default + Send + Sync + 'static {
-    /// The kind it is about.
-    type Of: Readable;
-    /// From the typed form, where somebody has it.
-    fn of(typed: &Self::Of) -> Self;
-    /// From the JSON, of which no more is read than is needed; the same as [`Facts::of`].
+    /// From the JSON, of which no more is read than is needed.
     ///
     /// # Errors
     /// If the JSON does not fit.
@@ -132,14 +128,7 @@ impl Object {
     /// # Panics
     /// If asked for facts of two types.
     pub fn facts<F: Facts>(&self) -> &F {
-        let make = || {
-            let typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner).held::<F::Of>();
-            let facts = match typed {
-                Some(typed) => F::of(&typed),
-                None => F::read(&self.bytes).unwrap_or_default(),
-            };
-            Box::new(facts) as Box<dyn Any + Send + Sync>
-        };
+        let make = || Box::new(F::read(&self.bytes).unwrap_or_default()) as Box<dyn Any + Send + Sync>;
         self.facts.get_or_init(make).downcast_ref().expect("a kind has one type of facts")
     }
 

@@ -51,14 +51,21 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
 /// # Errors
 /// The time left, if it is ready but not yet for long enough; zero if it is not ready at all.
 pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Result<(), SignedDuration> {
-    if !is_ready(pod) {
-        return Err(SignedDuration::ZERO);
-    }
+    available(is_ready(pod).then(|| ready_since(pod)), min_ready_seconds, now)
+}
+
+/// The same, from whether it is ready and since when, as far as it says.
+fn available(
+    ready: Option<Option<Timestamp>>,
+    min_ready_seconds: i32,
+    now: Timestamp,
+) -> Result<(), SignedDuration> {
+    let since = ready.ok_or(SignedDuration::ZERO)?;
     if min_ready_seconds <= 0 {
         return Ok(());
     }
     let wanted = SignedDuration::from_secs(i64::from(min_ready_seconds));
-    match ready_since(pod) {
+    match since {
         Some(since) if now.duration_since(since) >= wanted => Ok(()),
         Some(since) => Err(wanted - now.duration_since(since)),
         None => Err(wanted),

@@ -1,12 +1,12 @@
 //! Daemon sets: one pod on every node that suits, renewed node by node.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use skiff_api::{LabelSelector, Object};
+use skiff_api::LabelSelector;
+use skiff_api::node::NodeFacts;
 use skiff_client::Change;
 use skiff_client::cache::BY_CONTROLLER;
 use skiff_client::controller::{Caches, Fault, How, Itself, Key, ManagedBy, Next, Outcome};
@@ -18,6 +18,7 @@ use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::shared::burst;
 use crate::shared::pods::{delete_pod, from_template};
 use crate::shared::revisions::{self, REVISION_HASH};
+use crate::shared::seen::Seen;
 use crate::table::{Ctx, Row, on};
 
 mod failures;
@@ -53,12 +54,9 @@ struct EverySet;
 
 impl How<Settings> for EverySet {
     fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
-        let matters = |object: &Arc<Object>| {
-            let node = skiff_client::cache::decode::<Node>(object)?;
-            Some((node.metadata.labels.clone(), node.spec.clone().unwrap_or_default().taints))
-        };
         if let (Some(old), Some(new)) = (&change.old, &change.new)
-            && matters(old) == matters(new)
+            && old.meta().labels == new.meta().labels
+            && old.facts::<NodeFacts>() == new.facts::<NodeFacts>()
         {
             return Vec::new();
         }
@@ -78,19 +76,14 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     if selector.is_everything() {
         return Ok(Next::Rest);
     }
-    let leaving = set.metadata.deletion_timestamp.is_some();
-    let owned = ctx.managed_by::<Pod>(set.metadata.uid.as_deref().unwrap_or_default());
-    let orphans = ctx.cache::<Pod>().by(&ORPHANS, key.namespace().unwrap_or_default());
-    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
-    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
-    let claims = adopt::claims_of(owned, orphans, &selector, leaving);
-    let pods = adopt::carry_out(&ctx, &*set, claims).await?;
-    if leaving {
+    let pods = adopt::own::<DaemonSet, Pod>(&ctx, &set, &selector, |_| true).await?;
+    let Some(pods) = pods.filter(|_| set.metadata.deletion_timestamp.is_none()) else {
         return Ok(Next::Rest);
-    }
+    };
+    let pods = Seen::all(pods);
     let collisions = set.status.as_ref().and_then(|status| status.collision_count);
     let hash = revisions::ensure(&ctx, &*set, &set.spec.template, collisions).await?.hash;
-    let nodes = ctx.all::<Node>();
+    let nodes = ctx.cache::<Node>().list();
     let now = ctx.now();
     let uid = set.metadata.uid.as_deref().unwrap_or_default();
     let failures = &ctx.settings().daemons;
@@ -105,7 +98,7 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let mut wanted = DaemonSet::clone(&set);
     wanted.status = Some(plan.status);
     ctx.patch_status(&*set, &wanted).await?;
-    let used: HashSet<&str> = pods.iter().filter_map(|pod| plan::hash_of(pod)).chain([&*hash]).collect();
+    let used: HashSet<&str> = pods.iter().filter_map(plan::hash_of).chain([&*hash]).collect();
     revisions::clean_up(&ctx, &*set, &used, set.spec.revision_history_limit).await?;
     failure?;
     let wait = plan.wait.and_then(|wait| Duration::try_from(wait).ok());
@@ -124,7 +117,12 @@ fn told(ctx: &Ctx, set: &DaemonSet, plan::Ended { node, pod, failed }: &plan::En
 }
 
 async fn carry_out(ctx: &Ctx, set: &DaemonSet, plan: &Plan, hash: &str) -> Result<(), Fault> {
-    let delete = |pod: Arc<Pod>| async move { delete_pod(ctx, set, &pod).await };
+    let delete = |pod: Seen| async move {
+        match pod.decode() {
+            Some(pod) => delete_pod(ctx, set, &pod).await,
+            None => Ok(()),
+        }
+    };
     let deleted = burst::run(plan.delete.iter().cloned(), burst::AT_ONCE, delete).await;
     let create = |node: String| create(ctx, set, node, hash);
     let created = burst::run(plan.create.iter().cloned(), burst::SLOWLY, create).await;

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde_json::json;
 use skiff_api::{LabelSelector, Object};
 use skiff_client::Change;
-use skiff_client::cache::BY_CONTROLLER;
+use skiff_client::cache::{BY_CONTROLLER, decode};
 use skiff_client::controller::{Caches, How, Itself, Key, ManagedBy, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write::{self, Patch};
@@ -105,11 +105,9 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         return Ok(Next::After(AWHILE));
     }
     let leaving = deployment.metadata.deletion_timestamp.is_some();
-    let owned = ctx.managed_by::<ReplicaSet>(deployment.metadata.uid.as_deref().unwrap_or_default());
-    let orphans = ctx.cache::<ReplicaSet>().by(&ORPHANS, key.namespace().unwrap_or_default());
-    let orphans = orphans.iter().filter_map(|set| skiff_client::cache::decode(set)).collect();
-    let claims = adopt::claims_of(owned, orphans, &selector, leaving);
-    let sets = adopt::carry_out(&ctx, &*deployment, claims).await?;
+    let sets = adopt::own::<Deployment, ReplicaSet>(&ctx, &deployment, &selector, |_| true).await?;
+    let Some(sets) = sets else { return Ok(Next::Rest) };
+    let sets: Vec<Arc<ReplicaSet>> = sets.iter().filter_map(|set| decode(set)).collect();
     let scene = Scene::new(&deployment, &sets);
     let mut news = None;
     if !leaving {

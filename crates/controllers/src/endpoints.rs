@@ -3,15 +3,14 @@
 //! The older form; slices carry the truth for proxies. Old clients and the 2014 API read this one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta};
-use skiff_api::pod;
 use skiff_client::controller::{Itself, Key, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
 
+use crate::shared::seen::Seen;
 use crate::shared::service::{self, HEADLESS, Selecting};
 use crate::table::{Ctx, Row, on};
 
@@ -108,14 +107,14 @@ type Ports = Vec<EndpointPort>;
 
 /// Addresses with the same ports share a subset; subsets and what is in them are sorted, so that equal sets of pods
 /// give equal objects.
-fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubset> {
+fn subsets(service: &Service, pods: &[Seen]) -> Vec<EndpointSubset> {
     let spec = service.spec.as_ref();
     let wanted = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     let family = spec.and_then(|spec| spec.ip_families.as_ref()).and_then(|families| families.first());
     let v6 = family.is_some_and(|family| family == "IPv6");
     let mut by_ports: BTreeMap<String, (Ports, Vec<Address>)> = BTreeMap::new();
     for pod in pods {
-        let Some(ip) = pod::addresses(pod).find(|ip| ip.contains(':') == v6) else { continue };
+        let Some(ip) = pod.addresses.iter().find(|ip| ip.contains(':') == v6) else { continue };
         let mut ports: Ports = Vec::new();
         for port in wanted {
             let Some(number) = service::target_port(pod, port) else { continue };
@@ -131,12 +130,12 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubset> {
         }
         ports.sort_by(|a, b| (&a.name, a.port, &a.protocol).cmp(&(&b.name, b.port, &b.protocol)));
         let address = EndpointAddress {
-            ip: ip.to_owned(),
+            ip: ip.to_string(),
             hostname: service::hostname(pod, service),
-            node_name: pod::node_name(pod).map(str::to_owned),
+            node_name: pod.node.as_deref().map(str::to_owned),
             target_ref: Some(service::target(pod)),
         };
-        let ready = service::publishes_unready(service) || pod::is_ready(pod);
+        let ready = service::publishes_unready(service) || pod.ready;
         // The ports as text are the key: they need an order of their own.
         let key = format!("{:?}", ports.iter().map(|p| (&p.name, p.port, &p.protocol)).collect::<Vec<_>>());
         by_ports.entry(key).or_insert_with(|| (ports, Vec::new())).1.push((ready, address));

@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use serde_json::json;
 use skiff_api::LabelSelector;
-use skiff_client::cache::BY_CONTROLLER;
+use skiff_client::cache::{BY_CONTROLLER, Index};
 use skiff_client::controller::{Fault, Itself, Key, ManagedBy, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write::{self, Patch};
@@ -14,6 +14,7 @@ use skiff_client::write::{self, Patch};
 use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::shared::burst;
 use crate::shared::pods::{delete_pod, from_template};
+use crate::shared::seen::Seen;
 use crate::table::{Ctx, Row, on};
 
 mod indexes;
@@ -27,7 +28,7 @@ pub(crate) const CONTROLLER: Row = Row {
     component: "job-controller",
     wakes: &[
         on::<Job, Itself>(),
-        on::<Pod, ManagedBy<Job>>().indexed(&[BY_CONTROLLER, ORPHANS]),
+        on::<Pod, ManagedBy<Job>>().indexed(&[BY_CONTROLLER, ORPHANS, TRACKED_BY]),
         on::<Pod, OrphanOf<Job>>(),
     ],
     may: &[
@@ -39,6 +40,17 @@ pub(crate) const CONTROLLER: Row = Row {
     ],
     workers: 5,
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
+};
+
+/// Finds pods that wait to be counted by the `namespace/name` of their Job, whichever of that name it is.
+const TRACKED_BY: Index = Index {
+    name: "tracked-by",
+    values: |object| {
+        let meta = object.meta();
+        let owner = meta.controller().filter(|owner| &*owner.kind == "Job" && plan::tracks(meta));
+        let key = |name: &str| (&*skiff_api::meta::key(meta.namespace.as_deref(), name)).into();
+        owner.map(|owner| key(&owner.name)).into_iter().collect()
+    },
 };
 
 impl Selects for Job {
@@ -58,20 +70,17 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         return Ok(Next::Rest);
     }
     let Some(selector) = selector(&job) else { return Ok(Next::Rest) };
-    let leaving = job.metadata.deletion_timestamp.is_some();
-    let owned = ctx.managed_by::<Pod>(job.metadata.uid.as_deref().unwrap_or_default());
-    if leaving {
-        for pod in owned.iter().filter(|pod| plan::is_tracked(pod)) {
+    if job.metadata.deletion_timestamp.is_some() {
+        let owned = ctx.cache::<Pod>().by(&BY_CONTROLLER, job.metadata.uid.as_deref().unwrap_or_default());
+        for pod in Seen::all(owned).iter().filter(|pod| plan::is_tracked(pod)) {
             release(&ctx, pod).await?;
         }
         return Ok(Next::Rest);
     }
-    let orphans = ctx.cache::<Pod>().by(&ORPHANS, key.namespace().unwrap_or_default());
-    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
-    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
-    let claims = adopt::claims_of(owned, orphans, &selector, leaving);
-    let pods = adopt::carry_out(&ctx, &*job, claims).await?;
-
+    let Some(pods) = adopt::own::<Job, Pod>(&ctx, &job, &selector, |_| true).await? else {
+        return Ok(Next::Rest);
+    };
+    let pods = Seen::all(pods);
     let now = ctx.clock_seconds();
     let plan = plan::plan(&job, &pods, now);
     let mut wanted = Job::clone(&job);
@@ -89,24 +98,19 @@ fn selector(job: &Job) -> Option<LabelSelector> {
 /// Lets go of pods whose Job is gone: nobody will count them any more.
 async fn release_strays(ctx: &Ctx, key: &Key, job: Option<&Job>) -> write::Result<()> {
     let uid = job.and_then(|job| job.metadata.uid.as_deref());
-    let namespace = key.namespace().unwrap_or_default();
-    for object in ctx.cache::<Pod>().within(namespace) {
-        let Some(owner) = object.meta().controller() else { continue };
-        if &*owner.kind != "Job" || *owner.name != *key.name() || Some(&*owner.uid) == uid {
-            continue;
-        }
-        if let Some(pod) = skiff_client::cache::decode::<Pod>(&object).filter(|pod| plan::is_tracked(pod)) {
-            release(ctx, &pod).await?;
-        }
+    let strange = |pod: &&Seen| pod.meta().controller().is_none_or(|owner| Some(&*owner.uid) != uid);
+    for pod in Seen::all(ctx.cache::<Pod>().by(&TRACKED_BY, key.as_str())).iter().filter(strange) {
+        release(ctx, pod).await?;
     }
     Ok(())
 }
 
 /// Takes the finalizer off a pod.
-async fn release(ctx: &Ctx, pod: &Pod) -> write::Result<()> {
+async fn release(ctx: &Ctx, pod: &Seen) -> write::Result<()> {
+    let Some(pod) = pod.decode() else { return Ok(()) };
     let body = json!({ "metadata": { "uid": pod.metadata.uid,
         "$deleteFromPrimitiveList/finalizers": [plan::TRACKING] } });
-    match ctx.patch(pod, Patch::Strategic, &body).await {
+    match ctx.patch(&*pod, Patch::Strategic, &body).await {
         Err(error) if !matches!(write::code(&error), 404 | 422) => Err(error),
         _ => Ok(()),
     }
@@ -123,7 +127,9 @@ async fn carry_out(ctx: &Ctx, job: &Job, plan: &Plan) -> Result<(), Fault> {
     for pod in &plan.delete {
         // It ended by our hand: it is not to be counted as a failure.
         release(ctx, pod).await?;
-        delete_pod(ctx, job, pod).await?;
+        if let Some(pod) = pod.decode() {
+            delete_pod(ctx, job, &pod).await?;
+        }
     }
     let create =
         |index: Option<i32>| create(ctx, job, index, index.and_then(|it| plan.counts.get(&it).copied()));

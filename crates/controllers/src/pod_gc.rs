@@ -42,7 +42,7 @@ impl How<Settings> for Lost {
         let is_lost = |pod: &Arc<Object>| {
             let facts = pod.facts::<PodFacts>();
             let known = |node: &str| caches.of::<Node>().get(node).is_some();
-            let ends = pod.meta().deletion_timestamp.is_some() || facts.finished;
+            let ends = pod.meta().deletion_timestamp.is_some() || facts.is_finished();
             ends || facts.node.as_deref().is_some_and(|node| !known(node))
         };
         if change.new.as_ref().is_some_and(is_lost) {
@@ -56,7 +56,7 @@ impl How<Settings> for Lost {
 /// Finds finished pods (under one value).
 const FINISHED: Index = Index {
     name: "finished",
-    values: |object| object.facts::<PodFacts>().finished.then(|| "yes".into()).into_iter().collect(),
+    values: |object| object.facts::<PodFacts>().is_finished().then(|| "yes".into()).into_iter().collect(),
 };
 
 /// Since when nodes with pods have been missing.
@@ -119,7 +119,7 @@ fn is_out_of_service(node: &Object) -> bool {
 
 /// Deletes the oldest finished pods when there are more than are kept.
 async fn spare(ctx: &Ctx, object: &Object) -> Outcome {
-    if !object.facts::<PodFacts>().finished {
+    if !object.facts::<PodFacts>().is_finished() {
         return Ok(Next::Rest);
     }
     let mut all = ctx.cache::<Pod>().by(&FINISHED, "yes");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use skiff_api::{LabelSelector, Readable};
+use skiff_api::{LabelSelector, Object, Readable};
 use skiff_client::controller::{Fault, Key, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
@@ -15,6 +15,7 @@ use skiff_client::write;
 use crate::shared::adopt::{self, ORPHANS, Selects};
 use crate::shared::burst::{self, Report};
 use crate::shared::pods::{delete_pod, from_template};
+use crate::shared::seen::Seen;
 use crate::table::Ctx;
 
 mod flock;
@@ -78,12 +79,12 @@ async fn claim<K: Replicated>(ctx: &Ctx, controller: &K, selector: &LabelSelecto
     let uid = meta.uid.as_deref().unwrap_or_default();
     let strays = ctx.settings().flocks.look(uid, pods, |flock| flock.strays(selector));
     let orphans = pods.by(&ORPHANS, meta.namespace.as_deref().unwrap_or_default());
-    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
-    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode(pod)).collect();
-    let strays: Vec<Arc<Pod>> = strays.iter().filter_map(|key| pods.typed(key)).collect();
-    let changed = !strays.is_empty();
-    let claims = adopt::claims(strays, orphans, selector, false);
-    Ok(!adopt::carry_out(ctx, controller, claims).await?.is_empty() || changed)
+    let active = |pods: Vec<Arc<Object>>| {
+        pods.into_iter().filter(|pod| Seen::from(Arc::clone(pod)).is_active()).collect()
+    };
+    let strays = strays.iter().filter_map(|key| pods.get(key)).collect();
+    let claims = adopt::claims(active(strays), active(orphans), selector, false);
+    adopt::carry_out::<K, Pod>(ctx, controller, &claims).await
 }
 
 /// Creates or deletes what the plan says; what failed, for the status and for the next try.

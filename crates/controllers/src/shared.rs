@@ -6,5 +6,6 @@ pub(crate) mod discovery;
 pub(crate) mod placed;
 pub(crate) mod pods;
 pub(crate) mod revisions;
+pub(crate) mod seen;
 pub(crate) mod selectors;
 pub(crate) mod service;

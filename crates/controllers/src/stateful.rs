@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use skiff_api::LabelSelector;
+use skiff_api::{LabelSelector, Object};
 use skiff_client::cache::BY_CONTROLLER;
 use skiff_client::controller::{Caches, How, Itself, Key, ManagedBy, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
@@ -18,6 +18,7 @@ use crate::Settings;
 use crate::shared::adopt::{self, ORPHANS, OrphanOf, Selects};
 use crate::shared::pods::from_template;
 use crate::shared::revisions::{self, REVISION_HASH};
+use crate::shared::seen::Seen;
 use crate::table::{Ctx, Row, on};
 
 mod claims;
@@ -69,18 +70,13 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     if selector.is_everything() {
         return Ok(Next::Rest);
     }
-    let leaving = set.metadata.deletion_timestamp.is_some();
-    let owned = ctx.managed_by::<Pod>(set.metadata.uid.as_deref().unwrap_or_default());
-    let orphans = ctx.cache::<Pod>().by(&ORPHANS, key.namespace().unwrap_or_default());
-    let orphans = orphans.iter().filter(|pod| selector.matches(&pod.meta().labels));
-    let orphans = orphans.filter_map(|pod| skiff_client::cache::decode::<Pod>(pod));
     // Only pods with the set's own names can be its.
-    let orphans = orphans.filter(|pod| plan::ordinal(&set, pod).is_some()).collect();
-    let claims = adopt::claims_of(owned, orphans, &selector, leaving);
-    let pods = adopt::carry_out(&ctx, &*set, claims).await?;
-    if leaving {
+    let named = |pod: &Object| plan::ordinal(&set, &pod.meta().name).is_some();
+    let pods = adopt::own::<StatefulSet, Pod>(&ctx, &set, &selector, named).await?;
+    let Some(pods) = pods.filter(|_| set.metadata.deletion_timestamp.is_none()) else {
         return Ok(Next::Rest);
-    }
+    };
+    let pods = Seen::all(pods);
     let status = set.status.clone().unwrap_or_default();
     // The first status says so, too: a hash that differs from it would begin a roll-out.
     let collisions = Some(status.collision_count.unwrap_or(0));
@@ -93,10 +89,10 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         plan.delete.clear();
         plan.create.clear();
     }
-    for pod in &plan.delete {
-        recreating(&ctx, &set, pod);
-        let outcome = ctx.delete(&**pod, DeleteOptions::default()).await;
-        told(&ctx, &set, "delete", pod, outcome.as_ref().err());
+    for pod in plan.delete.iter().filter_map(Seen::decode) {
+        recreating(&ctx, &set, &pod);
+        let outcome = ctx.delete(&*pod, DeleteOptions::default()).await;
+        told(&ctx, &set, "delete", &pod, outcome.as_ref().err());
         failure = failure.or(outcome.err());
     }
     for (ordinal, of_current) in &plan.create {
@@ -111,9 +107,8 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     ctx.patch_status(&*set, &wanted).await?;
     let prefix = format!("{}-", set.metadata.name.as_deref().unwrap_or_default());
     let bare = |name: &'_ str| name.strip_prefix(&*prefix).map(str::to_owned);
-    let labels = pods.iter().filter_map(|pod| pod.metadata.labels.as_ref()?.get(REVISION_HASH));
-    let used: HashSet<String> =
-        labels.map(String::as_str).chain([&*current, &*update]).filter_map(bare).collect();
+    let labels = pods.iter().filter_map(|pod| pod.label(REVISION_HASH));
+    let used: HashSet<String> = labels.chain([&*current, &*update]).filter_map(bare).collect();
     let used = used.iter().map(String::as_str).collect();
     revisions::clean_up(&ctx, &*set, &used, set.spec.revision_history_limit).await?;
     if let Some(error) = failure.filter(|error| !write::is_terminating(error)) {
@@ -173,7 +168,8 @@ async fn create(ctx: &Ctx, set: &StatefulSet, pod: &Pod, ordinal: i32) -> write:
 
 /// Says so if a pod goes because it has ended.
 fn recreating(ctx: &Ctx, set: &StatefulSet, pod: &Pod) {
-    if !plan::ordinal(set, pod).is_some_and(|ordinal| plan::is_wanted(set, ordinal)) {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    if !plan::ordinal(set, name).is_some_and(|ordinal| plan::is_wanted(set, ordinal)) {
         return;
     }
     let (kind, reason, how) = match skiff_api::pod::phase(pod) {
@@ -183,7 +179,6 @@ fn recreating(ctx: &Ctx, set: &StatefulSet, pod: &Pod) {
     };
     let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
     let owner = set.metadata.name.as_deref().unwrap_or_default();
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
     let message = format!("StatefulSet {namespace}/{owner} is recreating {how} Pod {name}");
     ctx.event(reference(set), kind, reason, message);
 }

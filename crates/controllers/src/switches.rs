@@ -29,6 +29,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("replication-controller", "replicationcontroller-controller", "replicationcontroller"),
     ("clusterrole-aggregation-controller", "", "clusterrole-aggregation"),
     ("root-ca-certificate-publisher", "root-ca-certificate-publisher-controller", "root-ca-cert-publisher"),
+    ("service-cidrs-controller", "service-cidr-controller", ""),
     ("service-account-controller", "serviceaccount-controller", "serviceaccount"),
     ("endpointslicemirroring-controller", "endpointslice-mirroring-controller", "endpointslicemirroring"),
     ("statefulset-controller", "", "statefulset"),

@@ -77,13 +77,14 @@ pub(crate) struct ItsClaims;
 
 impl How<Settings> for ItsClaims {
     fn keys(change: &Change, _: &Caches, _: &Settings) -> Vec<Key> {
+        let matters = |facts: &PodFacts| (facts.claims.clone(), facts.node.clone(), facts.is_finished());
         let latest = change.latest().facts::<PodFacts>();
         if latest.claims.is_empty() {
             return Vec::new();
         }
         if let (Some(old), Some(new)) = (&change.old, &change.new)
             && old.meta().uid == new.meta().uid
-            && old.facts::<PodFacts>() == latest
+            && matters(old.facts()) == matters(latest)
         {
             return Vec::new();
         }

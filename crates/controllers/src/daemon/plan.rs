@@ -6,13 +6,17 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{
-    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration,
+    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use skiff_api::Object;
+use skiff_api::node::NodeFacts;
 use skiff_api::pod::affinity::Target;
+use skiff_api::pod::facts::{Phase, PodFacts};
 use skiff_api::pod::{self, affinity, tolerations};
 
 use crate::shared::revisions::REVISION_HASH;
+use crate::shared::seen::Seen;
 
 /// What to do.
 #[derive(Debug, Default)]
@@ -20,7 +24,7 @@ pub(super) struct Plan {
     pub(super) status: DaemonSetStatus,
     /// Names of nodes that lack a pod.
     pub(super) create: Vec<String>,
-    pub(super) delete: Vec<Arc<Pod>>,
+    pub(super) delete: Vec<Seen>,
     /// Nodes whose pod has failed and goes now; how it ended and words about it.
     pub(super) ended: Vec<Ended>,
     /// When a pod that is ready will count as available.
@@ -45,13 +49,13 @@ const BORNE: [(&str, &str); 6] = [
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
-pub(super) fn hash_of(pod: &Pod) -> Option<&str> {
-    pod.metadata.labels.as_ref()?.get(REVISION_HASH).map(String::as_str)
+pub(super) fn hash_of(pod: &Seen) -> Option<&str> {
+    pod.label(REVISION_HASH)
 }
 
 /// The node a pod is on, or is bound to go to.
-fn node_of(pod: &Pod) -> Option<&str> {
-    pod::node_name(pod).or_else(|| affinity::pinned(pod.spec.as_ref()?)?.first().copied())
+fn node_of(pod: &PodFacts) -> Option<&str> {
+    pod.node.as_deref().or(pod.pinned.as_deref())
 }
 
 /// Has the scheduler put the pod on this node and no other, and lets it bear the node's troubles.
@@ -91,26 +95,36 @@ fn bear(spec: &mut PodSpec) {
     }
 }
 
-/// Whether a pod should be put on the node, and whether one that is there may stay.
-fn suits(set: &DaemonSet, node: &Node) -> (bool, bool) {
-    let name = node.metadata.name.as_deref().unwrap_or_default();
-    let mut spec = set.spec.template.spec.clone().unwrap_or_default();
-    if spec.node_name.as_deref().is_some_and(|wanted| !wanted.is_empty() && wanted != name) {
-        return (false, false);
+/// Which nodes the pods of a set are for; made once for all nodes.
+struct Aim {
+    spec: PodSpec,
+}
+
+impl Aim {
+    fn of(set: &DaemonSet) -> Self {
+        let mut spec = set.spec.template.spec.clone().unwrap_or_default();
+        bear(&mut spec);
+        Self { spec }
     }
-    let labels = node.metadata.labels.clone().unwrap_or_default();
-    let label = |key: &str| labels.get(key).map(String::as_str);
-    if !affinity::allows(&spec, Target { name, label: &label }) {
-        return (false, false);
+
+    /// Whether a pod should be put on the node, and whether one that is there may stay.
+    fn suits(&self, node: &Object) -> (bool, bool) {
+        let name = &*node.meta().name;
+        if self.spec.node_name.as_deref().is_some_and(|wanted| !wanted.is_empty() && wanted != name) {
+            return (false, false);
+        }
+        let label = |key: &str| node.meta().labels.get(key).map(|value| &**value);
+        if !affinity::allows(&self.spec, Target { name, label: &label }) {
+            return (false, false);
+        }
+        let tolerations = self.spec.tolerations.as_deref().unwrap_or_default();
+        let borne =
+            |taint: &Taint| tolerations.iter().any(|toleration| tolerations::tolerates(toleration, taint));
+        let taints = &node.facts::<NodeFacts>().taints;
+        let with = |effect: &str| taints.iter().filter(|taint| taint.effect == effect).all(borne);
+        let stays = with(tolerations::NO_EXECUTE);
+        (stays && with(tolerations::NO_SCHEDULE), stays)
     }
-    bear(&mut spec);
-    let tolerations = spec.tolerations.unwrap_or_default();
-    let taints: Vec<Taint> = node.spec.clone().unwrap_or_default().taints.unwrap_or_default();
-    let borne =
-        |taint: &Taint| tolerations.iter().any(|toleration| tolerations::tolerates(toleration, taint));
-    let with = |effect: &str| taints.iter().filter(|taint| taint.effect == effect).all(borne);
-    let stays = with(tolerations::NO_EXECUTE);
-    (stays && with(tolerations::NO_SCHEDULE), stays)
 }
 
 /// A count, or a share of all rounded up.
@@ -127,16 +141,16 @@ fn amount(value: Option<&IntOrString>, of: usize) -> usize {
 
 impl Plan {
     /// Pods that ended go, so that the next can come; failed ones not too fast one after the other.
-    fn clear(&mut self, node: &str, ended: &[&Arc<Pod>], held: &dyn Fn(&str) -> Option<SignedDuration>) {
-        for pod in ended.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
-            let failed = pod::phase(pod) == "Failed";
+    fn clear(&mut self, node: &str, ended: &[&Seen], held: &dyn Fn(&str) -> Option<SignedDuration>) {
+        for pod in ended.iter().filter(|pod| !pod.is_leaving()) {
+            let failed = pod.phase == Phase::Failed;
             if let Some(wait) = held(node).filter(|_| failed) {
                 self.wait = Some(self.wait.map_or(wait, |held| held.min(wait)));
                 continue;
             }
-            let name = pod.metadata.name.clone().unwrap_or_default();
+            let name = pod.name().to_owned();
             self.ended.push(Ended { node: node.to_owned(), pod: name, failed });
-            self.delete.push(Arc::clone(pod));
+            self.delete.push((*pod).clone());
         }
     }
 }
@@ -148,11 +162,11 @@ struct Tally<'a> {
 }
 
 impl Tally<'_> {
-    fn is_available(&self, pod: &Pod) -> Result<(), SignedDuration> {
-        pod::is_available(pod, self.set.spec.min_ready_seconds.unwrap_or(0), self.now)
+    fn is_available(&self, pod: &Seen) -> Result<(), SignedDuration> {
+        pod.is_available(self.set.spec.min_ready_seconds.unwrap_or(0), self.now)
     }
 
-    fn is_current(&self, pod: &Pod) -> bool {
+    fn is_current(&self, pod: &Seen) -> bool {
         hash_of(pod) == Some(self.hash)
     }
 
@@ -175,8 +189,8 @@ struct Surge {
 
 impl Surge {
     /// Sorts out the pods of a node; the one that counts stays in `staying`.
-    fn pair(&mut self, tally: &Tally<'_>, node: &str, staying: &mut Vec<&Arc<Pod>>, plan: &mut Plan) {
-        let (mut new, mut old): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
+    fn pair(&mut self, tally: &Tally<'_>, node: &str, staying: &mut Vec<&Seen>, plan: &mut Plan) {
+        let (mut new, mut old): (Vec<&Seen>, Vec<&Seen>) =
             staying.drain(..).partition(|pod| tally.is_current(pod));
         for many in [&mut new, &mut old] {
             plan.delete.extend(many.drain(many.len().min(1)..).cloned());
@@ -184,7 +198,7 @@ impl Surge {
         match (new.first(), old.first()) {
             (Some(new), Some(old)) => match tally.is_available(new) {
                 Ok(()) => {
-                    plan.delete.push(Arc::clone(old));
+                    plan.delete.push((*old).clone());
                     staying.push(new);
                 }
                 Err(wait) => {
@@ -212,15 +226,15 @@ impl Surge {
 /// From a set, its pods and the nodes to what is next; `held` says how long a failed pod of a node stays.
 pub(super) fn plan(
     set: &DaemonSet,
-    pods: &[Arc<Pod>],
-    nodes: &[Arc<Node>],
+    pods: &[Seen],
+    nodes: &[Arc<Object>],
     hash: &str,
     held: &dyn Fn(&str) -> Option<SignedDuration>,
     now: Timestamp,
 ) -> Plan {
     let tally = Tally { set, hash, now };
     let mut plan = Plan::default();
-    let mut per_node: BTreeMap<&str, Vec<&Arc<Pod>>> = BTreeMap::new();
+    let mut per_node: BTreeMap<&str, Vec<&Seen>> = BTreeMap::new();
     for pod in pods {
         if let Some(node) = node_of(pod) {
             per_node.entry(node).or_default().push(pod);
@@ -229,31 +243,30 @@ pub(super) fn plan(
     let (mut old, mut unavailable) = (Vec::new(), 0_usize);
     let mut desired = 0_usize;
     let mut surge = Surge::default();
-    let most_surge = tally.surge(nodes.iter().filter(|node| suits(set, node).0).count());
-    for node in nodes {
-        let name = node.metadata.name.as_deref().unwrap_or_default();
-        let (should, may) = suits(set, node);
+    let aim = Aim::of(set);
+    let nodes: Vec<(&str, (bool, bool))> =
+        nodes.iter().map(|node| (&*node.meta().name, aim.suits(node))).collect();
+    let most_surge = tally.surge(nodes.iter().filter(|(_, (should, _))| *should).count());
+    for (name, (should, may)) in nodes {
         let here = per_node.remove(name).unwrap_or_default();
         let empty = here.is_empty();
-        let (ended, live): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
-            here.into_iter().partition(|pod| pod::is_finished(pod) && may);
+        let (ended, live): (Vec<&Seen>, Vec<&Seen>) =
+            here.into_iter().partition(|pod| pod.is_finished() && may);
         plan.clear(name, &ended, held);
         desired += usize::from(should);
         if !should {
             plan.status.number_misscheduled += i32::from(!live.is_empty());
             if !may {
-                plan.delete
-                    .extend(live.into_iter().filter(|it| it.metadata.deletion_timestamp.is_none()).cloned());
+                plan.delete.extend(live.into_iter().filter(|pod| !pod.is_leaving()).cloned());
             }
             continue;
         }
-        let mut staying: Vec<&Arc<Pod>> =
-            live.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).copied().collect();
+        let mut staying: Vec<&Seen> = live.into_iter().filter(|pod| !pod.is_leaving()).collect();
         if empty {
             plan.create.push(name.to_owned());
         }
         // The oldest stays if there are several.
-        staying.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+        staying.sort_by_key(|pod| pod.meta().creation_timestamp);
         if most_surge > 0 {
             surge.pair(&tally, name, &mut staying, &mut plan);
         } else if staying.len() > 1 {
@@ -265,7 +278,7 @@ pub(super) fn plan(
         };
         let status = &mut plan.status;
         status.current_number_scheduled += 1;
-        status.number_ready += i32::from(pod::is_ready(pod));
+        status.number_ready += i32::from(pod.ready);
         match tally.is_available(pod) {
             Ok(()) => *status.number_available.get_or_insert(0) += 1,
             Err(wait) => {
@@ -278,13 +291,13 @@ pub(super) fn plan(
         if tally.is_current(pod) {
             *status.updated_number_scheduled.get_or_insert(0) += 1;
         } else {
-            old.push(Arc::clone(pod));
+            old.push((*pod).clone());
         }
     }
     plan.create.extend(surge.candidates.into_iter().take(most_surge.saturating_sub(surge.running)));
     // What is left is of nodes that are gone: the pod collector clears away what ran there, but not what never came.
-    let stray = |pod: &&&Arc<Pod>| pod::node_name(pod).is_none() && pod.metadata.deletion_timestamp.is_none();
-    plan.delete.extend(per_node.values().flatten().filter(stray).map(|pod| Arc::clone(pod)));
+    let stray = |pod: &&&Seen| pod.node.is_none() && !pod.is_leaving();
+    plan.delete.extend(per_node.values().flatten().filter(stray).map(|pod| (*pod).clone()));
     let status = &mut plan.status;
     status.desired_number_scheduled = i32::try_from(desired).unwrap_or(i32::MAX);
     let missing = status.desired_number_scheduled - status.number_available.unwrap_or(0);
@@ -301,7 +314,7 @@ pub(super) fn plan(
 }
 
 /// Ends old pods, as many as may be unavailable; those that are no loss go at once.
-fn renew(tally: &Tally<'_>, old: Vec<Arc<Pod>>, desired: usize, unavailable: usize, plan: &mut Plan) {
+fn renew(tally: &Tally<'_>, old: Vec<Seen>, desired: usize, unavailable: usize, plan: &mut Plan) {
     let strategy = tally.set.spec.update_strategy.as_ref();
     if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
         return;
@@ -328,24 +341,24 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn node(name: &str, taint: Option<(&str, &str)>) -> Arc<Node> {
+    fn node(name: &str, taint: Option<(&str, &str)>) -> Arc<Object> {
         let taints: Vec<Value> =
             taint.iter().map(|(key, effect)| json!({"key": key, "effect": effect})).collect();
         let value = json!({"metadata": {"name": name, "labels": {"disk": name}}, "spec": {"taints": taints}});
-        Arc::new(serde_json::from_value(value).unwrap())
+        Arc::new(Object::parse(value.to_string().into()).unwrap())
     }
 
-    fn pod(name: &str, node: &str, hash: &str, ready: bool) -> Arc<Pod> {
+    fn pod(name: &str, node: &str, hash: &str, ready: bool) -> Seen {
         let ready = if ready { "True" } else { "False" };
         let value = json!({"metadata": {"name": name, "labels": {"controller-revision-hash": hash}},
             "spec": {"nodeName": node, "containers": []}, "status": {"phase": "Running", "conditions":
             [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-11-22T10:00:00Z"}]}});
-        Arc::new(serde_json::from_value(value).unwrap())
+        Seen::of(&serde_json::from_value(value).unwrap())
     }
 
-    fn planned(set: &DaemonSet, pods: &[Arc<Pod>], nodes: &[Arc<Node>]) -> (String, String, Plan) {
+    fn planned(set: &DaemonSet, pods: &[Seen], nodes: &[Arc<Object>]) -> (String, String, Plan) {
         let plan = plan(set, pods, nodes, "new", &|_| None, "2026-11-22T10:05:00Z".parse().unwrap());
-        let gone: Vec<String> = plan.delete.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect();
+        let gone: Vec<String> = plan.delete.iter().map(|pod| pod.name().to_owned()).collect();
         (plan.create.join(" "), gone.join(" "), plan)
     }
 
@@ -367,9 +380,9 @@ mod tests {
 
     #[test]
     fn a_pod_that_ended_goes_before_the_next_comes_and_failed_ones_not_too_fast() {
-        let mut failed = Pod::clone(&pod("p1", "a", "new", true));
+        let mut failed = Pod::clone(&pod("p1", "a", "new", true).decode().unwrap());
         failed.status = serde_json::from_value(json!({"phase": "Failed"})).unwrap();
-        let (nodes, pods) = ([node("a", None)], [Arc::new(failed)]);
+        let (nodes, pods) = ([node("a", None)], [Seen::of(&failed)]);
         let (create, delete, now) = planned(&set(&json!({})), &pods, &nodes);
         assert_eq!((create.as_str(), delete.as_str()), ("", "p1"));
         assert_eq!((now.ended[0].node.as_str(), now.ended[0].failed), ("a", true));
@@ -381,9 +394,9 @@ mod tests {
 
     #[test]
     fn a_pod_that_was_meant_for_a_node_that_is_gone_goes() {
-        let mut meant = Pod::clone(&pod("p1", "", "new", false));
+        let mut meant = Pod::clone(&pod("p1", "", "new", false).decode().unwrap());
         bind_to(&mut meant, "gone");
-        let (nodes, pods) = ([node("a", None)], [pod("p0", "a", "new", true), Arc::new(meant)]);
+        let (nodes, pods) = ([node("a", None)], [pod("p0", "a", "new", true), Seen::of(&meant)]);
         let (create, delete, _) = planned(&set(&json!({})), &pods, &nodes);
         assert_eq!((create.as_str(), delete.as_str()), ("", "p1"));
     }
@@ -420,7 +433,7 @@ mod tests {
         let mut given: Pod =
             serde_json::from_value(json!({"metadata": {}, "spec": {"containers": []}})).unwrap();
         bind_to(&mut given, "a");
-        assert_eq!(node_of(&given), Some("a"));
+        assert_eq!(node_of(&Seen::of(&given)), Some("a"));
         assert_eq!(given.spec.unwrap().tolerations.unwrap().len(), 6);
     }
 }

@@ -1,14 +1,13 @@
 //! Which endpoints a service should have, grouped by address family and ports; pure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode, ForZone,
 };
-use skiff_api::pod;
 
+use crate::shared::seen::Seen;
 use crate::shared::service;
 
 /// Endpoints that may share a slice.
@@ -20,16 +19,12 @@ pub(crate) struct Group {
 }
 
 /// All groups; each family of the service has at least one, if only an empty one, so that its slice says "none".
-pub(super) fn groups(
-    service: &Service,
-    pods: &[Arc<Pod>],
-    zone: &dyn Fn(&str) -> Option<String>,
-) -> Vec<Group> {
+pub(super) fn groups(service: &Service, pods: &[Seen], zone: &dyn Fn(&str) -> Option<String>) -> Vec<Group> {
     let mut groups = Vec::new();
     for family in families(service) {
         let mut by_ports: BTreeMap<String, Group> = BTreeMap::new();
         for pod in pods {
-            let address = pod::addresses(pod).find(|ip| ip.contains(':') == (family == "IPv6"));
+            let address = pod.addresses.iter().find(|ip| ip.contains(':') == (family == "IPv6"));
             let (Some(address), Some(ports)) = (address, ports(service, pod)) else { continue };
             let group = by_ports.entry(key(&ports)).or_insert_with(|| Group {
                 family: family.clone(),
@@ -71,7 +66,7 @@ fn families(service: &Service) -> Vec<String> {
 }
 
 /// The pod's ports that the service leads to; nothing if it has none of them.
-fn ports(service: &Service, pod: &Pod) -> Option<Vec<EndpointPort>> {
+fn ports(service: &Service, pod: &Seen) -> Option<Vec<EndpointPort>> {
     let wanted = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     if wanted.is_empty() {
         return service::is_headless(service).then(Vec::new);
@@ -88,10 +83,8 @@ fn ports(service: &Service, pod: &Pod) -> Option<Vec<EndpointPort>> {
     Some(wanted.iter().filter_map(port).collect())
 }
 
-fn endpoint(service: &Service, pod: &Pod, address: &str, zone: &dyn Fn(&str) -> Option<String>) -> Endpoint {
-    let serving = pod::is_ready(pod);
-    let terminating = pod.metadata.deletion_timestamp.is_some();
-    let node = pod::node_name(pod);
+fn endpoint(service: &Service, pod: &Seen, address: &str, zone: &dyn Fn(&str) -> Option<String>) -> Endpoint {
+    let (serving, terminating, node) = (pod.ready, pod.is_leaving(), pod.node.as_deref());
     let ready = service::publishes_unready(service) || (serving && !terminating);
     let zone = node.and_then(zone);
     Endpoint {

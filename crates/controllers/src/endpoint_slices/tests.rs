@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::shared::seen::Seen;
 
 fn service(spec: Value) -> Service {
     serde_json::from_value(
@@ -11,17 +12,17 @@ fn service(spec: Value) -> Service {
     .unwrap()
 }
 
-fn pods(names: std::ops::Range<usize>) -> Vec<Arc<Pod>> {
+fn pods(names: std::ops::Range<usize>) -> Vec<Seen> {
     names.map(|n| pod(n, json!({}))).collect()
 }
 
-fn pod(n: usize, change: Value) -> Arc<Pod> {
+fn pod(n: usize, change: Value) -> Seen {
     let mut pod = json!({"metadata": {"name": format!("p{n}"), "namespace": "blue", "uid": format!("u{n:04}")},
         "spec": {"nodeName": "one", "containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]},
         "status": {"phase": "Running", "podIP": format!("10.0.{}.{}", n / 200, n % 200),
             "conditions": [{"type": "Ready", "status": "True"}]}});
     json_patch::merge(&mut pod, &change);
-    Arc::new(serde_json::from_value(pod).unwrap())
+    Seen::of(&serde_json::from_value(pod).unwrap())
 }
 
 /// Plans, and plays the server: the slices that there are afterwards.
@@ -36,7 +37,7 @@ impl World {
     }
 
     /// How many slices were created, updated, deleted, and how full they are now.
-    fn step(&mut self, service: &Service, pods: &[Arc<Pod>]) -> (usize, usize, usize, Vec<usize>) {
+    fn step(&mut self, service: &Service, pods: &[Seen]) -> (usize, usize, usize, Vec<usize>) {
         let zone = |_: &str| Some("z".to_owned());
         let plan = plan::plan(&frame(service), desired::groups(service, pods, &zone), self.slices.clone());
         let counts = (plan.create.len(), plan.update.len(), plan.delete.len());

@@ -11,13 +11,13 @@ fn service(spec: Value) -> Service {
     .unwrap()
 }
 
-fn pod(name: &str, ip: &str, ready: bool) -> Arc<Pod> {
+fn pod(name: &str, ip: &str, ready: bool) -> Seen {
     let status = if ready { "True" } else { "False" };
     let pod = json!({"metadata": {"name": name, "namespace": "blue", "uid": name},
         "spec": {"nodeName": "one", "hostname": name, "subdomain": "web", "containers": [{"name": "c",
             "ports": [{"name": "http", "containerPort": 8080}]}]},
         "status": {"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": status}]}});
-    Arc::new(serde_json::from_value(pod).unwrap())
+    Seen::of(&serde_json::from_value(pod).unwrap())
 }
 
 fn shown(subsets: &[EndpointSubset]) -> Vec<String> {
@@ -66,7 +66,7 @@ fn a_pod_without_the_named_port_is_left_out_and_a_headless_service_needs_no_port
 #[test]
 fn more_than_a_thousand_addresses_are_cut_ready_ones_last() {
     let service = service(json!({"ports": [{"port": 80}]}));
-    let pods: Vec<Arc<Pod>> =
+    let pods: Vec<Seen> =
         (0..1100).map(|n| pod(&format!("p{n}"), &format!("10.0.{}.{}", n / 256, n % 256), n < 990)).collect();
     let (subsets, was_cut) = cut(subsets(&service, &pods));
     let count = |list: &Option<Vec<EndpointAddress>>| list.as_ref().map_or(0, Vec::len);

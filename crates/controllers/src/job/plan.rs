@@ -4,16 +4,16 @@
 //! the finalizer is taken off, then the uid becomes a number. So no pod is counted twice or never, wherever we stop.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use skiff_api::pod;
+use skiff_api::Meta;
+use skiff_api::pod::facts::Phase;
 
 use super::indexes;
 use super::policy::{self, ByIndex, Meaning};
+use crate::shared::seen::Seen;
 
 /// Finalizer: the pod is not counted yet.
 pub(super) const TRACKING: &str = "batch.kubernetes.io/job-tracking";
@@ -29,8 +29,8 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(600);
 pub(super) struct Plan {
     pub(super) status: JobStatus,
     /// Pods whose finalizer may go, since they are noted.
-    pub(super) counted: Vec<Arc<Pod>>,
-    pub(super) delete: Vec<Arc<Pod>>,
+    pub(super) counted: Vec<Seen>,
+    pub(super) delete: Vec<Seen>,
     /// The completion index of each pod to make; nothing for Jobs without.
     pub(super) create: Vec<Option<i32>>,
     /// Failures and ignored failures of an index so far, where the Job counts them by index.
@@ -50,12 +50,18 @@ pub(super) fn is_finished(job: &Job) -> bool {
 }
 
 /// True if the pod still waits to be counted.
-pub(super) fn is_tracked(pod: &Pod) -> bool {
-    pod.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == TRACKING)
+pub(super) fn is_tracked(pod: &Seen) -> bool {
+    tracks(pod.meta())
 }
 
-fn index_of(pod: &Pod) -> Option<i32> {
-    pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
+/// The same, of a pod of which only the metadata is known.
+pub(super) fn tracks(meta: &Meta) -> bool {
+    meta.finalizers.iter().any(|finalizer| **finalizer == *TRACKING)
+}
+
+/// Which completion a pod works on.
+pub(super) fn index_of(pod: &Seen) -> Option<i32> {
+    pod.note(INDEX)?.parse().ok()
 }
 
 fn count(number: usize) -> i32 {
@@ -63,7 +69,7 @@ fn count(number: usize) -> i32 {
 }
 
 struct Census {
-    active: Vec<Arc<Pod>>,
+    active: Vec<Seen>,
     terminating: usize,
     done: BTreeSet<i32>,
     /// Where failures are counted by index.
@@ -75,7 +81,7 @@ struct Census {
 }
 
 /// From a Job and its pods to what is next.
-pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
+pub(super) fn plan(job: &Job, pods: &[Seen], now: Timestamp) -> Plan {
     let spec = job.spec.clone().unwrap_or_default();
     let mut status = job.status.clone().unwrap_or_default();
     let mut plan = Plan::default();
@@ -119,7 +125,7 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
         finish(&mut status, now, &mut plan);
     }
     status.active = Some(count(census.active.len())).filter(|n| *n > 0);
-    status.ready = Some(count(census.active.iter().filter(|pod| pod::is_ready(pod)).count()));
+    status.ready = Some(count(census.active.iter().filter(|pod| pod.ready).count()));
     status.terminating = Some(count(census.terminating));
     status.uncounted_terminated_pods.get_or_insert_default();
     plan.status = status;
@@ -134,11 +140,11 @@ fn noted(
 }
 
 /// Sorts the pods, turns noted ones that are let go into numbers, and notes newly finished ones.
-fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Arc<Pod>], plan: &mut Plan) -> Census {
+fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Seen], plan: &mut Plan) -> Census {
     let indexed = spec.completion_mode.as_deref() == Some("Indexed");
     let mut done = indexes::parse(status.completed_indexes.as_deref().unwrap_or_default());
     let held: BTreeSet<&str> =
-        pods.iter().filter(|pod| is_tracked(pod)).filter_map(|pod| pod.metadata.uid.as_deref()).collect();
+        pods.iter().filter(|pod| is_tracked(pod)).map(|pod| &*pod.meta().uid).collect();
     let mut uncounted = status.uncounted_terminated_pods.clone().unwrap_or_default();
     let settle = |list: &mut Option<Vec<String>>, number: &mut Option<i32>| {
         let before = list.as_ref().map_or(0, Vec::len);
@@ -165,17 +171,17 @@ fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Arc<Pod>], plan: &mut P
     let mut census =
         Census { active: Vec::new(), terminating: 0, done: BTreeSet::new(), by_index, kept: 0, fatal: None };
     for pod in pods {
-        let leaving = pod.metadata.deletion_timestamp.is_some();
-        let succeeded = pod::phase(pod) == "Succeeded";
+        let leaving = pod.is_leaving();
+        let succeeded = pod.phase == Phase::Succeeded;
         let failed = policy::has_failed(spec, pod);
-        census.terminating += usize::from(pod::is_ending(pod));
+        census.terminating += usize::from(pod.is_ending());
         if !succeeded && !failed {
             if !leaving {
-                census.active.push(Arc::clone(pod));
+                census.active.push(pod.clone());
             }
             continue;
         }
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let uid = pod.meta().uid.to_string();
         if !is_tracked(pod) {
             continue;
         }
@@ -202,7 +208,7 @@ fn tally(spec: &JobSpec, status: &mut JobStatus, pods: &[Arc<Pod>], plan: &mut P
                 list.push(uid);
             }
         }
-        plan.counted.push(Arc::clone(pod));
+        plan.counted.push(pod.clone());
     }
     if indexed {
         status.completed_indexes = Some(indexes::text(&done)).filter(|text| !text.is_empty());
@@ -247,7 +253,7 @@ fn verdict(
     let limit = spec.backoff_limit.unwrap_or(6);
     let on_failure =
         spec.template.spec.as_ref().and_then(|pod| pod.restart_policy.as_deref()) == Some("OnFailure");
-    let restarts: i32 = census.active.iter().map(|pod| restarts(pod)).sum();
+    let restarts: i32 = census.active.iter().map(|pod| pod.restarts.all).sum();
     let restless = on_failure && restarts > 0 && restarts >= limit;
     if failed > limit || restless {
         let why = "Job has reached the specified backoff limit";
@@ -266,12 +272,6 @@ fn verdict(
     reached.then(|| ("SuccessCriteriaMet", "CompletionsReached", why.to_owned()))
 }
 
-fn restarts(pod: &Pod) -> i32 {
-    let status = pod.status.clone().unwrap_or_default();
-    let all = status.init_container_statuses.into_iter().chain(status.container_statuses).flatten();
-    all.map(|container| container.restart_count).sum()
-}
-
 fn deadline(spec: &JobSpec, status: &JobStatus) -> Option<Timestamp> {
     let start = status.start_time.as_ref()?;
     Some(start.0 + SignedDuration::from_secs(spec.active_deadline_seconds?))
@@ -282,18 +282,11 @@ fn soonest(one: Option<SignedDuration>, other: Option<SignedDuration>) -> Option
 }
 
 /// How many pods there should be, made or taken away.
-fn staff(
-    spec: &JobSpec,
-    census: &Census,
-    succeeded: i32,
-    pods: &[Arc<Pod>],
-    now: Timestamp,
-    plan: &mut Plan,
-) {
+fn staff(spec: &JobSpec, census: &Census, succeeded: i32, pods: &[Seen], now: Timestamp, plan: &mut Plan) {
     let parallelism = spec.parallelism.unwrap_or(1);
     let active = count(census.active.len());
     let lost = census.by_index.as_ref().map_or(0, |by_index| count(by_index.failed.len()));
-    let beyond = |pod: &&Arc<Pod>| {
+    let beyond = |pod: &&Seen| {
         let index = index_of(pod).filter(|_| spec.completion_mode.as_deref() == Some("Indexed"));
         index.is_some_and(|index| index >= spec.completions.unwrap_or(0))
     };
@@ -310,8 +303,7 @@ fn staff(
     if active > wanted {
         let mut ranked = census.active.clone();
         ranked.sort_by_key(|pod| {
-            let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-            (pod::node_name(pod).is_some(), pod::is_ready(pod), std::cmp::Reverse(created))
+            (pod.node.is_some(), pod.ready, std::cmp::Reverse(pod.meta().creation_timestamp))
         });
         plan.delete = ranked.into_iter().take(usize::try_from(active - wanted).unwrap_or(0)).collect();
         return;
@@ -329,9 +321,9 @@ fn staff(
     plan.create = if spec.completion_mode.as_deref() == Some("Indexed") {
         let busy: BTreeSet<i32> = pods
             .iter()
-            .filter(|pod| !pod::is_finished(pod))
-            .filter(|pod| waits || pod.metadata.deletion_timestamp.is_none())
-            .filter_map(|pod| index_of(pod))
+            .filter(|pod| !pod.is_finished())
+            .filter(|pod| waits || !pod.is_leaving())
+            .filter_map(index_of)
             .collect();
         let mut open: Vec<i32> = (0..spec.completions.unwrap_or(0))
             .filter(|index| !busy.contains(index) && !census.done.contains(index))
@@ -352,12 +344,12 @@ fn staff(
 }
 
 /// How long to wait before the next try: ten seconds after the first failure in a row, then twice as long each time.
-fn pause(spec: &JobSpec, pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDuration> {
-    let success = pods.iter().filter(|pod| pod::phase(pod) == "Succeeded").filter_map(|pod| ended(pod)).max();
+fn pause(spec: &JobSpec, pods: &[Seen], now: Timestamp) -> Option<SignedDuration> {
+    let success = pods.iter().filter(|pod| pod.phase == Phase::Succeeded).filter_map(|pod| pod.ended).max();
     let failures: Vec<Timestamp> = pods
         .iter()
         .filter(|pod| policy::has_failed(spec, pod) && policy::meaning(spec, pod) != Meaning::Ignore)
-        .filter_map(|pod| ended(pod))
+        .filter_map(|pod| pod.ended)
         .filter(|at| success.is_none_or(|success| *at > success))
         .collect();
     let last = failures.iter().max()?;
@@ -365,27 +357,6 @@ fn pause(spec: &JobSpec, pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDura
     let pause = (FIRST_PAUSE * 2_i32.pow(doubled)).min(LONGEST_PAUSE);
     let left = now.duration_until(*last + pause);
     left.is_positive().then_some(left)
-}
-
-/// When a pod ended: with its last container, or when it was last seen ready, or told to end, or made.
-pub(super) fn ended(pod: &Pod) -> Option<Timestamp> {
-    let meta = &pod.metadata;
-    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    let ends: Option<Vec<Timestamp>> = containers
-        .into_iter()
-        .flatten()
-        .map(|container| Some(container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0))
-        .collect();
-    let unready = || {
-        let condition = pod::conditions::find(pod, pod::conditions::READY)?;
-        Some(condition.last_transition_time.as_ref().filter(|_| condition.status == "False")?.0)
-    };
-    let told = || {
-        let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0));
-        Some(meta.deletion_timestamp.as_ref()?.0 - grace)
-    };
-    let made = || Some(meta.creation_timestamp.as_ref()?.0);
-    ends.and_then(|ends| ends.into_iter().max()).or_else(unready).or_else(told).or_else(made)
 }
 
 fn finish(status: &mut JobStatus, now: Timestamp, plan: &mut Plan) {

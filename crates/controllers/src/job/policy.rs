@@ -2,15 +2,15 @@
 //! `backoff_utils.go` and `success_policy.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule};
 use k8s_openapi::api::core::v1::Pod;
-use skiff_api::pod;
+use skiff_api::pod::facts::Phase;
 
 use super::indexes;
-use super::plan::{INDEX, ended};
+use super::plan::index_of;
+use crate::shared::seen::Seen;
 
 /// Annotation: how often the pods of this index failed before this one.
 pub(super) const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
@@ -39,15 +39,16 @@ pub(super) fn waits(spec: &JobSpec) -> bool {
 }
 
 /// A pod that will not succeed any more: it failed, or it is being deleted and nobody waits for its end.
-pub(super) fn has_failed(spec: &JobSpec, pod: &Pod) -> bool {
-    pod::phase(pod) == "Failed" || (!waits(spec) && pod::is_ending(pod))
+pub(super) fn has_failed(spec: &JobSpec, pod: &Seen) -> bool {
+    pod.phase == Phase::Failed || (!waits(spec) && pod.is_ending())
 }
 
-/// What a failed pod means by the Job's policy.
-pub(super) fn meaning(spec: &JobSpec, pod: &Pod) -> Meaning {
-    let rules = spec.pod_failure_policy.iter().flat_map(|policy| &policy.rules);
-    for (number, rule) in rules.enumerate() {
-        let Some(why) = matched(rule, pod) else { continue };
+/// What a failed pod means by the Job's policy; only where there is one is the pod read as a whole.
+pub(super) fn meaning(spec: &JobSpec, pod: &Seen) -> Meaning {
+    let Some(policy) = &spec.pod_failure_policy else { return Meaning::Count };
+    let Some(pod) = pod.decode() else { return Meaning::Count };
+    for (number, rule) in policy.rules.iter().enumerate() {
+        let Some(why) = matched(rule, &pod) else { continue };
         return match rule.action.as_str() {
             "Ignore" => Meaning::Ignore,
             "FailIndex" if spec.backoff_limit_per_index.is_some() => Meaning::FailIndex,
@@ -98,13 +99,8 @@ fn holds(wanted: &PodFailurePolicyOnExitCodesRequirement, code: i32) -> bool {
     }
 }
 
-fn number(pod: &Pod, annotation: &str) -> i32 {
-    let text = pod.metadata.annotations.as_ref().and_then(|notes| notes.get(annotation));
-    text.and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-fn index_of(pod: &Pod) -> Option<i32> {
-    pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
+fn number(pod: &Seen, annotation: &str) -> i32 {
+    pod.note(annotation).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// What the failures of single indexes amount to, where the Job counts them by index.
@@ -113,11 +109,11 @@ pub(super) struct ByIndex {
     /// Indexes that will not be tried again.
     pub(super) failed: BTreeSet<i32>,
     /// The last failed pod of each index that has no other yet: it keeps its finalizer, since it holds the count.
-    pub(super) last: BTreeMap<i32, Arc<Pod>>,
+    pub(super) last: BTreeMap<i32, Seen>,
 }
 
 /// Looks at the failed pods index by index; nothing for a Job that counts all together.
-pub(super) fn by_index(spec: &JobSpec, known: &BTreeSet<i32>, pods: &[Arc<Pod>]) -> Option<ByIndex> {
+pub(super) fn by_index(spec: &JobSpec, known: &BTreeSet<i32>, pods: &[Seen]) -> Option<ByIndex> {
     let limit = spec.backoff_limit_per_index?;
     let mut found = ByIndex { failed: known.clone(), ..ByIndex::default() };
     let mut others = BTreeSet::new();
@@ -135,9 +131,9 @@ pub(super) fn by_index(spec: &JobSpec, known: &BTreeSet<i32>, pods: &[Arc<Pod>])
         if fails {
             found.failed.insert(index);
         }
-        let tries = |pod: &Pod| number(pod, FAILURES) + number(pod, IGNORED);
+        let tries = |pod: &Seen| number(pod, FAILURES) + number(pod, IGNORED);
         if found.last.get(&index).is_none_or(|held| tries(held) < tries(pod)) {
-            found.last.insert(index, Arc::clone(pod));
+            found.last.insert(index, pod.clone());
         }
     }
     found.last.retain(|index, _| !others.contains(index) && !found.failed.contains(index));
@@ -146,8 +142,9 @@ pub(super) fn by_index(spec: &JobSpec, known: &BTreeSet<i32>, pods: &[Arc<Pod>])
 
 impl ByIndex {
     /// Whether the pod must keep its finalizer for now.
-    pub(super) fn keeps(&self, pod: &Pod) -> bool {
-        self.last.values().any(|held| held.metadata.uid == pod.metadata.uid)
+    pub(super) fn keeps(&self, pod: &Seen) -> bool {
+        let held = index_of(pod).and_then(|index| self.last.get(&index));
+        held.is_some_and(|held| held.meta().uid == pod.meta().uid)
     }
 
     /// How long the next try of an index has to wait.
@@ -161,7 +158,7 @@ impl ByIndex {
         let last = self.last.get(&index)?;
         let doubled = (number(last, FAILURES) + number(last, IGNORED)).clamp(0, 10);
         let pause = (first * 2_i32.pow(doubled.unsigned_abs())).min(most);
-        let left = now.duration_until(ended(last)? + pause);
+        let left = now.duration_until(last.ended? + pause);
         left.is_positive().then_some(left)
     }
 

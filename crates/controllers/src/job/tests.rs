@@ -1,7 +1,6 @@
 //! Jobs and pods as JSON, and a small simulation: pods run, end and are let go as the plan says.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -9,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::plan::{self, Plan};
+use crate::shared::seen::Seen;
 
 const START: i64 = 1_800_000_000;
 
@@ -36,15 +36,15 @@ struct World {
 impl World {
     /// One look at the Job, and what follows from it.
     fn look(&mut self, job: &mut Job, now: Timestamp) -> Plan {
-        let pods: Vec<Arc<Pod>> = self.pods.values().cloned().map(Arc::new).collect();
+        let pods: Vec<Seen> = self.pods.values().map(Seen::of).collect();
         let plan = plan::plan(job, &pods, now);
         job.status = Some(plan.status.clone());
         for pod in plan.counted.iter().chain(&plan.delete) {
-            let held = self.pods.get_mut(pod.metadata.name.as_ref().unwrap()).unwrap();
+            let held = self.pods.get_mut(pod.name()).unwrap();
             held.metadata.finalizers = None;
         }
         for pod in &plan.delete {
-            self.pods.remove(pod.metadata.name.as_ref().unwrap());
+            self.pods.remove(pod.name());
         }
         for index in &plan.create {
             self.made += 1;

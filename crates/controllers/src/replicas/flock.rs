@@ -2,28 +2,28 @@
 //!
 //! A controller of ten thousand pods is woken by each of them. Were all decoded each time, the whole would cost the
 //! square of their number; so what counts about a pod is noted once per change, sums are carried along, and a look at
-//! them costs nothing. Changes only mark a pod; it is decoded when its controller is next worked on, so that several
+//! them costs nothing. Changes only mark a pod; it is looked at when its controller is next worked on, so that several
 //! changes in a row are one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
-use skiff_api::{LabelSelector, Object, Readable, pod};
-use skiff_client::cache::decode;
+use skiff_api::pod::facts::Phase;
+use skiff_api::{LabelSelector, Object, Readable};
 use skiff_client::controller::{Caches, How, Key, ManagedBy};
 use skiff_client::{Cache, Change};
 
 use crate::Settings;
+use crate::shared::seen::Seen;
 
 /// Annotation: who costs less is deleted first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-/// So many pods are decoded before others may look or mark again.
+/// So many pods are looked at before others may look or mark again.
 const TURN: usize = 64;
 
-type Labels = BTreeMap<String, String>;
+type Labels = BTreeMap<Box<str>, Box<str>>;
 
 /// Where a pod is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +66,9 @@ pub(crate) struct Flock {
 
 impl Flock {
     /// Takes a pod in as it is now.
-    pub(super) fn put(&mut self, key: Arc<str>, pod: &Pod) {
+    pub(super) fn put(&mut self, key: Arc<str>, pod: &Seen) {
         self.remove(&key);
-        let labels = self.shared(pod.metadata.labels.clone().unwrap_or_default());
+        let labels = self.shared(&pod.meta().labels);
         let member = Member::new(pod, labels);
         match member.standing {
             Standing::Active => {
@@ -102,10 +102,10 @@ impl Flock {
         }
     }
 
-    fn shared(&self, labels: Labels) -> Arc<Labels> {
-        match self.labels.get_key_value(&labels) {
+    fn shared(&self, labels: &Labels) -> Arc<Labels> {
+        match self.labels.get_key_value(labels) {
             Some((held, _)) => Arc::clone(held),
-            None => Arc::new(labels),
+            None => Arc::new(labels.clone()),
         }
     }
 
@@ -115,8 +115,8 @@ impl Flock {
         for key in turn {
             self.marked.remove(&key);
             let object = pods.get(&key).filter(|object| owner(object).is_some_and(|(_, held)| held == uid));
-            match object.and_then(|object| decode::<Pod>(&object)) {
-                Some(pod) => self.put(key, &pod),
+            match object {
+                Some(pod) => self.put(key, &pod.into()),
                 None => self.remove(&key),
             }
         }
@@ -160,8 +160,12 @@ impl Flock {
     }
 
     /// How many have all these labels.
-    pub(super) fn labelled(&self, wanted: &Labels) -> usize {
-        let fits = |labels: &Labels| wanted.iter().all(|(key, value)| labels.get(key) == Some(value));
+    pub(super) fn labelled(&self, wanted: &BTreeMap<String, String>) -> usize {
+        let fits = |labels: &Labels| {
+            let has =
+                |(key, value): (&String, &String)| labels.get(&**key).is_some_and(|held| **held == **value);
+            wanted.iter().all(has)
+        };
         self.labels.iter().filter(|(labels, _)| fits(labels)).map(|(_, count)| count).sum()
     }
 
@@ -181,10 +185,8 @@ impl Flock {
 }
 
 impl Member {
-    fn new(pod: &Pod, labels: Arc<Labels>) -> Self {
-        let cost = pod.metadata.annotations.as_ref().and_then(|all| all.get(DELETION_COST));
-        let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-        let standing = match (pod::is_finished(pod), pod.metadata.deletion_timestamp.is_some()) {
+    fn new(pod: &Seen, labels: Arc<Labels>) -> Self {
+        let standing = match (pod.is_finished(), pod.is_leaving()) {
             (true, _) => Standing::Finished,
             (false, true) => Standing::Ending,
             (false, false) => Standing::Active,
@@ -192,17 +194,17 @@ impl Member {
         Self {
             standing,
             labels,
-            node: pod::node_name(pod).map(Into::into),
-            phase: match pod::phase(pod) {
-                "Pending" => 0,
-                "Unknown" => 1,
+            node: pod.node.clone(),
+            phase: match pod.phase {
+                Phase::Pending => 0,
+                Phase::Unknown => 1,
                 _ => 2,
             },
-            ready: pod::is_ready(pod),
-            ready_since: pod::ready_since(pod),
-            cost: cost.and_then(|cost| cost.parse().ok()).unwrap_or(0),
-            restarts: statuses.into_iter().flatten().map(|it| it.restart_count).max().unwrap_or(0),
-            created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            ready: pod.ready,
+            ready_since: pod.ready_since,
+            cost: pod.note(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0),
+            restarts: pod.restarts.most,
+            created: pod.meta().creation_timestamp,
         }
     }
 }

@@ -17,7 +17,7 @@ fn controller(replicas: i32) -> ReplicationController {
     .unwrap()
 }
 
-fn pod(name: &str, change: Value) -> Arc<Pod> {
+fn pod(name: &str, change: Value) -> Seen {
     let mut pod = json!({
         "metadata": {"name": name, "namespace": "blue", "uid": name, "labels": {"app": "web"},
             "creationTimestamp": "2026-11-22T10:00:00Z"},
@@ -25,19 +25,19 @@ fn pod(name: &str, change: Value) -> Arc<Pod> {
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True",
             "lastTransitionTime": "2026-11-22T10:01:00Z"}]}});
     json_patch::merge(&mut pod, &change);
-    Arc::new(serde_json::from_value(pod).unwrap())
+    Seen::of(&serde_json::from_value(pod).unwrap())
 }
 
-fn flock(pods: &[Arc<Pod>]) -> Flock {
+fn flock(pods: &[Seen]) -> Flock {
     let mut flock = Flock::default();
     for pod in pods {
-        flock.put(pod.metadata.name.as_deref().unwrap().into(), pod);
+        flock.put(pod.name().into(), pod);
     }
     flock
 }
 
 /// The order in which pods are given up.
-fn order(pods: &[Arc<Pod>]) -> Vec<String> {
+fn order(pods: &[Seen]) -> Vec<String> {
     match plan::plan(&controller(0), &flock(pods)) {
         Plan::Delete(pods) => pods.iter().map(|pod| pod.to_string()).collect(),
         other => panic!("{other:?}"),
@@ -106,20 +106,6 @@ fn the_status_counts_labels_readiness_and_failures() {
 }
 
 #[test]
-fn orphans_that_match_are_adopted_and_strangers_released() {
-    let selector = LabelSelector::of_map(&controller(1).spec.unwrap().selector.unwrap());
-    let owned = vec![pod("kept", json!({})), pod("stray", json!({"metadata": {"labels": {"app": "other"}}}))];
-    let orphans = vec![pod("found", json!({})), pod("done", json!({"status": {"phase": "Succeeded"}}))];
-    let names = |pods: &[Arc<Pod>]| pods.iter().map(|p| p.metadata.name.clone().unwrap()).collect::<Vec<_>>();
-    let claims = adopt::claims(owned.clone(), orphans.clone(), &selector, false);
-    assert_eq!(names(&claims.keep), ["kept"]);
-    assert_eq!(names(&claims.adopt), ["found"]);
-    assert_eq!(names(&claims.release), ["stray"]);
-    let claims = adopt::claims(owned, orphans, &selector, true);
-    assert!(claims.adopt.is_empty() && claims.release.is_empty());
-}
-
-#[test]
 fn availability_comes_with_time() {
     let at = |time: &str| -> jiff::Timestamp { format!("2026-11-22T{time}Z").parse().unwrap() };
     let since = |time: &str| {
@@ -152,7 +138,7 @@ fn sums_carried_along_are_those_of_a_fresh_count() {
         _ => json!({"metadata": {"labels": {"app": "other"}}}),
     };
     let object = |name: &str, owner: &str, n: u64| {
-        let mut pod = serde_json::to_value(&*pod(name, state(n))).unwrap();
+        let mut pod = serde_json::to_value(&*pod(name, state(n)).decode().unwrap()).unwrap();
         pod["metadata"]["resourceVersion"] = n.to_string().into();
         pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "ReplicationController",
             "name": "web", "uid": owner, "controller": true}]);
@@ -180,7 +166,7 @@ fn sums_carried_along_are_those_of_a_fresh_count() {
             let mut fresh = Flock::default();
             let own = cache.list().into_iter().filter(|it| &*it.meta().controller().unwrap().uid == uid);
             for object in own {
-                fresh.put(object.meta().key(), &object.decode::<Pod>().unwrap());
+                fresh.put(object.meta().key(), &object.into());
             }
             let strays = |flock: &Flock| flock.strays(&selector).len();
             let sums = |flock: &Flock| (plan::tally(&web, flock, now), strays(flock));

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Selector;
 use serde_json::json;
-use skiff_api::{LabelSelector, Object, Readable, pod};
+use skiff_api::{LabelSelector, Object, Readable};
 use skiff_client::Change;
-use skiff_client::cache::Index;
+use skiff_client::cache::{BY_CONTROLLER, Index, decode};
 use skiff_client::controller::{Caches, How, Key};
 use skiff_client::write::{self, Patch};
 
@@ -56,66 +55,71 @@ impl<K: Selects> How<Settings> for OrphanOf<K> {
 
 /// What is to be done about objects an owner might have.
 #[derive(Debug)]
-pub(crate) struct Claims<T = Pod> {
-    pub(crate) keep: Vec<Arc<T>>,
-    pub(crate) adopt: Vec<Arc<T>>,
-    pub(crate) release: Vec<Arc<T>>,
+pub(crate) struct Claims {
+    pub(crate) keep: Vec<Arc<Object>>,
+    pub(crate) adopt: Vec<Arc<Object>>,
+    pub(crate) release: Vec<Arc<Object>>,
 }
 
-/// Sorts pods into kept, adopted and released; finished ones and those being deleted are nobody's concern. An owner
-/// that is being deleted claims nothing new.
+/// Sorts objects into kept, adopted and released ones. An owner that is being deleted does neither.
 pub(crate) fn claims(
-    owned: Vec<Arc<Pod>>,
-    orphans: Vec<Arc<Pod>>,
+    owned: Vec<Arc<Object>>,
+    orphans: Vec<Arc<Object>>,
     selector: &LabelSelector,
     leaving: bool,
 ) -> Claims {
-    let active = |pods: Vec<Arc<Pod>>| pods.into_iter().filter(|pod| pod::is_active(pod)).collect();
-    claims_of(active(owned), active(orphans), selector, leaving)
-}
-
-/// As [`claims`], for objects of any kind and in any state.
-pub(crate) fn claims_of<T: Readable>(
-    owned: Vec<Arc<T>>,
-    orphans: Vec<Arc<T>>,
-    selector: &LabelSelector,
-    leaving: bool,
-) -> Claims<T> {
-    let selected = |object: &Arc<T>| match &object.metadata().labels {
-        Some(labels) => selector.matches(labels),
-        None => selector.is_everything(),
-    };
+    let selected = |object: &Arc<Object>| selector.matches(&object.meta().labels);
     let (keep, release) = owned.into_iter().partition(selected);
     let adopt = if leaving { Vec::new() } else { orphans.into_iter().filter(selected).collect() };
     Claims { keep, adopt, release: if leaving { Vec::new() } else { release } }
 }
 
-/// Carries the claims out; the objects that are the owner's afterwards.
+/// The objects of kind `T` that the owner has. Those that it selects and nobody manages are taken in first, of which
+/// those that are not `eligible` are left alone, and strangers are let go: then there is no answer, since the cache shows
+/// it in a moment, which wakes the owner again.
+///
+/// # Errors
+/// The first write that failed.
+pub(crate) async fn own<K: Readable, T: Readable>(
+    ctx: &Ctx,
+    owner: &K,
+    selector: &LabelSelector,
+    eligible: impl Fn(&Object) -> bool,
+) -> write::Result<Option<Vec<Arc<Object>>>> {
+    let (cache, meta) = (ctx.cache::<T>(), owner.metadata());
+    let owned = cache.by(&BY_CONTROLLER, meta.uid.as_deref().unwrap_or_default());
+    let mut orphans = cache.by(&ORPHANS, meta.namespace.as_deref().unwrap_or_default());
+    orphans.retain(|object| eligible(object));
+    let claims = claims(owned, orphans, selector, meta.deletion_timestamp.is_some());
+    let changed = carry_out::<K, T>(ctx, owner, &claims).await?;
+    Ok((!changed).then_some(claims.keep))
+}
+
+/// Carries the claims out; whether that may have changed anything.
 ///
 /// # Errors
 /// The first write that failed.
 pub(crate) async fn carry_out<K: Readable, T: Readable>(
     ctx: &Ctx,
     owner: &K,
-    claims: Claims<T>,
-) -> write::Result<Vec<Arc<T>>> {
-    let mut kept = claims.keep;
+    claims: &Claims,
+) -> write::Result<bool> {
     let uid = owner.metadata().uid.as_deref().unwrap_or_default();
-    for object in claims.release {
-        let body = json!({ "metadata": { "uid": object.metadata().uid,
-            "ownerReferences": [{ "$patch": "delete", "uid": uid }] } });
+    let gone = json!([{ "$patch": "delete", "uid": uid }]);
+    for object in claims.release.iter().filter_map(|object| decode::<T>(object)) {
+        let body = json!({ "metadata": { "uid": object.metadata().uid, "ownerReferences": gone } });
         ignore_gone(ctx.patch(&*object, Patch::Strategic, &body).await)?;
     }
+    // One that is gone, too: the news of its end wakes us, since it was ours.
+    let mut changed = !claims.release.is_empty();
     if !claims.adopt.is_empty() && still_there(ctx, owner).await? {
-        for object in claims.adopt {
+        for object in claims.adopt.iter().filter_map(|object| decode::<T>(object)) {
             let body =
                 json!({ "metadata": { "uid": object.metadata().uid, "ownerReferences": [manager(owner)] } });
-            if let Some(adopted) = ignore_gone(ctx.patch(&*object, Patch::Strategic, &body).await)? {
-                kept.push(Arc::new(adopted));
-            }
+            changed |= ignore_gone(ctx.patch(&*object, Patch::Strategic, &body).await)?.is_some();
         }
     }
-    Ok(kept)
+    Ok(changed)
 }
 
 /// Asks the server itself: the cache may not know yet that the owner is being deleted, and an adopted pod would be
@@ -137,5 +141,29 @@ fn ignore_gone<T>(result: write::Result<T>) -> write::Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(error) if matches!(write::code(&error), 404 | 422) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str, app: &str) -> Arc<Object> {
+        let json = json!({"metadata": {"name": name, "labels": {"app": app}}});
+        Arc::new(Object::parse(json.to_string().into()).unwrap())
+    }
+
+    #[test]
+    fn orphans_that_match_are_adopted_and_strangers_released() {
+        let selector = LabelSelector::of_map(&[("app".to_owned(), "web".to_owned())].into());
+        let owned = vec![object("kept", "web"), object("stray", "other")];
+        let orphans = vec![object("found", "web"), object("foreign", "other")];
+        let names = |all: &[Arc<Object>]| all.iter().map(|it| it.meta().name.to_string()).collect::<Vec<_>>();
+        let found = claims(owned.clone(), orphans.clone(), &selector, false);
+        assert_eq!(names(&found.keep), ["kept"]);
+        assert_eq!(names(&found.adopt), ["found"]);
+        assert_eq!(names(&found.release), ["stray"]);
+        let found = claims(owned, orphans, &selector, true);
+        assert!(found.adopt.is_empty() && found.release.is_empty());
     }
 }

@@ -1,9 +1,8 @@
 //! Finding pods by their node.
 
-use std::sync::Arc;
-
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use skiff_api::Object;
+use skiff_api::node::NodeFacts;
 use skiff_api::pod::facts::PodFacts;
 use skiff_client::Change;
 use skiff_client::cache::Index;
@@ -21,11 +20,9 @@ pub(crate) struct ItsPods;
 impl How<Settings> for ItsPods {
     fn keys(change: &Change, caches: &Caches, _: &Settings) -> Vec<Key> {
         // Nodes report all the time; only what pods care about wakes them.
-        let taints = |object: &Option<Arc<Object>>| {
-            let node = object.as_ref().and_then(|object| skiff_client::cache::decode::<Node>(object));
-            node.and_then(|node| node.spec.as_ref()?.taints.clone()).unwrap_or_default()
-        };
-        if change.old.is_some() && change.new.is_some() && taints(&change.old) == taints(&change.new) {
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && old.facts::<NodeFacts>() == new.facts::<NodeFacts>()
+        {
             return Vec::new();
         }
         let pods = caches.of::<Pod>().by(&BY_NODE, &change.latest().meta().name);

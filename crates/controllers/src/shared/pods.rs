@@ -11,11 +11,16 @@ use crate::table::Ctx;
 /// The reference of an owner that manages what it owns.
 pub(crate) fn manager<K: Readable>(owner: &K) -> OwnerReference {
     let meta = owner.metadata();
+    manager_named::<K>(meta.name.as_deref().unwrap_or_default(), meta.uid.as_deref().unwrap_or_default())
+}
+
+/// The same, of an owner of which only name and uid are at hand.
+pub(crate) fn manager_named<K: Readable>(name: &str, uid: &str) -> OwnerReference {
     OwnerReference {
         api_version: K::API_VERSION.to_owned(),
         kind: K::KIND.to_owned(),
-        name: meta.name.clone().unwrap_or_default(),
-        uid: meta.uid.clone().unwrap_or_default(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
         controller: Some(true),
         block_owner_deletion: Some(true),
     }

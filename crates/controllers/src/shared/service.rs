@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use skiff_api::{LabelSelector, Object, pod};
+use skiff_api::pod::facts::PodFacts;
+use skiff_api::{LabelSelector, Object};
 use skiff_client::Change;
-use skiff_client::cache::decode;
 use skiff_client::controller::{Caches, How, Key};
 
 use crate::Settings;
+use crate::shared::seen::Seen;
 use crate::table::Ctx;
 
 /// Label on endpoints and slices of services without an address of their own.
@@ -20,6 +21,11 @@ pub(crate) struct Selecting;
 
 impl How<Settings> for Selecting {
     fn keys(change: &Change, caches: &Caches, settings: &Settings) -> Vec<Key> {
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && shown(old) == shown(new)
+        {
+            return Vec::new();
+        }
         let namespace = change.latest().meta().namespace.as_deref().unwrap_or_default();
         let services = caches.of::<Service>().within(namespace);
         let selects = |service: &&Arc<Object>| {
@@ -62,22 +68,29 @@ pub(crate) fn publishes_unready(service: &Service) -> bool {
 }
 
 /// The pods that the selector finds and that have an address, those ending included if asked for.
-pub(crate) fn pods(ctx: &Ctx, namespace: &str, selector: &LabelSelector, ending: bool) -> Vec<Arc<Pod>> {
-    let all = ctx.cache::<Pod>().within(namespace);
-    let all = all.iter().filter(|pod| selector.matches(&pod.meta().labels));
-    let all = all.filter(|pod| ending || pod.meta().deletion_timestamp.is_none());
-    let mut pods: Vec<Arc<Pod>> =
-        all.filter_map(|pod| decode::<Pod>(pod)).filter(|pod| serves(pod)).collect();
-    pods.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+pub(crate) fn pods(ctx: &Ctx, namespace: &str, selector: &LabelSelector, ending: bool) -> Vec<Seen> {
+    let mut all = ctx.cache::<Pod>().within(namespace);
+    all.retain(|pod| selector.matches(&pod.meta().labels));
+    let mut pods = Seen::all(all);
+    pods.retain(|pod| serves(pod) && (ending || !pod.is_leaving()));
+    pods.sort_by(|a, b| a.name().cmp(b.name()));
     pods
 }
 
-fn serves(pod: &Pod) -> bool {
-    !pod::is_finished(pod) && pod::addresses(pod).next().is_some()
+fn serves(pod: &PodFacts) -> bool {
+    !pod.is_finished() && !pod.addresses.is_empty()
+}
+
+/// What of a pod shows in endpoints; other changes are nobody's business here.
+fn shown(pod: &Object) -> impl PartialEq {
+    let (meta, facts) = (pod.meta(), pod.facts::<PodFacts>());
+    let serves =
+        serves(facts).then_some((facts.ready, &facts.addresses, &facts.node, &facts.host, &facts.ports));
+    (&meta.uid, &meta.labels, meta.deletion_timestamp.is_some(), serves)
 }
 
 /// The number of the pod's port that a service's port leads to.
-pub(crate) fn target_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
+pub(crate) fn target_port(pod: &Seen, port: &ServicePort) -> Option<i32> {
     let name = match &port.target_port {
         None => return Some(port.port),
         Some(IntOrString::Int(0)) => return Some(port.port),
@@ -85,29 +98,24 @@ pub(crate) fn target_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
         Some(IntOrString::String(name)) => name,
     };
     let protocol = port.protocol.as_deref().unwrap_or("TCP");
-    let spec = pod.spec.as_ref()?;
-    let sidecars = spec.init_containers.iter().flatten().filter(|container| pod::is_sidecar(container));
-    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-    let mut named = ports.filter(|candidate| {
-        candidate.name.as_deref() == Some(name) && candidate.protocol.as_deref().unwrap_or("TCP") == protocol
-    });
-    named.next().map(|port| port.container_port)
+    let mut named = pod.ports.iter().filter(|port| *port.name == **name && *port.protocol == *protocol);
+    named.next().map(|port| port.number)
 }
 
 /// The name under which DNS should know the pod.
-pub(crate) fn hostname(pod: &Pod, service: &Service) -> Option<String> {
-    let spec = pod.spec.as_ref()?;
-    let host = spec.hostname.clone().filter(|host| !host.is_empty())?;
-    (spec.subdomain == service.metadata.name).then_some(host)
+pub(crate) fn hostname(pod: &Seen, service: &Service) -> Option<String> {
+    let host = pod.host.as_ref()?;
+    (Some(&*host.subdomain) == service.metadata.name.as_deref()).then(|| host.name.to_string())
 }
 
 /// The pod as an endpoint's target.
-pub(crate) fn target(pod: &Pod) -> ObjectReference {
+pub(crate) fn target(pod: &Seen) -> ObjectReference {
+    let meta = pod.meta();
     ObjectReference {
         kind: Some("Pod".to_owned()),
-        namespace: pod.metadata.namespace.clone(),
-        name: pod.metadata.name.clone(),
-        uid: pod.metadata.uid.clone(),
+        namespace: meta.namespace.as_deref().map(str::to_owned),
+        name: Some(meta.name.to_string()),
+        uid: Some(meta.uid.to_string()),
         ..ObjectReference::default()
     }
 }

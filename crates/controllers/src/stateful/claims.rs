@@ -3,33 +3,39 @@
 //! Nothing is deleted here: a claim that is to go with a pod or with the set is owned by it, and the garbage collector does
 //! the rest. Follows upstream's `stateful_set_utils.go`.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use skiff_api::meta::Owner;
+use skiff_client::cache::decode;
 use skiff_client::controller::Key;
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
 
 use super::plan;
-use crate::shared::pods::manager;
+use crate::shared::pods::{manager, manager_named};
+use crate::shared::seen::Seen;
 use crate::table::Ctx;
 
 /// The claims of an ordinal's pod, by the names of their templates.
 pub(super) fn of(set: &StatefulSet, ordinal: i32) -> Vec<(String, PersistentVolumeClaim)> {
-    let owner = set.metadata.name.as_deref().unwrap_or_default();
     let claim = |template: &PersistentVolumeClaim| {
-        let name = template.metadata.name.clone().unwrap_or_default();
         let mut claim = template.clone();
-        claim.metadata.name = Some(format!("{name}-{owner}-{ordinal}"));
+        claim.metadata.name = Some(named(set, template, ordinal));
         claim.metadata.namespace.clone_from(&set.metadata.namespace);
         let selected = set.spec.selector.match_labels.clone().unwrap_or_default();
         claim.metadata.labels.get_or_insert_default().extend(selected);
         claim.status = None;
-        (name, claim)
+        (template.metadata.name.clone().unwrap_or_default(), claim)
     };
     set.spec.volume_claim_templates.iter().flatten().map(claim).collect()
+}
+
+/// The name of the claim that a template makes for an ordinal's pod.
+fn named(set: &StatefulSet, template: &PersistentVolumeClaim, ordinal: i32) -> String {
+    let owner = set.metadata.name.as_deref().unwrap_or_default();
+    let template = template.metadata.name.as_deref().unwrap_or_default();
+    format!("{template}-{owner}-{ordinal}")
 }
 
 /// Makes the claims of a pod that is about to be made; false if the pod must wait, since a claim of the pod before it
@@ -82,38 +88,53 @@ fn is_leaving(claim: &PersistentVolumeClaim) -> bool {
 }
 
 /// Makes the claims of all pods belong to whom they are to go with; all are tried, the first failure is told.
-pub(super) async fn retain_all(ctx: &Ctx, set: &StatefulSet, pods: &[Arc<Pod>]) -> write::Result<()> {
+pub(super) async fn retain_all(ctx: &Ctx, set: &StatefulSet, pods: &[Seen]) -> write::Result<()> {
     let mut outcome = Ok(());
-    if set.spec.volume_claim_templates.as_ref().is_some_and(|templates| !templates.is_empty()) {
+    for template in set.spec.volume_claim_templates.iter().flatten() {
         for pod in pods {
-            outcome = outcome.and(retain(ctx, set, pod).await);
+            outcome = outcome.and(retain(ctx, set, template, pod).await);
         }
     }
     outcome
 }
 
-/// Makes the claims of a pod belong to whom they are to go with.
-async fn retain(ctx: &Ctx, set: &StatefulSet, pod: &Pod) -> write::Result<()> {
-    let Some(ordinal) = plan::ordinal(set, pod) else { return Ok(()) };
-    for (_, claim) in of(set, ordinal) {
-        let name = claim.metadata.name.as_deref().unwrap_or_default();
-        let key = Key::new(set.metadata.namespace.as_deref(), name);
-        let Some(held) = ctx.get::<PersistentVolumeClaim>(&key) else { continue };
-        let now = held.metadata.owner_references.as_deref().unwrap_or_default();
-        let wanted = owners(set, Some(pod), !plan::is_wanted(set, ordinal), now);
-        if wanted != now {
-            let mut claim = (*held).clone();
-            claim.metadata.owner_references = Some(wanted);
-            ctx.replace(&claim).await?;
-        }
+/// Makes the claim of a template and a pod belong to whom it is to go with; it is read as a whole only if it does not.
+async fn retain(
+    ctx: &Ctx,
+    set: &StatefulSet,
+    template: &PersistentVolumeClaim,
+    pod: &Seen,
+) -> write::Result<()> {
+    let Some(ordinal) = plan::ordinal(set, pod.name()) else { return Ok(()) };
+    let key = Key::new(set.metadata.namespace.as_deref(), &named(set, template, ordinal));
+    let Some(held) = ctx.cache::<PersistentVolumeClaim>().get(key.as_str()) else { return Ok(()) };
+    let wanted = |now: &[OwnerReference]| owners(set, Some(pod), !plan::is_wanted(set, ordinal), now);
+    let known: Vec<OwnerReference> = held.meta().owner_references.iter().map(reference_to).collect();
+    if wanted(&known) == known {
+        return Ok(());
     }
-    Ok(())
+    let Some(held) = decode::<PersistentVolumeClaim>(&held) else { return Ok(()) };
+    let mut claim = (*held).clone();
+    claim.metadata.owner_references =
+        Some(wanted(held.metadata.owner_references.as_deref().unwrap_or_default()));
+    ctx.replace(&claim).await.map(drop)
+}
+
+fn reference_to(owner: &Owner) -> OwnerReference {
+    OwnerReference {
+        api_version: owner.api_version.to_string(),
+        kind: owner.kind.to_string(),
+        name: owner.name.to_string(),
+        uid: owner.uid.to_string(),
+        controller: Some(owner.controller).filter(|controller| *controller),
+        block_owner_deletion: Some(owner.block_owner_deletion).filter(|blocks| *blocks),
+    }
 }
 
 /// Who owns a claim: what is not ours to say stays; `surplus`: the set was scaled below its pod.
 fn owners(
     set: &StatefulSet,
-    pod: Option<&Pod>,
+    pod: Option<&Seen>,
     surplus: bool,
     now: &[OwnerReference],
 ) -> Vec<OwnerReference> {
@@ -122,7 +143,7 @@ fn owners(
     let with_set = deletes(policy.and_then(|policy| policy.when_deleted.as_ref()));
     let with_pod = surplus && deletes(policy.and_then(|policy| policy.when_scaled.as_ref()));
     let set_ref = manager(set);
-    let pod_ref = pod.map(manager);
+    let pod_ref = pod.map(|pod| manager_named::<Pod>(pod.name(), &pod.meta().uid));
     let ours = |owner: &OwnerReference| {
         owner.uid == set_ref.uid || pod_ref.as_ref().is_some_and(|pod| owner.uid == pod.uid)
     };
@@ -153,6 +174,7 @@ mod tests {
             .unwrap()
         };
         let pod: Pod = serde_saphyr::from_str("{metadata: {name: s-0, uid: pod}}").unwrap();
+        let pod = Seen::of(&pod);
         let stays = OwnerReference { uid: "other".to_owned(), ..OwnerReference::default() };
         for (deleted, scaled, surplus, owner) in [
             ("Retain", "Retain", true, ""),

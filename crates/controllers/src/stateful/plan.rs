@@ -4,15 +4,14 @@
 //! ordinal down to the partition, one pod (or as many as may be unavailable) at a time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use skiff_api::pod;
+use skiff_api::pod::facts::Phase;
 
 use crate::shared::revisions::REVISION_HASH;
+use crate::shared::seen::Seen;
 
 /// What to do.
 #[derive(Debug, Default)]
@@ -20,14 +19,13 @@ pub(super) struct Plan {
     pub(super) status: StatefulSetStatus,
     /// Ordinals to make, and whether of the current revision instead of the newest.
     pub(super) create: Vec<(i32, bool)>,
-    pub(super) delete: Vec<Arc<Pod>>,
+    pub(super) delete: Vec<Seen>,
     /// When a pod that is ready will count as available.
     pub(super) wait: Option<SignedDuration>,
 }
 
 /// The number at the end of a pod's name, if the name is the set's with a number.
-pub(super) fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
-    let name = pod.metadata.name.as_deref()?;
+pub(super) fn ordinal(set: &StatefulSet, name: &str) -> Option<i32> {
     let number = name.strip_prefix(set.metadata.name.as_deref()?)?.strip_prefix('-')?;
     number.parse().ok().filter(|ordinal: &i32| *ordinal >= 0 && ordinal.to_string() == number)
 }
@@ -43,12 +41,8 @@ pub(super) fn is_wanted(set: &StatefulSet, ordinal: i32) -> bool {
     (start..start.saturating_add(set.spec.replicas.unwrap_or(1))).contains(&ordinal)
 }
 
-fn revision_of(pod: &Pod) -> Option<&str> {
-    pod.metadata.labels.as_ref()?.get(REVISION_HASH).map(String::as_str)
-}
-
-fn is_leaving(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
+fn revision_of(pod: &Seen) -> Option<&str> {
+    pod.label(REVISION_HASH)
 }
 
 /// The sets of ordinals and revisions a plan works with.
@@ -60,12 +54,12 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    fn is_available(&self, pod: &Pod) -> Result<(), SignedDuration> {
-        pod::is_available(pod, self.set.spec.min_ready_seconds.unwrap_or(0), self.now)
+    fn is_available(&self, pod: &Seen) -> Result<(), SignedDuration> {
+        pod.is_available(self.set.spec.min_ready_seconds.unwrap_or(0), self.now)
     }
 
-    fn is_well(&self, pod: &Pod) -> bool {
-        !is_leaving(pod) && pod::phase(pod) == "Running" && self.is_available(pod).is_ok()
+    fn is_well(&self, pod: &Seen) -> bool {
+        !pod.is_leaving() && pod.phase == Phase::Running && self.is_available(pod).is_ok()
     }
 
     fn is_rolling(&self) -> bool {
@@ -97,19 +91,13 @@ impl Scene<'_> {
 }
 
 /// From a set and its pods to what is next; `current` and `update` are names of revisions.
-pub(super) fn plan(
-    set: &StatefulSet,
-    pods: &[Arc<Pod>],
-    current: &str,
-    update: &str,
-    now: Timestamp,
-) -> Plan {
+pub(super) fn plan(set: &StatefulSet, pods: &[Seen], current: &str, update: &str, now: Timestamp) -> Plan {
     let scene = Scene { set, current, update, now };
     let start = start(set);
     let replicas = set.spec.replicas.unwrap_or(1);
     let wanted = start..start.saturating_add(replicas);
-    let all: BTreeMap<i32, &Arc<Pod>> =
-        pods.iter().filter_map(|pod| Some((ordinal(set, pod)?, pod))).collect();
+    let all: BTreeMap<i32, &Seen> =
+        pods.iter().filter_map(|pod| Some((ordinal(set, pod.name())?, pod))).collect();
     let mut plan = Plan { status: status(&scene, &all, wanted.len()), ..Plan::default() };
     plan.wait =
         all.values().filter_map(|pod| scene.is_available(pod).err()).filter(|it| it.is_positive()).min();
@@ -119,7 +107,7 @@ pub(super) fn plan(
         match all.get(&n) {
             // A partition keeps old ordinals old, also when they are made again.
             None => plan.create.push((n, scene.is_rolling() && n < scene.partition())),
-            Some(pod) if pod::is_finished(pod) && !is_leaving(pod) => plan.delete.push(Arc::clone(pod)),
+            Some(pod) if pod.is_finished() && !pod.is_leaving() => plan.delete.push((*pod).clone()),
             Some(pod) if scene.is_well(pod) => continue,
             Some(_) => {}
         }
@@ -129,18 +117,18 @@ pub(super) fn plan(
     }
     let condemned: Vec<_> =
         all.iter().rev().filter(|(n, _)| !wanted.contains(n)).map(|(_, pod)| *pod).collect();
-    if ordered && condemned.iter().any(|pod| is_leaving(pod)) {
+    if ordered && condemned.iter().any(|pod| pod.is_leaving()) {
         return plan;
     }
     if ordered && let Some(last) = condemned.first().filter(|last| !scene.is_well(last)) {
         // A pod that is ill stops the way down, unless no other is: then its end is what helps.
         let lowest = condemned.iter().rev().find(|pod| !scene.is_well(pod));
-        if lowest.is_some_and(|lowest| !Arc::ptr_eq(lowest, last)) {
+        if lowest.is_some_and(|lowest| lowest.name() != last.name()) {
             return plan;
         }
     }
     let most = if ordered { 1 } else { condemned.len() };
-    plan.delete.extend(condemned.iter().filter(|pod| !is_leaving(pod)).take(most).map(|pod| Arc::clone(pod)));
+    plan.delete.extend(condemned.into_iter().filter(|pod| !pod.is_leaving()).take(most).cloned());
     let busy = !plan.create.is_empty() || !plan.delete.is_empty();
     if !(ordered && busy) && scene.is_rolling() {
         renew(&scene, &all, wanted, &mut plan);
@@ -149,13 +137,13 @@ pub(super) fn plan(
 }
 
 /// Ends pods of old revisions, from the last one on; new ones take their place.
-fn renew(scene: &Scene<'_>, all: &BTreeMap<i32, &Arc<Pod>>, wanted: std::ops::Range<i32>, plan: &mut Plan) {
+fn renew(scene: &Scene<'_>, all: &BTreeMap<i32, &Seen>, wanted: std::ops::Range<i32>, plan: &mut Plan) {
     let most = scene.most_unavailable(i32::try_from(wanted.len()).unwrap_or(i32::MAX));
     let mut unavailable = wanted.clone().filter(|n| all.get(n).is_none_or(|pod| !scene.is_well(pod))).count();
     let first = wanted.start.max(scene.partition());
     for n in (first..wanted.end).rev() {
         let Some(pod) = all.get(&n) else { continue };
-        if revision_of(pod) == Some(scene.update) || is_leaving(pod) {
+        if revision_of(pod) == Some(scene.update) || pod.is_leaving() {
             continue;
         }
         let loss = usize::from(scene.is_well(pod));
@@ -163,20 +151,20 @@ fn renew(scene: &Scene<'_>, all: &BTreeMap<i32, &Arc<Pod>>, wanted: std::ops::Ra
             return;
         }
         unavailable += loss;
-        plan.delete.push(Arc::clone(pod));
+        plan.delete.push((*pod).clone());
     }
 }
 
-fn status(scene: &Scene<'_>, all: &BTreeMap<i32, &Arc<Pod>>, wanted: usize) -> StatefulSetStatus {
-    let count = |holds: &dyn Fn(&Pod) -> bool| {
+fn status(scene: &Scene<'_>, all: &BTreeMap<i32, &Seen>, wanted: usize) -> StatefulSetStatus {
+    let count = |holds: &dyn Fn(&Seen) -> bool| {
         i32::try_from(all.values().filter(|pod| holds(pod)).count()).unwrap_or(i32::MAX)
     };
     let some = |number: i32| (number != 0).then_some(number);
-    let of = |revision: &str| count(&|pod| revision_of(pod) == Some(revision) && !is_leaving(pod));
+    let of = |revision: &str| count(&|pod| revision_of(pod) == Some(revision) && !pod.is_leaving());
     let mut status = StatefulSetStatus {
         observed_generation: scene.set.metadata.generation,
-        replicas: count(&|pod| !pod::is_finished(pod)),
-        ready_replicas: some(count(&pod::is_ready)),
+        replicas: count(&|pod| !pod.is_finished()),
+        ready_replicas: some(count(&|pod| pod.ready)),
         available_replicas: Some(count(&|pod| scene.is_available(pod).is_ok())),
         current_replicas: some(of(scene.current)),
         updated_replicas: some(of(scene.update)),
@@ -186,7 +174,7 @@ fn status(scene: &Scene<'_>, all: &BTreeMap<i32, &Arc<Pod>>, wanted: usize) -> S
         ..StatefulSetStatus::default()
     };
     let all_new = usize::try_from(of(scene.update)) == Ok(wanted)
-        && usize::try_from(count(&pod::is_ready)) == Ok(wanted)
+        && usize::try_from(count(&|pod| pod.ready)) == Ok(wanted)
         && usize::try_from(status.replicas) == Ok(wanted);
     if all_new && scene.is_rolling() {
         status.current_revision = Some(scene.update.to_owned());

@@ -13,18 +13,18 @@ fn set(replicas: i32, more: &Value) -> StatefulSet {
     serde_json::from_value(value).unwrap()
 }
 
-fn pod(n: i32, revision: &str, ready: bool) -> Arc<Pod> {
+fn pod(n: i32, revision: &str, ready: bool) -> Seen {
     let ready = if ready { "True" } else { "False" };
     let value = json!({"metadata": {"name": format!("db-{n}"), "labels": {"controller-revision-hash": revision}},
         "spec": {"containers": []}, "status": {"phase": "Running", "conditions":
         [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-11-22T10:00:00Z"}]}});
-    Arc::new(serde_json::from_value(value).unwrap())
+    Seen::of(&serde_json::from_value(value).unwrap())
 }
 
 /// Ordinals made, and names ended.
-fn next(set: &StatefulSet, pods: &[Arc<Pod>]) -> (Vec<i32>, Vec<String>) {
+fn next(set: &StatefulSet, pods: &[Seen]) -> (Vec<i32>, Vec<String>) {
     let plan = plan(set, pods, "old", "new", "2026-11-22T10:05:00Z".parse().unwrap());
-    let delete = plan.delete.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect();
+    let delete = plan.delete.iter().map(|pod| pod.name().to_owned()).collect();
     (plan.create.into_iter().map(|(n, _)| n).collect(), delete)
 }
 
