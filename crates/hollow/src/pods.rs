@@ -11,13 +11,14 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use parking_lot::Mutex;
 use serde_json::json;
+use skiff_api::pod::facts::{Phase, PodFacts};
 use skiff_api::{Object, Resource};
 use skiff_base::{Clock, Tasks};
 use skiff_client::write::{self, Patch, Place};
 use skiff_client::{Delta, Link, Queue, Topic};
 
 use crate::addresses;
-use crate::pod::{Addresses, Step, plan};
+use crate::pod::{Addresses, RUN_FOR, Step, plan};
 
 /// How many writes are under way at once: one a node, as kubelets would, but not so many that a connection's streams are
 /// used up and signs of life have to wait.
@@ -53,6 +54,12 @@ pub(crate) fn start(link: &Link, clock: &Clock, ours: HashMap<Arc<str>, usize>, 
     tasks.spawn_until_stop(pods.read());
 }
 
+/// Whether a pod runs for ever: most do, and are not even decoded.
+fn is_settled(object: &Object, facts: &PodFacts) -> bool {
+    let ends = || std::str::from_utf8(object.bytes()).is_ok_and(|text| text.contains(RUN_FOR));
+    facts.phase == Phase::Running && object.meta().deletion_timestamp.is_none() && !ends()
+}
+
 impl Pods {
     async fn read(self: Arc<Self>) {
         let mut feed = self.link.feed(&Topic::of::<Pod>());
@@ -74,12 +81,16 @@ impl Pods {
 
     /// Remembers a pod of ours for the workers.
     fn take(&self, object: Arc<Object>) {
-        let Ok(pod) = object.decode::<Pod>() else { return };
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-        if !self.ours.contains_key(node) {
+        let facts = object.facts::<PodFacts>();
+        if !facts.node.as_deref().is_some_and(|node| self.ours.contains_key(node)) {
             return;
         }
         let uid = Arc::clone(&object.meta().uid);
+        if is_settled(&object, facts) {
+            self.open.lock().remove(&uid);
+            return;
+        }
+        let Ok(pod) = object.decode::<Pod>() else { return };
         let nowhere = || Addresses { host: addresses::node(0), pod: addresses::pod(0) };
         match plan(&pod, nowhere, self.clock.now()) {
             Step::Rest => {

@@ -17,6 +17,10 @@ pub(crate) struct LevelConfig {
     uid: Option<String>,
     /// Its part of the server's seats.
     pub(crate) shares: u32,
+    /// What it may lend of them, in percent.
+    pub(crate) lends: u32,
+    /// What it may borrow beside them, in percent of them, if that is limited.
+    pub(crate) borrows: Option<u32>,
     pub(crate) queuing: Queuing,
 }
 
@@ -64,6 +68,11 @@ impl Config {
                     name: level.metadata.name.clone()?,
                     uid: level.metadata.uid.clone(),
                     shares: shares(spec),
+                    lends: lends(spec),
+                    borrows: spec
+                        .limited
+                        .as_ref()
+                        .and_then(|limited| percent(limited.borrowing_limit_percent)),
                     queuing: queuing(spec),
                 })
             })
@@ -126,6 +135,19 @@ fn shares(spec: &PriorityLevelConfigurationSpec) -> u32 {
         (None, None) => 0,
     };
     u32::try_from(shares).unwrap_or(0)
+}
+
+fn percent(number: Option<i32>) -> Option<u32> {
+    number.and_then(|number| u32::try_from(number).ok())
+}
+
+fn lends(spec: &PriorityLevelConfigurationSpec) -> u32 {
+    let lends = match (&spec.limited, &spec.exempt) {
+        (Some(limited), _) => limited.lendable_percent,
+        (None, Some(exempt)) => exempt.lendable_percent,
+        (None, None) => None,
+    };
+    percent(lends).unwrap_or(0)
 }
 
 fn queuing(spec: &PriorityLevelConfigurationSpec) -> Queuing {

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use super::lend::{Asked, Demand};
 use tokio::sync::oneshot;
 
 /// How a level limits.
@@ -43,6 +45,9 @@ struct Inner {
     queues: Vec<Queue>,
     /// What the queue that was served last has had: one that was empty starts from here, not from its past.
     now: u64,
+    /// The seats that are waited for.
+    wanted: u32,
+    demand: Demand,
 }
 
 #[derive(Default)]
@@ -80,7 +85,7 @@ impl Level {
     pub(crate) fn new(limit: u32, queuing: &Queuing) -> Arc<Self> {
         let count = if let Queuing::Queue { queues, .. } = queuing { (*queues).max(1) } else { 0 };
         let queues = (0..count).map(|_| Queue::default()).collect();
-        let inner = Inner { limit: limit.max(1), taken: 0, queues, now: 0 };
+        let inner = Inner { limit: limit.max(1), taken: 0, queues, now: 0, wanted: 0, demand: Demand::new() };
         Arc::new(Self { queuing: queuing.clone(), inner: Mutex::new(inner) })
     }
 
@@ -94,13 +99,34 @@ impl Level {
         self.inner.lock().limit = limit.max(1);
     }
 
-    /// Waits for `width` seats, in a queue of the flow with this hash. Nothing for an exempt level.
+    /// Changes the number of seats, and lets in who has room now.
+    pub(crate) fn grow(level: &Arc<Self>, limit: u32) {
+        level.resize(limit);
+        Self::admit(level, 0);
+    }
+
+    /// What was asked for since the last time.
+    pub(crate) fn asked(&self) -> Asked {
+        let mut inner = self.inner.lock();
+        for at in 0..inner.queues.len() {
+            inner.forget_gone(at);
+        }
+        inner.note();
+        inner.demand.take()
+    }
+
+    /// Waits for `width` seats, in a queue of the flow with this hash; an exempt level only counts them.
     ///
     /// # Errors
     /// If the queue is full.
     pub(crate) async fn enter(level: &Arc<Self>, flow: u64, width: u32) -> Result<Option<Seat>, Refused> {
         let (hand, length) = match level.queuing {
-            Queuing::Exempt => return Ok(None),
+            Queuing::Exempt => {
+                let mut inner = level.inner.lock();
+                inner.taken += width;
+                inner.note();
+                return Ok(Some(Seat { level: Arc::clone(level), width }));
+            }
             Queuing::Reject => (0, 0),
             Queuing::Queue { hand, length, .. } => (hand, length),
         };
@@ -112,15 +138,19 @@ impl Level {
             if nobody_waits && inner.taken + width <= inner.limit {
                 // Nobody is kept waiting by it, so it is not held against its flow.
                 inner.taken += width;
+                inner.note();
                 return Ok(Some(Seat { level: Arc::clone(level), width }));
             }
-            let Some(queue) = at.and_then(|at| inner.queues.get_mut(at)) else { return Err(Refused) };
-            queue.waiting.retain(|waiter| !waiter.turn.is_closed());
+            let Some(at) = at else { return Err(Refused) };
+            inner.forget_gone(at);
+            let queue = &mut inner.queues[at];
             if queue.waiting.len() >= length {
                 return Err(Refused);
             }
             let (sender, turn) = oneshot::channel();
             queue.waiting.push_back(Waiter { width, turn: sender });
+            inner.wanted += width;
+            inner.note();
             turn
         };
         // The sender is dropped with the level alone, which this call keeps.
@@ -128,6 +158,11 @@ impl Level {
     }
 
     fn leave(level: &Arc<Self>, width: u32) {
+        Self::admit(level, width);
+    }
+
+    /// Takes back seats and gives them to those whose turn it is.
+    fn admit(level: &Arc<Self>, width: u32) {
         // Seats are handed over outside the lock: one that nobody takes is dropped, and comes back here.
         let mut turns = Vec::new();
         {
@@ -136,6 +171,7 @@ impl Level {
             while let Some(waiter) = inner.next() {
                 turns.push((waiter.turn, Seat { level: Arc::clone(level), width: waiter.width }));
             }
+            inner.note();
         }
         for (turn, seat) in turns {
             let _nobody_waits_any_more = turn.send(seat);
@@ -149,6 +185,21 @@ impl Inner {
         dealt(flow, self.queues.len(), hand).into_iter().min_by_key(|at| self.queues[*at].waiting.len())
     }
 
+    /// Forgets those who do not wait any more in a queue.
+    fn forget_gone(&mut self, at: usize) {
+        let wanted = &mut self.wanted;
+        self.queues[at].waiting.retain(|waiter| {
+            let gone = waiter.turn.is_closed();
+            *wanted -= if gone { waiter.width } else { 0 };
+            !gone
+        });
+    }
+
+    /// Notes what is asked for now.
+    fn note(&mut self) {
+        self.demand.set(self.taken + self.wanted);
+    }
+
     /// Counts what a queue gets.
     fn charge(&mut self, at: usize, width: u32) {
         let queue = &mut self.queues[at];
@@ -157,9 +208,9 @@ impl Inner {
 
     /// The next to be let in, if there is room for it; its seats are taken.
     fn next(&mut self) -> Option<Waiter> {
-        for queue in &mut self.queues {
-            while queue.waiting.front().is_some_and(|waiter| waiter.turn.is_closed()) {
-                queue.waiting.pop_front();
+        for at in 0..self.queues.len() {
+            if self.queues[at].waiting.front().is_some_and(|waiter| waiter.turn.is_closed()) {
+                self.forget_gone(at);
             }
         }
         let now = self.now;
@@ -170,6 +221,7 @@ impl Inner {
             return None;
         }
         let mut waiter = self.queues[at].waiting.pop_front()?;
+        self.wanted -= waiter.width;
         waiter.width = width;
         self.now = self.now.max(self.queues[at].had);
         self.charge(at, width);

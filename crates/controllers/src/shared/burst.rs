@@ -1,8 +1,11 @@
 //! Many writes of one sort, begun carefully: one, then two, then four at once, and no more after a failure.
 //!
-//! So a controller whose pods the server refuses (quota, a bad template) asks a few times, not five hundred.
+//! So a controller whose pods the server refuses (quota, a bad template) asks a few times, not five hundred. However many
+//! there are, few are under way at once: more would stand in line at the server, before everybody else's.
 
 use std::future::Future;
+
+use futures::StreamExt;
 
 use skiff_client::write;
 
@@ -14,6 +17,8 @@ pub(crate) struct Report {
     pub(crate) failures: Vec<kube::Error>,
 }
 
+/// How many of a batch are under way at once.
+const ABREAST: usize = 64;
 /// The first batch has one item.
 pub(crate) const SLOWLY: usize = 1;
 /// There is one batch.
@@ -33,7 +38,8 @@ pub(crate) async fn run<I, F: Future<Output = write::Result<()>>>(
             return report;
         }
         report.tried += batch.len();
-        for result in futures::future::join_all(batch).await {
+        let mut results = futures::stream::iter(batch).buffer_unordered(ABREAST);
+        while let Some(result) = results.next().await {
             match result {
                 Ok(()) => report.done += 1,
                 Err(error) => report.failures.push(error),
