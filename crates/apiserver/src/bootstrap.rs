@@ -30,6 +30,7 @@ use crate::user::User;
 use crate::verbs::input;
 
 pub(crate) mod events;
+pub(crate) mod identity;
 mod policy;
 mod roles;
 

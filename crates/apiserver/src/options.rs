@@ -107,6 +107,8 @@ pub struct Options {
     /// Where pods and nodes reach this server; behind the service `kubernetes`. Without it that service has no
     /// endpoints.
     pub advertise: Option<SocketAddr>,
+    /// The name of the machine, by which the server says who it is; without it says nothing.
+    pub machine: Option<String>,
     /// Whether a garbage collector runs, so that `Orphan` and `Foreground` deletions may wait for it. Without one they
     /// would wait for ever, and are carried out at once.
     pub garbage_collector: bool,
@@ -167,6 +169,7 @@ impl Options {
             services: services.expect("12 is a prefix length").into(),
             node_ports: 30000..=32767,
             advertise: None,
+            machine: None,
             garbage_collector: false,
             default_not_ready_toleration_seconds: 300,
             default_unreachable_toleration_seconds: 300,
@@ -197,6 +200,7 @@ impl Options {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) machine: Option<String>,
     pub(crate) garbage_collector: bool,
     pub(crate) not_ready_toleration_seconds: i64,
     pub(crate) unreachable_toleration_seconds: i64,

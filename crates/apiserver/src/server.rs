@@ -142,6 +142,7 @@ impl Server {
             resource_metrics: Default::default(),
             settings: Settings {
                 advertise: options.advertise,
+                machine: options.machine,
                 garbage_collector: options.garbage_collector,
                 not_ready_toleration_seconds: options.default_not_ready_toleration_seconds,
                 unreachable_toleration_seconds: options.default_unreachable_toleration_seconds,
@@ -236,6 +237,8 @@ impl Server {
         );
         let keep = bootstrap::keep(Arc::clone(&self.api), background.clone());
         background.spawn("own objects", Policy::Essential, keep);
+        let identity = bootstrap::identity::keep(Arc::clone(&self.api), background.clone());
+        background.spawn("identity", Policy::Essential, identity);
         let mend = crate::alloc::repair::keep(Arc::clone(&self.api), background.clone());
         background.spawn("service addresses", Policy::Essential, mend);
         background.spawn(

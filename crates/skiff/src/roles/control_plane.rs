@@ -182,6 +182,7 @@ fn options(
         front_proxy: Some(certificates::front_proxy(layout)?),
         services: cluster.service_cidr.into(),
         advertise: Some(SocketAddr::from((advertise, cluster.port))),
+        machine: Some(node::machine_name()),
         garbage_collector: true,
         roles: component_roles(),
         token_key_pem: Some(match cluster.tokens.signing_key()? {
