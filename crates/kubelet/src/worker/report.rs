@@ -30,7 +30,7 @@ impl Worker {
         if known.is_some_and(|known| same(known, new)) {
             return wake_at;
         }
-        let later = self.report_retry.pending(now).or_else(|| self.about_to_change(now));
+        let later = self.report_retry.pending(now).or_else(|| self.about_to_change(known, new, now));
         if let Some(at) = later {
             return Some(wake_at.map_or(at, |other| other.min(at)));
         }
@@ -39,10 +39,17 @@ impl Worker {
         wake_at
     }
 
-    /// While a container starts its status is about to change: one write then says both, unless it takes until then.
-    fn about_to_change(&self, now: Timestamp) -> Option<Timestamp> {
+    /// While a container starts its status is about to change: one write then says both, unless it takes until then. An
+    /// address is never kept back: before they know it, network policies do not hold for the pod.
+    fn about_to_change(
+        &self,
+        known: Option<&PodStatus>,
+        new: &PodStatus,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let addressed = known.is_some_and(|known| known.pod_ip == new.pod_ip);
         let starting = self.state.slots.values().any(|slot| slot.work == Some(Work::Starting));
-        self.start_awaited.filter(|until| starting && now < *until)
+        self.start_awaited.filter(|until| addressed && starting && now < *until)
     }
 
     /// Shows others the pod as it is now, if that is not what they see already.
