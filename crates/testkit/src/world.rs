@@ -21,6 +21,7 @@ use skiff_client::Link;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+mod asides;
 mod dice;
 mod feeds;
 mod service;
@@ -37,6 +38,9 @@ type Typed = Arc<dyn Any + Send + Sync>;
 /// `plural.group`, as objects are filed.
 type Table = String;
 
+/// The objects of a table by their keys.
+type Objects = BTreeMap<Arc<str>, Arc<Object>>;
+
 /// One change: the table, and the object as it is or, gone, was.
 #[derive(Clone)]
 struct Change {
@@ -48,7 +52,7 @@ struct Change {
 struct State {
     revision: u64,
     made: u64,
-    tables: BTreeMap<Table, BTreeMap<Arc<str>, Arc<Object>>>,
+    tables: BTreeMap<Table, Objects>,
     log: Vec<Change>,
     /// Typed forms of what is there, kept so that all who look decode once: by uid, for one revision.
     typed: Mutex<HashMap<Arc<str>, (u64, Typed)>>,

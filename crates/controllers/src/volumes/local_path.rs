@@ -90,13 +90,17 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     }
     let begun = format!("External provisioner is provisioning volume for claim \"{key}\"");
     ctx.event(reference(&*claim), EventKind::Normal, "Provisioning", begun);
+    let mut refused = None;
     let made = match node.map(|node| plan(&claim, &class, node)) {
         None => Err("no node can hold it".to_owned()),
         Some(Err(why)) => Err(why.to_owned()),
         Some(Ok(wanted)) => match ctx.create(&wanted).await {
-            Ok(_) => Ok(()),
-            Err(error) if write::already_exists(&error) => Ok(()),
-            Err(error) => Err(write::words(&error)),
+            Err(error) if !write::already_exists(&error) => {
+                let why = write::words(&error);
+                refused = Some(error);
+                Err(why)
+            }
+            _ => Ok(()),
         },
     };
     match made {
@@ -110,7 +114,8 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
             ctx.event(reference(&*claim), EventKind::Warning, "ProvisioningFailed", message);
         }
     }
-    Ok(Next::Rest)
+    // A plan that fails waits for what it lacks; what the server refused is tried again.
+    refused.map_or(Ok(Next::Rest), |error| Err(error.into()))
 }
 
 /// Where a node has its folders.

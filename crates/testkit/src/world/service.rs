@@ -19,12 +19,18 @@ pub(super) fn client(world: World) -> kube::Client {
 }
 
 /// What a path names.
-struct Asked {
+pub(super) struct Asked {
     group: String,
     plural: String,
-    namespace: Option<String>,
-    name: String,
+    pub(super) namespace: Option<String>,
+    pub(super) name: String,
     part: String,
+}
+
+impl Asked {
+    pub(super) fn key(&self) -> String {
+        skiff_api::meta::key(self.namespace.as_deref(), &self.name).to_string()
+    }
 }
 
 fn asked(path: &str) -> Option<Asked> {
@@ -33,6 +39,8 @@ fn asked(path: &str) -> Option<Asked> {
     parts.next()?;
     let rest: Vec<&str> = parts.collect();
     let (namespace, rest) = match rest.as_slice() {
+        // A part of the namespace itself.
+        all @ ["namespaces", _, "status" | "finalize"] => (None, all),
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
         all => (None, all),
     };
@@ -87,10 +95,36 @@ fn act(
     mut body: Value,
 ) -> Result<Value, Refusal> {
     let unknown = || (404, "NotFound", format!("nothing at {path}"));
+    if matches!(path, "/api" | "/apis") {
+        return Ok(world.state.lock().discovery(path == "/api"));
+    }
     let asked = asked(path).ok_or_else(unknown)?;
+    let namespace = asked.namespace.as_deref();
     let table = super::table(&asked.group, &asked.plural);
     let key = skiff_api::meta::key(asked.namespace.as_deref(), &asked.name);
     match *method {
+        Method::POST if asked.plural == "subjectaccessreviews" => {
+            body["status"] = json!({ "allowed": true });
+            Ok(body)
+        }
+        Method::GET | Method::PATCH if asked.part == "scale" => {
+            world.change(|state| state.scale(&table, &asked, &body["spec"]["replicas"]))
+        }
+        Method::GET if asked.group == "metrics.k8s.io" => {
+            Ok(world.state.lock().usage(namespace.unwrap_or_default()))
+        }
+        Method::GET if asked.name.is_empty() => Ok(world.state.lock().list(&table, namespace)),
+        Method::DELETE if asked.name.is_empty() => world.change(|state| {
+            for key in state.keys(&table, namespace) {
+                state.delete(&table, &key, &json!({}))?;
+            }
+            Ok(json!({}))
+        }),
+        Method::PUT if asked.part == "finalize" => world.change(|state| {
+            let mut held = state.value(&table, &key).ok_or_else(unknown)?;
+            held["spec"]["finalizers"] = body["spec"]["finalizers"].take();
+            Ok(state.write(&table, held))
+        }),
         Method::POST if asked.name.is_empty() => {
             if let Some(namespace) = &asked.namespace {
                 body["metadata"]["namespace"] = namespace.as_str().into();

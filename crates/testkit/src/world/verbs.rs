@@ -108,7 +108,7 @@ impl State {
                 ));
             }
         }
-        if part == "status" {
+        if matches!(part, "status" | "approval") {
             let status = wanted["status"].take();
             wanted = held;
             wanted["status"] = status;
@@ -197,7 +197,7 @@ impl State {
             value["metadata"]["generation"] = generation.into();
         }
         let meta = &value["metadata"];
-        let free = meta["finalizers"].as_array().is_none_or(Vec::is_empty);
+        let free = meta["finalizers"].as_array().is_none_or(Vec::is_empty) && !Self::is_held(&value);
         let due = meta["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0;
         if meta["deletionTimestamp"].is_string() && free && due {
             return self.remove(table, &key, value);

@@ -1,12 +1,16 @@
 //! Every controller in random worlds: whatever comes late, twice, or not at all, it comes to the same end, and on the way
 //! it keeps its promises.
 //!
-//! Ten thousand schedules run in all, the cheap scenarios more of them; `SKIFF_SCHEDULES` says how many each scenario runs
+//! Some twelve thousand schedules run in all, the cheap scenarios more of them; `SKIFF_SCHEDULES` says how many each scenario runs
 //! instead, `SKIFF_SEED` where their seeds begin. A failure tells its seed: `SKIFF_SEED=that SKIFF_SCHEDULES=1` begins the
 //! same way again (hash maps have chances of their own), and `SKIFF_STORY=1` tells every change.
 
+mod attach;
+mod autoscale;
 mod batch;
+mod certificates;
 mod life;
+mod namespaces;
 mod nodes;
 mod rollouts;
 mod services;
@@ -14,16 +18,22 @@ mod stateful;
 mod storage;
 mod upkeep;
 
-use std::sync::Mutex;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
+use skiff_api::Readable;
 use skiff_base::Tasks;
+use skiff_base::pki::Authority;
 use skiff_controllers::{Options, Switches};
 use skiff_testkit::World;
 use skiff_testkit::world::{Check, Dice, Truth};
 
 /// The authority that is published.
 const ROOT_CA: &str = "authority";
+/// The one that signs; making it takes longer than many a schedule.
+static SIGNER: LazyLock<Arc<Authority>> =
+    LazyLock::new(|| Arc::new(Authority::create("kubernetes-ca").unwrap()));
 /// After so many steps of life something should have come of it.
 const PATIENCE: usize = 3_000;
 
@@ -50,6 +60,18 @@ fn anything() -> Check {
     Box::new(|_| Ok(()))
 }
 
+/// Makes an object.
+fn put<K: Readable>(world: &World, value: Value) {
+    world.put::<K>(&serde_json::from_value(value).unwrap());
+}
+
+/// Makes the object unless there is one of its name.
+fn ensure_there<K: Readable>(world: &World, namespace: &str, name: &str, value: Value) {
+    if world.look(|truth| truth.get::<K>(namespace, name)).is_none() {
+        put::<K>(world, value);
+    }
+}
+
 /// Complains unless it holds.
 fn ensure(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(complaint()) }
@@ -65,6 +87,7 @@ impl Scenario {
         options.switches = Switches::parse(self.controllers.iter().copied()).map_err(|it| it.to_string())?;
         options.clock = world.clock();
         options.root_ca = Some(ROOT_CA.to_owned());
+        options.signer = Some(Arc::clone(&SIGNER));
         options.cluster_cidr = "10.244.0.0/16".parse().ok();
         skiff_controllers::build(options).run(&tasks);
         for _ in 0..1 + dice.below(4) {

@@ -11,7 +11,7 @@ use skiff_testkit::World;
 use skiff_testkit::world::{Check, Dice, Truth};
 
 use super::life::{FLAKY, kill_one};
-use super::{Scenario, ensure};
+use super::{Scenario, ensure, put};
 
 fn spec(more: &Value) -> Value {
     let mut spec = json!({"completions": 4, "parallelism": 2, "backoffLimit": 1000, "suspend": false,
@@ -31,7 +31,7 @@ fn job(world: &World, dice: &mut Dice) {
     if dice.percent(50) {
         value["spec"]["template"]["metadata"]["annotations"] = json!({ FLAKY: "yes" });
     }
-    world.put::<Job>(&serde_json::from_value(value).unwrap());
+    put::<Job>(world, value);
 }
 
 /// No pod is counted twice: the Job never claims more ends than there were.
@@ -115,7 +115,7 @@ fn a_cron_job_keeps_time_and_forbids_company() {
                 "spec": {"schedule": "* * * * *", "concurrencyPolicy": "Forbid", "successfulJobsHistoryLimit": 2,
                     "failedJobsHistoryLimit": 1, "suspend": false, "jobTemplate": {"spec": spec(&json!({"completions": 1,
                     "parallelism": 1, "selector": {"matchLabels": {"app": "sum"}}}))}}});
-            world.put::<CronJob>(&serde_json::from_value(value).unwrap());
+            put::<CronJob>(world, value);
         },
         whim: |world, dice| {
             world.edit::<CronJob>("blue", "tick", |it| it["spec"]["suspend"] = dice.percent(30).into());

@@ -9,9 +9,10 @@ use skiff_api::pod;
 use skiff_testkit::{World, given};
 
 use super::life::{exactly, kill_one, template};
-use super::{Scenario, anything, ensure};
+use super::{Scenario, anything, ensure, put};
 
-fn node(world: &World, name: &str) {
+/// There is a node of this name.
+pub(super) fn node(world: &World, name: &str) {
     if world.look(|truth| truth.get::<Node>("", name)).is_none() {
         world.put(&given::node(name));
     }
@@ -33,7 +34,7 @@ fn daemon(world: &World, surge: bool) {
         "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": template("agent", "first"),
             "updateStrategy": {"type": "RollingUpdate",
                 "rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}}}});
-    world.put::<DaemonSet>(&serde_json::from_value(value).unwrap());
+    put::<DaemonSet>(world, value);
 }
 
 #[test]

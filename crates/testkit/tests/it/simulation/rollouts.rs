@@ -8,12 +8,12 @@ use skiff_testkit::world::{Dice, Truth};
 use skiff_testkit::{World, given};
 
 use super::life::{exactly, kill_one, template};
-use super::{Scenario, anything, ensure};
+use super::{Scenario, anything, ensure, put};
 
 fn controller(world: &World) {
     let value = json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "web", "namespace": "blue"},
         "spec": {"replicas": 2, "selector": {"app": "web"}, "template": template("web", "final")}});
-    world.put::<ReplicationController>(&serde_json::from_value(value).unwrap());
+    put::<ReplicationController>(world, value);
 }
 
 fn size<K: skiff_api::Readable>(world: &World, replicas: u64) {
@@ -54,7 +54,7 @@ fn deployment(world: &World, replicas: i32) {
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": 600, "template": template("web", "first"), "strategy": {"type": "RollingUpdate",
             "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}}});
-    world.put::<Deployment>(&serde_json::from_value(value).unwrap());
+    put::<Deployment>(world, value);
 }
 
 fn image(world: &World, image: &str) {

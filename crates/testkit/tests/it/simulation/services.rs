@@ -10,7 +10,7 @@ use skiff_testkit::world::Truth;
 use skiff_testkit::{World, given};
 
 use super::life::{exactly, kill_one, template};
-use super::{Scenario, anything, ensure};
+use super::{Scenario, anything, ensure, put};
 
 fn size(world: &World, replicas: u64) {
     world.edit::<ReplicationController>("blue", "web", |it| it["spec"]["replicas"] = replicas.into());
@@ -44,7 +44,7 @@ fn endpoints_and_slices_come_to_know_the_ready_pods() {
             let value = json!({"apiVersion": "v1", "kind": "ReplicationController",
                 "metadata": {"name": "web", "namespace": "blue"}, "spec": {"replicas": 2, "selector": {"app": "web"},
                 "template": template("web", "final")}});
-            world.put::<ReplicationController>(&serde_json::from_value(value).unwrap());
+            put::<ReplicationController>(world, value);
             let service = "{metadata: {name: web, namespace: blue}, spec: {clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7], \
                            ipFamilies: [IPv4], selector: {app: web}, ports: [{port: 80, protocol: TCP}]}}";
             world.put(&given::yaml::<Service>(service));

@@ -7,14 +7,14 @@ use skiff_testkit::World;
 use skiff_testkit::world::{Check, Truth};
 
 use super::life::{exactly, kill_one, template};
-use super::{Scenario, anything, ensure};
+use super::{Scenario, anything, ensure, put};
 
 fn set(world: &World, policy: &str) {
     let value = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "blue"},
         "spec": {"replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "revisionHistoryLimit": 2,
             "podManagementPolicy": policy, "template": template("db", "first"),
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}}});
-    world.put::<StatefulSet>(&serde_json::from_value(value).unwrap());
+    put::<StatefulSet>(world, value);
 }
 
 /// Three pods and their claims, of a set whose claims go with pods that it is scaled below. Nothing is renewed: a pod that is
@@ -32,13 +32,13 @@ fn with_claims(world: &World, policy: &str) {
     let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": uid, "controller": true}]);
     for n in 0..3 {
         let claim = json!({"metadata": {"name": format!("data-db-{n}"), "namespace": "blue"}, "spec": {}});
-        world.put::<PersistentVolumeClaim>(&serde_json::from_value(claim).unwrap());
+        put::<PersistentVolumeClaim>(world, claim);
         let mut pod = template("db", "first");
         let meta = json!({"name": format!("db-{n}"), "namespace": "blue", "labels": {"app": "db"}, "ownerReferences": owner});
         pod["metadata"] = meta;
         pod["spec"]["nodeName"] = "anywhere".into();
         pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
-        world.put::<Pod>(&serde_json::from_value(pod).unwrap());
+        put::<Pod>(world, pod);
     }
 }
 

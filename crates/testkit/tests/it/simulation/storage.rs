@@ -7,7 +7,7 @@ use serde_json::json;
 use skiff_testkit::World;
 use skiff_testkit::world::{Check, Dice, Truth};
 
-use super::{Scenario, ensure};
+use super::{Scenario, ensure, put};
 
 fn claim(world: &World, name: &str) {
     if world.look(|truth| truth.get::<PersistentVolumeClaim>("blue", name)).is_some() {
@@ -16,14 +16,14 @@ fn claim(world: &World, name: &str) {
     let value = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "blue"},
         "spec": {"storageClassName": "", "volumeMode": "Filesystem", "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "1Gi"}}}, "status": {"phase": "Pending"}});
-    world.put::<PersistentVolumeClaim>(&serde_json::from_value(value).unwrap());
+    put::<PersistentVolumeClaim>(world, value);
 }
 
 fn volume(world: &World, name: &str) {
     let value = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec":
         {"storageClassName": "", "volumeMode": "Filesystem", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "2Gi"},
         "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": "/x"}}, "status": {"phase": "Pending"}});
-    world.put::<PersistentVolume>(&serde_json::from_value(value).unwrap());
+    put::<PersistentVolume>(world, value);
 }
 
 fn bound(truth: &Truth<'_>) -> Result<BTreeMap<String, String>, String> {

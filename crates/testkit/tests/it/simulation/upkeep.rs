@@ -12,22 +12,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use serde_json::{Value, json};
-use skiff_api::Readable;
 use skiff_testkit::world::{Check, Dice, Truth};
 use skiff_testkit::{World, given};
 
-use super::{Scenario, anything, ensure};
-
-fn put<K: Readable>(world: &World, value: Value) {
-    world.put::<K>(&serde_json::from_value(value).unwrap());
-}
-
-/// Makes the object unless there is one of its name.
-fn ensure_there<K: Readable>(world: &World, namespace: &str, name: &str, value: Value) {
-    if world.look(|truth| truth.get::<K>(namespace, name)).is_none() {
-        put::<K>(world, value);
-    }
-}
+use super::{Scenario, anything, ensure, ensure_there, put};
 
 fn namespace(world: &World, name: &str) {
     ensure_there::<Namespace>(
@@ -72,10 +60,7 @@ fn every_namespace_has_its_account_and_the_authority() {
 }
 
 fn node(world: &World, n: u64) {
-    let name = format!("n{n}");
-    if world.look(|truth| truth.get::<Node>("", &name)).is_none() {
-        world.put(&given::node(&name));
-    }
+    super::nodes::node(world, &format!("n{n}"));
 }
 
 /// No range is two nodes'.
