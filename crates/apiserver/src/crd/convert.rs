@@ -103,6 +103,15 @@ fn encode(value: &Value) -> Result<Bytes, ApiError> {
     serde_json::to_vec(value).map(Bytes::from).map_err(ApiError::internal)
 }
 
+/// A converted object as if it had been written in its version now.
+fn fitted(node: &Node, mut value: Value) -> Value {
+    prune::prune(node, &mut value, &mut Vec::new());
+    let metadata = value.get_mut("metadata").map(Value::take);
+    defaults::fill(node, &mut value);
+    value["metadata"] = metadata.unwrap_or_default();
+    value
+}
+
 impl Conversion for Converts {
     fn stores_as_is(&self) -> bool {
         self.version == self.family.storage
@@ -120,13 +129,8 @@ impl Conversion for Converts {
         };
         Box::pin(async move {
             let node = self.family.node(&self.version);
-            let object = |mut value: Value| {
-                prune::prune(&node, &mut value, &mut Vec::new());
-                let metadata = value.get_mut("metadata").map(Value::take);
-                defaults::fill(&node, &mut value);
-                value["metadata"] = metadata.unwrap_or_default();
-                Object::parse(encode(&value)?).map_err(ApiError::internal)
-            };
+            let object =
+                |value: Value| Object::parse(encode(&fitted(&node, value))?).map_err(ApiError::internal);
             self.family.convert(values, &self.version).await?.into_iter().map(object).collect()
         })
     }
@@ -134,8 +138,10 @@ impl Conversion for Converts {
     fn store(&self, served: Bytes) -> BoxFuture<'_, Result<Bytes, ApiError>> {
         Box::pin(async move {
             let value = serde_json::from_slice(&served).map_err(ApiError::internal)?;
-            let stored = self.family.convert(vec![value], &self.family.storage).await?;
-            stored.first().map_or_else(|| Err(ApiError::internal("an object was lost in conversion")), encode)
+            let mut stored = self.family.convert(vec![value], &self.family.storage).await?;
+            let value = stored.pop().ok_or_else(|| ApiError::internal("an object was lost in conversion"))?;
+            // Who reads it in the stored version reads these bytes, so they have that version's defaults.
+            encode(&fitted(&self.family.node(&self.family.storage), value))
         })
     }
 }

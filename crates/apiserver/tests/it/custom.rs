@@ -326,6 +326,12 @@ async fn versions_without_a_webhook_differ_by_name_and_schema() {
     let group = cluster.get("/apis/stable.example.com").await.body;
     assert_eq!(group["preferredVersion"]["version"], "v2");
 
+    // Written in one version, stored in another: that one's defaults are there.
+    cluster.post(TABS, &tab("c", json!({ "cronSpec": "* * * * *" }))).await.code(201);
+    assert_eq!(cluster.get(&format!("{two}/c")).await.body["spec"]["color"], "red");
+    let other = cluster.get(&format!("{TABS}/c")).await.body;
+    assert_eq!(other["spec"]["color"], Value::Null);
+
     // Owners in one version are in conflict with appliers in the other, each by its own schema.
     let apply = async |uri: &str, manager: &str, version: &str, spec: Value| {
         let headers = [("content-type", "application/apply-patch+yaml")];
