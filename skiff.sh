@@ -91,7 +91,10 @@ run_tests() {
   cargo_tool cargo-fuzz --debug cargo-fuzz
   say "format";  cargo fmt --all --check
   say "clippy";  cargo clippy --workspace --all-targets --quiet -- -D warnings
-  say "deny";    cargo deny --log-level error check bans licenses sources
+  say "deny"
+  for workspace in . fuzz crates/skiff/tests/clients/kube; do
+    cargo deny --manifest-path $workspace/Cargo.toml --config deny.toml --log-level error check bans licenses sources
+  done
   say "docs";    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
   say "fuzz";    cargo xtask fuzz --check
   say "images";  cargo xtask images --out target/images
