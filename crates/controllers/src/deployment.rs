@@ -121,6 +121,10 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let mut wanted = Deployment::clone(&deployment);
     wanted.status = Some(status);
     ctx.patch_status(&*deployment, &wanted).await?;
+    if let Some(News::Failed(_, error)) = news {
+        // Said, and to be tried again: nothing else may ever wake us.
+        return Err(error.into());
+    }
     let wait = times_out.map(|at| now.duration_until(at)).filter(|wait| wait.is_positive());
     let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
     // A little later than the deadline, so that it has passed for everyone.
@@ -205,7 +209,7 @@ async fn create(ctx: &Ctx, scene: &Scene<'_>, set: &ReplicaSet) -> write::Result
             let why = format!("Failed to create new replica set \"{name}\": {}", write::words(&error));
             let about = reference(scene.deployment);
             ctx.event(about, EventKind::Warning, "ReplicaSetCreateError", why.clone());
-            Ok(Some(News::Failed(why)))
+            Ok(Some(News::Failed(why, error)))
         }
     }
 }

@@ -15,12 +15,12 @@ const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 const NO_DEADLINE: i32 = i32::MAX;
 
 /// Something the status must say besides the numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum News {
     /// A set of this name was made.
     Created(String),
-    /// One could not be made.
-    Failed(String),
+    /// One could not be made, as the conditions tell it, and why.
+    Failed(String, kube::Error),
     /// Its name was taken by a stranger.
     Collision,
 }
@@ -99,7 +99,7 @@ fn progress(
             let message = format!("Created new replica set \"{name}\"");
             return conditions.renew(PROGRESSING, "True", "NewReplicaSetCreated", message);
         }
-        Some(News::Failed(why)) => {
+        Some(News::Failed(why, _)) => {
             return conditions.set(PROGRESSING, "False", "ReplicaSetCreateError", why.clone());
         }
         _ => {}
@@ -135,7 +135,7 @@ fn progress(
 }
 
 fn failure(scene: &Scene<'_>, news: Option<&News>, conditions: &mut Conditions) {
-    if let Some(News::Failed(why)) = news {
+    if let Some(News::Failed(why, _)) = news {
         return conditions.set(REPLICA_FAILURE, "True", "FailedCreate", why.clone());
     }
     let of_set = scene.new.iter().chain(&scene.old).find_map(|set| {
