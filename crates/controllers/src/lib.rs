@@ -113,6 +113,8 @@ struct Settings {
     ranges: node_ipam::Ranges,
     flocks: replicas::Flocks,
     awaited: deployment::Awaited,
+    /// Attachments that the cache may not show yet.
+    asked: volumes::attach::Asked,
     autoscalers: autoscale::Memory,
     daemons: daemon::Failures,
     doomed: taint_eviction::Doomed,
@@ -140,6 +142,7 @@ pub fn build(options: Options) -> Controllers {
         ranges: node_ipam::Ranges::default(),
         flocks: replicas::Flocks::default(),
         awaited: deployment::Awaited::default(),
+        asked: volumes::attach::Asked::default(),
         autoscalers: autoscale::Memory::default(),
         daemons: daemon::Failures::default(),
         doomed: taint_eviction::Doomed::default(),

@@ -35,6 +35,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("statefulset-controller", "", "statefulset"),
     ("storage-version-migrator-controller", "", ""),
     ("taint-eviction-controller", "", ""),
+    ("validatingadmissionpolicy-status-controller", "", "validatingadmissionpolicy-status"),
     ("token-cleaner", "token-cleaner-controller", "tokencleaner"),
     ("tokens-controller", "serviceaccount-token-controller", "serviceaccount-token"),
     ("ttl-after-finished-controller", "", "ttl-after-finished"),

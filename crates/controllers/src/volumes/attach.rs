@@ -4,7 +4,7 @@
 //! the node what is attached, which its kubelet waits for. A volume that the kubelet still has mounted is not taken away
 //! under it, unless the node has been lost for six minutes. Follows upstream's `pkg/controller/volume/attachdetach`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +27,14 @@ use crate::Settings;
 use crate::shared::placed::{self, BY_NODE};
 use crate::table::{Ctx, Row, on};
 
+mod asked;
 mod plan;
 
+pub(crate) use asked::Asked;
 use plan::{Scene, Wanted};
+
+/// How long to wait for what the cache does not show yet; it wakes us as soon as it does.
+const AWHILE: Duration = Duration::from_secs(1);
 
 pub(crate) const CONTROLLER: Row = Row {
     name: "attachdetach-controller",
@@ -136,7 +141,11 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     }
     let all = ctx.all::<VolumeAttachment>();
     let others = all.iter().filter(|it| it.spec.node_name != key.name());
-    let elsewhere = others.filter_map(|it| it.spec.source.persistent_volume_name.clone()).collect();
+    let mut elsewhere: BTreeSet<String> =
+        others.filter_map(|it| it.spec.source.persistent_volume_name.clone()).collect();
+    let asked = ctx.settings().asked.elsewhere(&ctx, key.name(), &wanted).await?;
+    let unsure = !asked.is_empty();
+    elsewhere.extend(asked);
     let plan =
         plan::plan(&Scene { node: node.as_deref(), wanted: &wanted, held: &held, elsewhere, now: ctx.now() });
     for (kind, reason, volume, message) in &plan.news {
@@ -146,7 +155,9 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     }
     for volume in &plan.attach {
         let Some(wanted) = wanted.get(volume) else { continue };
-        match ctx.create(&made(key.name(), volume, wanted)).await {
+        let attachment = made(key.name(), volume, wanted);
+        ctx.settings().asked.note(&attachment);
+        match ctx.create(&attachment).await {
             Err(error) if !write::already_exists(&error) => {
                 let why =
                     format!("AttachVolume.Attach failed for volume {volume:?} : {}", write::words(&error));
@@ -165,8 +176,9 @@ async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
         let body = json!({ "metadata": { "uid": node.metadata.uid }, "status": { "volumesAttached": list } });
         ctx.patch_part(&**node, "status", Patch::Merge, &body).await?;
     }
-    let wait = plan.wait.and_then(|wait| Duration::try_from(wait).ok());
-    Ok(wait.map_or(Next::Rest, |wait| Next::After(wait + Duration::from_secs(1))))
+    let wait = plan.wait.and_then(|wait| Duration::try_from(wait).ok()).map(|wait| wait + AWHILE);
+    let wait = if unsure { Some(AWHILE) } else { wait };
+    Ok(wait.map_or(Next::Rest, Next::After))
 }
 
 /// The volumes that the node's pods need attached, by name.
