@@ -14,8 +14,8 @@ pub(crate) struct TokenArgs {
     /// More keys whose tokens are believed: PEM, RSA or EC, public or private; may be repeated
     #[arg(long, value_name = "FILE")]
     service_account_key_file: Vec<PathBuf>,
-    /// Who issues these tokens; may be repeated, then those of the others are still believed [default:
-    /// https://kubernetes.default.svc.DOMAIN]
+    /// Who issues these tokens; may be repeated, then those of the others are still believed [default: the service
+    /// kubernetes of the cluster's domain]
     #[arg(long, value_name = "ISSUER")]
     service_account_issuer: Vec<String>,
     /// Whom tokens are for that the API believes [default: the issuers]
