@@ -1,5 +1,5 @@
 //! The kind of value an expression gives, as far as its outermost form tells: upstream refuses a rule that cannot be a
-//! truth value, and the interpreter has no type checker.
+//! truth value. The checker of `check.rs` knows more, where schemas are known; it is asked for warnings only.
 
 use kube_cel::cel::common::ast::{Expr, LiteralValue, operators as op};
 
