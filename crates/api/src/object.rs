@@ -51,7 +51,12 @@ pub struct DecodeError {
 impl DecodeError {
     /// The JSON of `object` is not what its kind, which no Rust type stands for, ought to be.
     pub fn untyped(object: &Object, source: serde_json::Error) -> Self {
-        Self { kind: "custom resource", key: object.meta.key(), source }
+        Self::of("custom resource", object, source)
+    }
+
+    /// The JSON of `object` is not what its kind ought to be.
+    pub fn of(kind: &'static str, object: &Object, source: serde_json::Error) -> Self {
+        Self { kind, key: object.meta.key(), source }
     }
 }
 
@@ -113,11 +118,8 @@ impl Object {
             return Ok(held);
         }
         let read = if whole { crate::decode::from_slice } else { crate::decode::bare };
-        let fresh: Arc<K> = Arc::new(read(&self.bytes).map_err(|source| DecodeError {
-            kind: K::KIND,
-            key: self.meta.key(),
-            source,
-        })?);
+        let fresh: Arc<K> =
+            Arc::new(read(&self.bytes).map_err(|source| DecodeError::of(K::KIND, self, source))?);
         typed.held = Some(Arc::downgrade(&fresh) as Weak<dyn Any + Send + Sync>);
         typed.whole = whole;
         Ok(fresh)

@@ -36,10 +36,13 @@ pub mod scheduling;
 mod schemas;
 pub mod storage;
 pub mod storagemigration;
+mod table;
 mod workload;
 
 pub use crate::conversion::{Between, Conversion};
-pub use draft::{Draft, Frozen, Heading, Ops, Printer};
+pub use draft::{Draft, Frozen, Ops};
+pub(crate) use table::age;
+pub use table::{Column, Heading, Printer, Table};
 
 /// Every built-in kind, in the order in which discovery lists them.
 pub static ALL: &[&Row] = &[
@@ -160,50 +163,13 @@ pub trait Kind: Readable + k8s_openapi::ListableResource + schemars::JsonSchema 
     fn columns() -> Vec<Column<Self>> {
         vec![Column::age()]
     }
+    /// Its table: by default those columns, made from the typed object.
+    fn table() -> Table {
+        Table::of(Self::columns())
+    }
     /// Selectable fields besides `metadata.name` and `metadata.namespace`, all of them on every object, empty if unset.
     fn fields(&self) -> Vec<(&'static str, String)> {
         Vec::new()
-    }
-}
-
-/// A column of a kind's table.
-pub struct Column<K> {
-    /// The heading, such as `Restarts`.
-    pub name: &'static str,
-    /// `string`, `integer`, `number`, `boolean` or `date`.
-    pub kind: &'static str,
-    /// 0: always shown; 1: with `-o wide`.
-    pub priority: i32,
-    /// What the column says, for `kubectl get --show-...` tools.
-    pub description: &'static str,
-    /// The cell of one object; `now` is for ages.
-    pub cell: fn(&K, now: jiff::Timestamp) -> serde_json::Value,
-}
-
-impl<K: Readable> Column<K> {
-    /// A column of text.
-    pub const fn text(name: &'static str, cell: fn(&K, jiff::Timestamp) -> serde_json::Value) -> Self {
-        Self { name, kind: "string", priority: 0, description: "", cell }
-    }
-
-    /// A column of whole numbers.
-    pub const fn number(name: &'static str, cell: fn(&K, jiff::Timestamp) -> serde_json::Value) -> Self {
-        Self { name, kind: "integer", priority: 0, description: "", cell }
-    }
-
-    /// The same column, shown only with `-o wide`.
-    #[must_use]
-    pub const fn wide(mut self) -> Self {
-        self.priority = 1;
-        self
-    }
-
-    /// How long ago the object was created.
-    pub fn age() -> Self {
-        Self::text("Age", |object, now| match object.metadata().creation_timestamp.as_ref() {
-            Some(created) => skiff_api::table::age(created.0, now).into(),
-            None => "<unknown>".into(),
-        })
     }
 }
 

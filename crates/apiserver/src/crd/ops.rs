@@ -16,7 +16,7 @@ use super::draft::{self, Shape};
 use super::path::Path;
 use super::schema::Node;
 use super::{columns, prune};
-use crate::kinds::{Draft, Heading, Ops, Printer};
+use crate::kinds::{Draft, Ops, Table};
 
 /// See [`Ops`].
 pub(super) struct Custom {
@@ -95,13 +95,10 @@ impl Ops for Custom {
         Ok(Box::new(draft::Custom::new(&self.shape, meta, rest)))
     }
 
-    fn headings(&self) -> Vec<Heading> {
-        self.columns.iter().map(|column| column.heading.clone()).collect()
-    }
-
-    fn printer(&self) -> Printer {
+    fn table(&self) -> Table {
+        let headings = self.columns.iter().map(|column| column.heading.clone()).collect();
         let columns = Arc::clone(&self.columns);
-        Box::new(move |object, now| {
+        Table::new(headings, move |object, now| {
             let value = object.value().map_err(|error| DecodeError::untyped(object, error))?;
             Ok(columns.iter().map(|column| column.cell(&value, now)).collect())
         })

@@ -18,32 +18,13 @@ use skiff_api::object::DecodeError;
 use skiff_api::patch::strategic;
 use skiff_api::{Decoded, Errors, Meta, Object, Strictness};
 
-use super::{Column, Kind};
+use super::{Kind, Table};
 use crate::stored::{Change, Stored};
 use crate::user::User;
 
 /// Stands for the revision in encoded JSON until the store has numbered the write. A random text, so that no client
 /// can put it into an object.
 static UNNUMBERED: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
-
-/// The heading of a column.
-#[derive(Clone, Debug)]
-pub struct Heading {
-    /// `Restarts`.
-    pub name: Cow<'static, str>,
-    /// `string`, `integer`, `number`, `boolean` or `date`.
-    pub kind: Cow<'static, str>,
-    /// As in OpenAPI; mostly empty.
-    pub format: Cow<'static, str>,
-    /// 0: always shown; 1: with `-o wide`.
-    pub priority: i32,
-    /// What the column says.
-    pub description: Cow<'static, str>,
-}
-
-/// Gives the cells of one object; an error if the stored JSON does not fit the type any more.
-pub type Printer =
-    Box<dyn Fn(&Object, jiff::Timestamp) -> Result<Vec<serde_json::Value>, DecodeError> + Send + Sync>;
 
 /// The erased functions of a kind.
 pub trait Ops: Send + Sync {
@@ -57,10 +38,8 @@ pub trait Ops: Send + Sync {
     /// # Errors
     /// If the stored JSON does not fit the type any more.
     fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError>;
-    /// The headings of its table.
-    fn headings(&self) -> Vec<Heading>;
-    /// What gives the cells of objects below the headings; made once for many objects.
-    fn printer(&self) -> Printer;
+    /// Its table; made once for many objects.
+    fn table(&self) -> Table;
     /// Selectable fields besides `metadata.name` and `metadata.namespace`.
     ///
     /// # Errors
@@ -162,23 +141,8 @@ impl<K: Kind> Ops for Typed<K> {
         Ok(Box::new(Whole(object.decode_whole::<K>()?)))
     }
 
-    fn headings(&self) -> Vec<Heading> {
-        let heading = |column: Column<K>| Heading {
-            name: column.name.into(),
-            kind: column.kind.into(),
-            format: "".into(),
-            priority: column.priority,
-            description: column.description.into(),
-        };
-        K::columns().into_iter().map(heading).collect()
-    }
-
-    fn printer(&self) -> Printer {
-        let columns = K::columns();
-        Box::new(move |object, now| {
-            let typed = object.decode::<K>()?;
-            Ok(columns.iter().map(|column| (column.cell)(&typed, now)).collect())
-        })
+    fn table(&self) -> Table {
+        K::table()
     }
 
     fn fields(&self, object: &Object) -> Result<Vec<(Cow<'static, str>, String)>, DecodeError> {

@@ -1,8 +1,9 @@
 //! Given YAML, what becomes of it: for the table tests of all kinds.
 
-use skiff_api::Errors;
+use serde_json::Value;
+use skiff_api::{Errors, Object};
 
-use super::{Column, Kind};
+use super::{Heading, Kind, Table};
 
 /// An object from YAML, as the client wrote it.
 #[track_caller]
@@ -44,10 +45,11 @@ fn shown(walk: impl FnOnce(&mut Errors)) -> Vec<String> {
 
 /// A row of the kind's table, wide columns included, as `HEADING=cell`.
 pub(crate) fn printed<K: Kind>(object: &K, now: &str) -> String {
-    let now = now.parse().unwrap();
-    let cell = |column: &Column<K>| {
-        let value = (column.cell)(object, now);
-        format!("{}={}", column.name, value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    let stored = Object::parse(serde_json::to_vec(object).unwrap().into()).unwrap();
+    let Table { headings, printer } = K::table();
+    let cells = printer(&stored, now.parse().unwrap()).unwrap();
+    let cell = |(heading, value): (&Heading, Value)| {
+        format!("{}={}", heading.name, value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     };
-    K::columns().iter().map(cell).collect::<Vec<_>>().join(" ")
+    headings.iter().zip(cells).map(cell).collect::<Vec<_>>().join(" ")
 }

@@ -9,7 +9,7 @@ use skiff_api::{ApiError, Object};
 
 use super::media;
 use crate::catalog::Entry;
-use crate::kinds::Printer;
+use crate::kinds::Table;
 use crate::request::Info;
 
 /// What of an object its row carries (`includeObject`).
@@ -26,7 +26,7 @@ pub(crate) struct View {
     version: &'static str,
     include: Include,
     now: Timestamp,
-    printer: Printer,
+    table: Table,
 }
 
 impl View {
@@ -46,7 +46,7 @@ impl View {
                 return Err(ApiError::bad_request(format!("unrecognized includeObject value: {other:?}")));
             }
         };
-        Ok(Self { entry: Arc::clone(entry), version, include, now, printer: entry.ops.printer() })
+        Ok(Self { entry: Arc::clone(entry), version, include, now, table: entry.ops.table() })
     }
 
     /// The table up to and with the opening of its rows.
@@ -59,7 +59,7 @@ impl View {
             "description": "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names",
         });
         let mut columns = if self.entry.name_first { vec![name] } else { Vec::new() };
-        for heading in self.entry.ops.headings() {
+        for heading in &self.table.headings {
             columns.push(json!({
                 "name": heading.name, "type": heading.kind, "format": heading.format,
                 "description": heading.description, "priority": heading.priority,
@@ -83,7 +83,7 @@ impl View {
         if self.entry.name_first {
             cells.push(serde_json::Value::from(&*object.meta().name));
         }
-        cells.extend((self.printer)(object, self.now).map_err(ApiError::internal)?);
+        cells.extend((self.table.printer)(object, self.now).map_err(ApiError::internal)?);
         let cells = serde_json::to_string(&cells).map_err(ApiError::internal)?;
         let object = match self.include {
             Include::Nothing => return Ok(format!(r#"{{"cells":{cells}}}"#).into()),

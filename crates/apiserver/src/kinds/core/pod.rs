@@ -11,13 +11,14 @@ use k8s_openapi::api::core::v1::{
 use skiff_api::errors::Fault;
 use skiff_api::{Errors, names};
 
-use crate::kinds::{Column, Kind, Row, check, row};
+use crate::kinds::{Kind, Row, Table, check, row};
 
 mod affinity;
 mod columns;
 mod containers;
 mod defaults;
 mod env;
+mod glimpse;
 mod probes;
 pub(crate) mod resources;
 mod security;
@@ -209,7 +210,7 @@ impl Kind for Pod {
         }
     }
 
-    fn columns() -> Vec<Column<Self>> {
+    fn table() -> Table {
         columns::all()
     }
 

@@ -4,54 +4,44 @@
 //! until a container, an init container or a deletion has something more telling to say.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
-use skiff_api::{pod as arithmetic, table};
+use serde_json::Value;
+use skiff_api::object::DecodeError;
+use skiff_api::{Object, table};
 
-use crate::kinds::{Column, check};
+use super::glimpse::{Condition, ContainerStatus, Glimpse, Status, Terminated};
+use crate::kinds::{Heading, Table, age, check};
 
 /// The columns after the name.
-pub(super) fn all() -> Vec<Column<Pod>> {
-    vec![
-        Column::<Pod>::text("Ready", |pod, _| {
-            let summary = Summary::of(pod);
-            format!("{}/{}", summary.ready, summary.total).into()
-        }),
-        Column::<Pod>::text("Status", |pod, _| Summary::of(pod).reason.into()),
-        Column::<Pod>::text("Restarts", |pod, now| Summary::of(pod).restarts(now).into()),
-        Column::age(),
-        Column::<Pod>::text("IP", |pod, _| {
-            let status = pod.status.as_ref();
-            let ips = status.and_then(|status| status.pod_ips.as_ref());
-            check::or_none(ips.and_then(|ips| ips.first()).map_or("", |ip| &ip.ip)).into()
-        })
-        .wide(),
-        Column::<Pod>::text("Node", |pod, _| {
-            check::or_none(arithmetic::node_name(pod).unwrap_or_default()).into()
-        })
-        .wide(),
-        Column::<Pod>::text("Nominated Node", |pod, _| {
-            let node = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
-            check::or_none(node.unwrap_or_default()).into()
-        })
-        .wide(),
-        Column::<Pod>::text("Readiness Gates", |pod, _| gates(pod).into()).wide(),
-    ]
+pub(super) fn all() -> Table {
+    let headings = ["Ready", "Status", "Restarts", "Age"].map(Heading::text);
+    let wide = ["IP", "Node", "Nominated Node", "Readiness Gates"].map(|name| Heading::text(name).wide());
+    Table::new(headings.into_iter().chain(wide).collect(), cells)
 }
 
-fn conditions(pod: &Pod) -> impl Iterator<Item = &PodCondition> {
-    pod.status.iter().flat_map(|status| status.conditions.iter().flatten())
+fn cells(object: &Object, now: Timestamp) -> Result<Vec<Value>, DecodeError> {
+    let pod: Glimpse<'_> =
+        serde_json::from_slice(object.bytes()).map_err(|error| DecodeError::of("Pod", object, error))?;
+    let meta = object.meta();
+    let summary = Summary::of(&pod, meta.deletion_timestamp.is_some());
+    let Glimpse { spec, status } = &pod;
+    Ok(vec![
+        format!("{}/{}", summary.ready, summary.total).into(),
+        summary.reason.as_str().into(),
+        summary.restarts(now).into(),
+        age(meta.creation_timestamp, now),
+        check::or_none(status.pod_ips.first().map_or("", |address| &address.ip)).into(),
+        check::or_none(&spec.node_name).into(),
+        check::or_none(&status.nominated_node_name).into(),
+        gates(&pod).into(),
+    ])
 }
 
-fn is_true(pod: &Pod, kind: &str) -> bool {
-    conditions(pod).any(|condition| condition.type_ == kind && condition.status == "True")
-}
-
-fn gates(pod: &Pod) -> String {
-    let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_deref()).unwrap_or_default();
+fn gates(pod: &Glimpse<'_>) -> String {
+    let gates = &pod.spec.readiness_gates;
     if gates.is_empty() {
         return check::or_none("");
     }
-    let met = gates.iter().filter(|gate| is_true(pod, &gate.condition_type)).count();
+    let met = gates.iter().filter(|gate| pod.status.is_true(&gate.condition_type)).count();
     format!("{met}/{}", gates.len())
 }
 
@@ -72,61 +62,47 @@ struct Restarts {
 }
 
 impl Restarts {
-    fn add(&mut self, status: &ContainerStatus) {
-        self.count += i64::from(status.restart_count);
-        let ended = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-        self.last = self.last.max(ended.and_then(|ended| ended.finished_at.as_ref()).map(|time| time.0));
+    fn add(&mut self, status: &ContainerStatus<'_>) {
+        self.count += status.restart_count;
+        let ended = status.last_state.terminated.as_ref();
+        self.last = self.last.max(ended.and_then(|ended| ended.finished_at));
     }
 }
 
-fn ended(state: &ContainerStateTerminated) -> String {
-    match (check::given(state.reason.as_ref()), state.signal.unwrap_or(0)) {
-        (Some(reason), _) => reason.to_owned(),
-        (None, 0) => format!("ExitCode:{}", state.exit_code),
-        (None, signal) => format!("Signal:{signal}"),
+fn ended(state: &Terminated<'_>) -> String {
+    match (&*state.reason, state.signal) {
+        ("", 0) => format!("ExitCode:{}", state.exit_code),
+        ("", signal) => format!("Signal:{signal}"),
+        (reason, _) => reason.to_owned(),
     }
-}
-
-fn waiting(status: &ContainerStatus) -> Option<&str> {
-    let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
-    waiting.and_then(|waiting| check::given(waiting.reason.as_ref()))
-}
-
-fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
-    status.state.as_ref().and_then(|state| state.terminated.as_ref())
 }
 
 impl Summary {
-    fn of(pod: &Pod) -> Self {
-        let (spec, status) = (pod.spec.as_ref(), pod.status.as_ref());
-        let inits = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
-        let is_sidecar =
-            |name: &str| inits.iter().any(|init| init.name == name && arithmetic::is_sidecar(init));
-        let phase = arithmetic::phase(pod);
-        let own = status.and_then(|status| check::given(status.reason.as_ref()));
+    fn of(pod: &Glimpse<'_>, leaving: bool) -> Self {
+        let Glimpse { spec, status } = pod;
+        let inits = &spec.init_containers;
+        let is_sidecar = |name: &str| inits.iter().any(|init| init.name == name && init.is_sidecar());
+        let word = if status.reason.is_empty() { &status.phase } else { &status.reason };
         let mut summary = Self {
-            total: spec.map_or(0, |spec| spec.containers.len())
-                + inits.iter().filter(|init| arithmetic::is_sidecar(init)).count(),
-            reason: own.unwrap_or(phase).to_owned(),
+            total: spec.containers.len() + inits.iter().filter(|init| init.is_sidecar()).count(),
+            reason: (**word).to_owned(),
             ..Self::default()
         };
-        let gated = |condition: &PodCondition| {
-            condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("SchedulingGated")
+        let gated = |condition: &Condition<'_>| {
+            condition.kind == "PodScheduled" && condition.reason.as_deref() == Some("SchedulingGated")
         };
-        if conditions(pod).any(gated) {
+        if status.conditions.iter().any(gated) {
             summary.reason = "SchedulingGated".to_owned();
         }
         let (mut all, mut sidecars) = (Restarts::default(), Restarts::default());
         let mut initializing = false;
-        for (index, init) in
-            status.and_then(|s| s.init_container_statuses.as_deref()).unwrap_or_default().iter().enumerate()
-        {
+        for (index, init) in status.init_container_statuses.iter().enumerate() {
             all.add(init);
             let sidecar = is_sidecar(&init.name);
             if sidecar {
                 sidecars.add(init);
             }
-            match (terminated(init), waiting(init)) {
+            match (&init.state.terminated, init.waiting()) {
                 (Some(end), _) if end.exit_code == 0 => continue,
                 _ if sidecar && init.started == Some(true) => {
                     summary.ready += usize::from(init.ready);
@@ -141,16 +117,15 @@ impl Summary {
             initializing = true;
             break;
         }
-        if !initializing || is_true(pod, "Initialized") {
+        if !initializing || status.is_true("Initialized") {
             all = sidecars;
-            let statuses = status.and_then(|status| status.container_statuses.as_deref());
-            summary.containers(pod, statuses.unwrap_or_default(), &mut all);
+            summary.containers(status, &mut all);
         }
         (summary.count, summary.last_restart) = (all.count, all.last);
-        if pod.metadata.deletion_timestamp.is_some() {
-            if own == Some("NodeLost") {
+        if leaving {
+            if status.reason == "NodeLost" {
                 summary.reason = "Unknown".to_owned();
-            } else if !matches!(phase, "Succeeded" | "Failed") {
+            } else if !matches!(&*status.phase, "Succeeded" | "Failed") {
                 summary.reason = "Terminating".to_owned();
             }
         }
@@ -158,22 +133,21 @@ impl Summary {
     }
 
     /// The first container with something to say has the last word.
-    fn containers(&mut self, pod: &Pod, statuses: &[ContainerStatus], restarts: &mut Restarts) {
+    fn containers(&mut self, pod: &Status<'_>, restarts: &mut Restarts) {
         let mut running = false;
-        for status in statuses.iter().rev() {
+        for status in pod.container_statuses.iter().rev() {
             restarts.add(status);
-            let running_now = status.state.as_ref().is_some_and(|state| state.running.is_some());
-            if let Some(reason) = waiting(status) {
+            if let Some(reason) = status.waiting() {
                 self.reason = reason.to_owned();
-            } else if let Some(end) = terminated(status) {
+            } else if let Some(end) = &status.state.terminated {
                 self.reason = ended(end);
-            } else if status.ready && running_now {
+            } else if status.ready && status.state.running.is_some() {
                 running = true;
                 self.ready += 1;
             }
         }
         if self.reason == "Completed" && running {
-            self.reason = if is_true(pod, "Ready") { "Running" } else { "NotReady" }.to_owned();
+            self.reason = if pod.is_true("Ready") { "Running" } else { "NotReady" }.to_owned();
         }
     }
 
