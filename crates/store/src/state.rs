@@ -121,7 +121,8 @@ impl<V: Value> State<V> {
 
     /// Forgets a table's oldest events, as far as the bounds say.
     pub(crate) fn trim(&mut self, table: &Arc<str>, options: &Options, now: Instant) {
-        self.table_mut(table).window.trim(options, now);
+        let table = self.table_mut(table);
+        table.window.trim(options, table.objects.len(), now);
     }
 
     fn table_mut(&mut self, name: &Arc<str>) -> &mut Table<V> {

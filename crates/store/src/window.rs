@@ -11,6 +11,9 @@ use crate::{Compacted, Event, Options, Value};
 
 /// What an event costs besides values: itself, its `Arc`, its place, a share of its key.
 const OVERHEAD: usize = 128;
+/// One event for so many rows of the table is kept, whatever it weighs: who loses its place has to read all rows again,
+/// and while it does so the table must not run away from it.
+const ROWS_PER_EVENT: usize = 8;
 
 pub(crate) struct Window<V> {
     events: imbl::Vector<Kept<V>>,
@@ -52,9 +55,10 @@ impl<V: Value> Window<V> {
         self.events.push_back(Kept { event, at, cost });
     }
 
-    /// Drops what is beyond the bounds. The newest event always stays, or a watcher could never see anything.
-    pub(crate) fn trim(&mut self, options: &Options, now: Instant) {
-        while self.events.len() > 1 && self.too_much(options, now) {
+    /// Drops what is beyond the bounds for a table of so many rows. The newest event always stays, or a watcher could never
+    /// see anything.
+    pub(crate) fn trim(&mut self, options: &Options, rows: usize, now: Instant) {
+        while self.events.len() > 1 && self.too_much(options, rows, now) {
             if let Some(gone) = self.events.pop_front() {
                 self.first += 1;
                 self.bytes -= gone.cost;
@@ -63,11 +67,10 @@ impl<V: Value> Window<V> {
         }
     }
 
-    fn too_much(&self, options: &Options, now: Instant) -> bool {
+    fn too_much(&self, options: &Options, rows: usize, now: Instant) -> bool {
         let aged = |kept: &Kept<V>| now.duration_since(kept.at) > options.window_age;
-        self.events.len() > options.window_events
-            || self.bytes > options.window_bytes
-            || self.events.front().is_some_and(aged)
+        let bounded = self.events.len() > options.window_events || self.bytes > options.window_bytes;
+        bounded && self.events.len() > rows / ROWS_PER_EVENT || self.events.front().is_some_and(aged)
     }
 
     /// The place of the first event after a revision.

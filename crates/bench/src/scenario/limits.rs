@@ -68,8 +68,9 @@ async fn run(lab: &Lab) -> anyhow::Result<()> {
     let ((), requests) = tokio::try_join!(filled, requests(&cluster, ended))?;
     tell("one request meanwhile (GET, then PUT of a ConfigMap)", &requests);
     // Not meanwhile: then it would stand in line behind all the others, as anybody would expect.
-    let starts = starts(&cluster, lab.count(100, 5)).await?;
-    tell("one more pod then, POST to Running", &starts);
+    let (bound, running) = starts(&cluster, lab.count(100, 5)).await?;
+    tell("one more pod then, POST to bound", &bound);
+    tell("one more pod then, POST to Running", &running);
     for (what, pids) in [("server", cluster.pids.as_slice()), ("hollow nodes", &[hollow.pid()])] {
         let memory = procs::memory(pids)?.resident;
         let note = format!("{}, {:.1} KiB a pod", mebibytes(memory), memory as f64 / 1024.0 / pods as f64);
@@ -170,27 +171,35 @@ async fn requests(cluster: &Cluster, ended: watch::Receiver<bool>) -> anyhow::Re
     Ok(Sample::new(latencies))
 }
 
-/// How long single pods take to run, one after the other.
-async fn starts(cluster: &Cluster, count: usize) -> anyhow::Result<Sample> {
+/// How long single pods take to be bound and to run, one after the other.
+async fn starts(cluster: &Cluster, count: usize) -> anyhow::Result<(Sample, Sample)> {
     let namespace = Namespace::make(cluster).await?;
     let mut connection = cluster.connect().await?;
     let mut watch = cluster.connect().await?.watch(&namespace.path("pods?watch=true")).await?;
     let template = Template::unbound_pod();
-    let mut latencies = Vec::new();
+    let (mut bound, mut running) = (Vec::new(), Vec::new());
     for number in 0..count {
         let name = objects::name(1, number);
         let begin = Instant::now();
         let post = Call::new(Method::POST, namespace.path("pods")).body(template.named(&name));
         connection.call(post).await?;
+        let mut is_bound = false;
         loop {
             let event: Value = serde_json::from_slice(&watch.next().await?).context("read an event")?;
             let pod = &event["object"];
-            if pod["metadata"]["name"] == name.as_str() && pod["status"]["phase"] == "Running" {
+            if pod["metadata"]["name"] != name.as_str() {
+                continue;
+            }
+            if !is_bound && pod["spec"]["nodeName"].is_string() {
+                is_bound = true;
+                bound.push(begin.elapsed());
+            }
+            if pod["status"]["phase"] == "Running" {
                 break;
             }
         }
-        latencies.push(begin.elapsed());
+        running.push(begin.elapsed());
         tokio::time::sleep(BREATH).await;
     }
-    Ok(Sample::new(latencies))
+    Ok((Sample::new(bound), Sample::new(running)))
 }

@@ -2,7 +2,6 @@
 //!
 //! kube's own watcher decodes into typed objects; ours keeps the JSON as it came (`RawValue`), since caches hold bytes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +31,9 @@ enum Broken {
     Refused(String),
 }
 
+/// How many objects are read at once: a page is parsed without a pause, and its text is held beside its objects.
+const PAGE: &str = "1000";
+
 #[derive(Deserialize)]
 struct List<'a> {
     metadata: ListMeta,
@@ -44,6 +46,9 @@ struct List<'a> {
 struct ListMeta {
     #[serde(default)]
     resource_version: String,
+    /// Where the next page begins; empty after the last.
+    #[serde(default, rename = "continue")]
+    next: String,
 }
 
 #[derive(Deserialize)]
@@ -61,11 +66,10 @@ enum Change {
     Bookmark(String),
 }
 
-/// The objects seen so far and where the watch stands.
+/// Where the watch stands.
 struct State {
     client: kube::Client,
     topic: Topic,
-    known: HashMap<Arc<str>, Arc<Object>>,
     watch: Option<BoxStream<'static, Result<Change, Broken>>>,
     version: String,
     backoff: Backoff,
@@ -76,7 +80,6 @@ pub(super) fn feed(client: kube::Client, topic: Topic) -> BoxStream<'static, Del
     let state = State {
         client,
         topic,
-        known: HashMap::new(),
         watch: None,
         version: String::new(),
         backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(10)),
@@ -114,14 +117,25 @@ impl State {
     }
 
     async fn list(&mut self) -> Result<Delta<Arc<Object>>, Broken> {
-        let request = http::Request::get(self.uri(&[])).body(Vec::new())?;
-        let text = self.client.request_text(request).await?;
-        let list: List<'_> = serde_json::from_str(&text)?;
         let kind = Kind::of(&self.topic);
-        let objects = list.items.iter().map(|item| kind.object(item)).collect::<Result<Vec<_>, _>>()?;
-        self.known = objects.iter().map(|o| (o.meta().key(), Arc::clone(o))).collect();
-        self.version = list.metadata.resource_version;
-        Ok(Delta::Reset(objects))
+        let (mut objects, mut next) = (Vec::new(), String::new());
+        loop {
+            let mut query = vec![("limit", PAGE)];
+            if !next.is_empty() {
+                query.push(("continue", &next));
+            }
+            let request = http::Request::get(self.uri(&query)).body(Vec::new())?;
+            let text = self.client.request_text(request).await?;
+            let page: List<'_> = serde_json::from_str(&text)?;
+            for item in &page.items {
+                objects.push(kind.object(item)?);
+            }
+            if page.metadata.next.is_empty() {
+                self.version = page.metadata.resource_version;
+                return Ok(Delta::Reset(objects));
+            }
+            next = page.metadata.next;
+        }
     }
 
     /// One event of the watch; nothing for a bookmark.
@@ -150,12 +164,10 @@ impl State {
         Ok(match change? {
             Change::Put(object) => {
                 self.version = object.meta().revision.to_string();
-                self.known.insert(object.meta().key(), Arc::clone(&object));
                 Some(Delta::Put(object))
             }
             Change::Gone(object) => {
                 self.version = object.meta().revision.to_string();
-                self.known.remove(&object.meta().key());
                 Some(Delta::Gone(object))
             }
             Change::Bookmark(version) => {

@@ -42,7 +42,7 @@ fn the_oldest_go_by_count_and_places_stay_true() {
     let place = window.after(4).unwrap();
     let old = window.after(1).unwrap();
     let options = Options { window_events: 2, ..Options::default() };
-    window.trim(&options, Instant::now());
+    window.trim(&options, 0, Instant::now());
     assert_eq!(window.compacted(), 4);
     assert!(matches!(window.at(place), Found::Event(event) if event.revision == 5));
     assert!(matches!(window.at(old), Found::Gone(4)));
@@ -52,9 +52,9 @@ fn the_oldest_go_by_count_and_places_stay_true() {
 #[test]
 fn the_oldest_go_by_memory_but_the_newest_stays() {
     let mut window = filled([2, 3, 4]);
-    window.trim(&Options { window_bytes: 2 * (1000 + OVERHEAD), ..Options::default() }, Instant::now());
+    window.trim(&Options { window_bytes: 2 * (1000 + OVERHEAD), ..Options::default() }, 0, Instant::now());
     assert_eq!(window.compacted(), 2);
-    window.trim(&Options { window_bytes: 0, ..Options::default() }, Instant::now());
+    window.trim(&Options { window_bytes: 0, ..Options::default() }, 0, Instant::now());
     assert_eq!((window.compacted(), next(&window, 3)), (3, Some(4)));
 }
 
@@ -63,6 +63,14 @@ fn the_oldest_go_by_age() {
     let mut window = filled([2, 3]);
     let later = Instant::now() + Duration::from_secs(60);
     window.push(event(4, 0), later);
-    window.trim(&Options { window_age: Duration::from_secs(50), ..Options::default() }, later);
+    window.trim(&Options { window_age: Duration::from_secs(50), ..Options::default() }, 0, later);
     assert_eq!(window.compacted(), 3);
+}
+
+#[test]
+fn a_large_table_remembers_more() {
+    let mut window = filled([2, 3, 4, 5, 6]);
+    let options = Options { window_events: 2, window_bytes: 0, ..Options::default() };
+    window.trim(&options, 32, Instant::now());
+    assert_eq!(window.compacted(), 2);
 }

@@ -54,7 +54,21 @@ async fn a_watch_goes_on_from_the_bookmark_and_lists_anew_after_410() {
     let (client, asked) = scripted(&[(200, LIST), (200, GOES_ON), (200, EXPIRED), (200, LATER)]);
     assert_eq!(deltas(client, 3).await, ["reset a@3", "put b@6", "reset b@6"]);
     let watch = |version| format!("watch=1&allowWatchBookmarks=true&resourceVersion={version}");
-    assert_eq!(*asked.lock().unwrap(), [String::new(), watch(5), watch(9), String::new()]);
+    let list = || "limit=1000".to_owned();
+    assert_eq!(*asked.lock().unwrap(), [list(), watch(5), watch(9), list()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_list_is_read_page_by_page_and_begins_anew_when_a_page_expires() {
+    let first = LIST.replace(r#""resourceVersion":"5""#, r#""resourceVersion":"5","continue":"more of it""#);
+    let gone = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too old","reason":"Expired","code":410}"#;
+    let second = LATER.replace("20", "5");
+    let (client, asked) =
+        scripted(&[(200, &first), (410, gone), (200, &first), (200, &second), (200, GOES_ON)]);
+    assert_eq!(deltas(client, 2).await, ["reset a@3 b@6", "put b@6"]);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked[2..4], ["limit=1000", "limit=1000&continue=more+of+it"]);
+    assert!(asked[4].ends_with("resourceVersion=5"), "{}", asked[4]);
 }
 
 #[tokio::test(start_paused = true)]
