@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -14,12 +15,16 @@ use serde::Deserialize;
 use crate::meta::Meta;
 use crate::resource::Readable;
 
+mod text;
+
 /// One revision of an object of any kind.
 pub struct Object {
     meta: Meta,
     bytes: Bytes,
     typed: Mutex<Typed>,
     facts: OnceLock<Box<dyn Any + Send + Sync>>,
+    /// Where the text of the metadata begins and ends.
+    span: OnceLock<Range<usize>>,
 }
 
 /// The typed form, while somebody holds it.
@@ -77,7 +82,7 @@ impl Object {
 
     /// An object whose metadata is already decoded; `bytes` must be the JSON of the same revision.
     pub fn new(meta: Meta, bytes: Bytes) -> Self {
-        Self { meta, bytes, typed: Mutex::default(), facts: OnceLock::new() }
+        Self { meta, bytes, typed: Mutex::default(), facts: OnceLock::new(), span: OnceLock::new() }
     }
 
     /// As [`Object::new`], remembering (weakly) the typed form that was just written.
@@ -94,6 +99,22 @@ impl Object {
     /// The object's JSON, in its storage version, `resourceVersion` included.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// The text of the metadata, a part of the bytes that is found once.
+    ///
+    /// # Errors
+    /// If the bytes are not a JSON object with metadata.
+    pub fn metadata(&self) -> Result<&[u8], serde_json::Error> {
+        let span = match self.span.get() {
+            Some(span) => span,
+            None => {
+                let text = text::metadata(&self.bytes)?;
+                let begin = text.as_ptr().addr() - self.bytes.as_ptr().addr();
+                self.span.get_or_init(|| begin..begin + text.len())
+            }
+        };
+        Ok(&self.bytes[span.clone()])
     }
 
     /// The typed form; shared with every other holder of it, else decoded now. Who owns which field it need not say.

@@ -255,7 +255,7 @@ pub(crate) fn answer(
                 r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/{version}","metadata":{metadata},"items":["#
             );
             let items: Result<Vec<Bytes>, ApiError> =
-                found.items.iter().map(|stored| media::partial(stored.object().bytes(), version)).collect();
+                found.items.iter().map(|stored| media::partial(stored.object(), version)).collect();
             Ok(wire::answer(200, wire::JSON, Body::join(head.into(), items?.into_iter(), "]}".into())))
         }
         media::Form::Table(version) => {
@@ -291,7 +291,7 @@ fn in_protobuf(
         return known.list(metadata.as_bytes(), items.iter().map(|stored| stored.object().bytes()));
     }
     let partial: Result<Vec<Bytes>, _> =
-        items.iter().map(|stored| media::partial(stored.object().bytes(), "v1")).collect();
+        items.iter().map(|stored| media::partial(stored.object(), "v1")).collect();
     let partial = partial.map_err(|error| Fault::Json(error.to_string()))?;
     known.list(metadata.as_bytes(), partial.iter())
 }

@@ -1,16 +1,11 @@
 //! In which form the client wants its answer: JSON, YAML, a table, metadata only.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::ACCEPT;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use skiff_api::{ApiError, Object};
 
 use super::table;
@@ -122,7 +117,8 @@ pub(crate) fn object(
         Form::Json | Form::Protobuf => wire::json(code, bytes),
         Form::Yaml => wire::answer(code, YAML, Body::full(yaml(&bytes)?)),
         Form::Partial(version) | Form::PartialProtobuf(version) => {
-            wire::json(code, partial(&bytes, version)?)
+            let object = Object::parse(bytes).map_err(ApiError::internal)?;
+            wire::json(code, partial(&object, version)?)
         }
         Form::Table(version) => {
             let object = Object::parse(bytes).map_err(ApiError::internal)?;
@@ -148,65 +144,16 @@ pub(crate) fn yaml(json: &[u8]) -> Result<String, ApiError> {
 ///
 /// # Errors
 /// 500 if it is not JSON.
-pub(crate) fn partial(json: &[u8], version: &str) -> Result<Bytes, ApiError> {
-    let metadata = metadata(json).map_err(ApiError::internal)?;
-    Ok(format!(
-        r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":{metadata}}}"#
-    )
-    .into())
-}
-
-/// The text of an object's `metadata`. It stands near the front of what is stored, and no more is read than up to its end.
-fn metadata(json: &[u8]) -> serde_json::Result<&str> {
-    #[derive(Deserialize)]
-    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-    struct Find<'a, 'f>(&'f mut Option<&'a RawValue>);
-    impl<'a> Visitor<'a> for Find<'a, '_> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object with metadata")
-        }
-
-        fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some(Name(name)) = map.next_key()? {
-                if name == "metadata" {
-                    *self.0 = Some(map.next_value()?);
-                    return Ok(());
-                }
-                map.next_value::<IgnoredAny>()?;
-            }
-            Err(de::Error::missing_field("metadata"))
-        }
-    }
-    let mut found = None;
-    let read = serde_json::Deserializer::from_slice(json).deserialize_map(Find(&mut found));
-    // That the object goes on after the metadata is an error to the reader, and none to us.
-    found.map_or_else(
-        || Err(read.err().unwrap_or_else(|| de::Error::missing_field("metadata"))),
-        |it| Ok(it.get()),
-    )
+pub(crate) fn partial(object: &Object, version: &str) -> Result<Bytes, ApiError> {
+    let metadata = object.metadata().map_err(ApiError::internal)?;
+    let head =
+        format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":"#);
+    Ok([head.as_bytes(), metadata, b"}"].concat().into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metadata_is_found_and_what_follows_is_not_read() {
-        for (json, expected) in [
-            (
-                r#"{"kind":"Pod","metadata":{"name":"a","x":[{}]},"spec":{"broken"#,
-                Some(r#"{"name":"a","x":[{}]}"#),
-            ),
-            (r#"{"data":{"metadata":"no"},"metadata":{}}"#, Some("{}")),
-            (r#"{"kind":"Pod"}"#, None),
-            (r#"{"metadata":{"name":"#, None),
-            ("[]", None),
-        ] {
-            assert_eq!(metadata(json.as_bytes()).ok(), expected, "{json}");
-        }
-    }
 
     fn chosen(accept: &str) -> String {
         let mut headers = HeaderMap::new();

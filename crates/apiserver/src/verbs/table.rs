@@ -87,7 +87,7 @@ impl View {
         let cells = serde_json::to_string(&cells).map_err(ApiError::internal)?;
         let object = match self.include {
             Include::Nothing => return Ok(format!(r#"{{"cells":{cells}}}"#).into()),
-            Include::Metadata => media::partial(object.bytes(), self.version)?,
+            Include::Metadata => media::partial(object, self.version)?,
             Include::Whole => object.bytes().clone(),
         };
         let mut row = Vec::with_capacity(object.len() + cells.len() + 24);

@@ -274,11 +274,9 @@ impl Lines {
             media::Form::Json | media::Form::Yaml => Ok(stored.line(change)),
             media::Form::Protobuf => self.framed(change.word(), stored.object().bytes()),
             media::Form::PartialProtobuf(version) => {
-                self.framed(change.word(), &media::partial(stored.object().bytes(), version)?)
+                self.framed(change.word(), &media::partial(stored.object(), version)?)
             }
-            media::Form::Partial(version) => {
-                Ok(change.line(&[&media::partial(stored.object().bytes(), version)?]))
-            }
+            media::Form::Partial(version) => Ok(change.line(&[&media::partial(stored.object(), version)?])),
             media::Form::Table(version) => {
                 let view = table::View::new(&self.entry, &self.info, version, self.clock.now())?;
                 let revision = stored.object().meta().revision.to_string();
