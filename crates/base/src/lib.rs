@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod command;
+pub mod duration;
 pub mod fs;
 pub mod metrics;
 pub mod pki;

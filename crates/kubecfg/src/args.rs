@@ -166,7 +166,7 @@ impl Flags {
     }
 
     pub(crate) fn time(&self, name: &str) -> Duration {
-        duration(self.text(name)).unwrap_or_default()
+        skiff_base::duration::parse(self.text(name)).unwrap_or_default()
     }
 }
 
@@ -184,7 +184,7 @@ fn checked(flag: &Flag, value: String) -> Result<String, Bad> {
             None => Err(Bad::Value { flag: name(), value }),
         },
         Type::Number if value.parse::<i64>().is_ok() => Ok(value),
-        Type::Time if duration(&value).is_some() => Ok(value),
+        Type::Time if skiff_base::duration::parse(&value).is_some() => Ok(value),
         Type::Number | Type::Time => Err(Bad::Value { flag: name(), value }),
     }
 }
@@ -196,33 +196,6 @@ fn truth(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// Go's durations: `1m0s`, `1.5h`, `300ms`; a bare `0` too.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let (amount, tail) = rest.split_at(number);
-        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit);
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total += amount.parse::<f64>().ok()? * seconds;
-        rest = tail;
-    }
-    (!text.is_empty()).then(|| Duration::try_from_secs_f64(total).ok()).flatten()
 }
 
 /// How to call it.
@@ -287,14 +260,5 @@ mod tests {
         ] {
             assert_eq!(parse(line).unwrap_err().to_string(), expected, "{line}");
         }
-    }
-
-    #[test]
-    fn durations_are_gos() {
-        assert_eq!(duration("1m0s"), Some(Duration::from_secs(60)));
-        assert_eq!(duration("1.5h"), Some(Duration::from_secs(5400)));
-        assert_eq!(duration("300ms"), Some(Duration::from_millis(300)));
-        assert_eq!(duration("5"), None);
-        assert_eq!(duration(""), None);
     }
 }

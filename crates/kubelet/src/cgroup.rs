@@ -119,6 +119,17 @@ impl Cgroups {
         }
     }
 
+    /// How many processes and threads are in a pod's group; none where the kernel does not count.
+    pub(crate) fn processes(&self, pod: &Pod) -> u64 {
+        let group = self.parent(pod);
+        let counts = self.paths(&group).filter_map(|(hierarchy, path)| {
+            let counted = self.unified || hierarchy.controllers.iter().any(|one| one == "pids");
+            let text = counted.then(|| std::fs::read_to_string(path.join("pids.current")))?.ok()?;
+            text.trim().parse::<u64>().ok()
+        });
+        counts.max().unwrap_or(0)
+    }
+
     /// Removes a pod's group wherever it is, whatever class the pod had. That it is not there is fine.
     pub(crate) fn remove(&self, uid: &str) {
         for class in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {

@@ -21,6 +21,8 @@ pub struct PodView {
     pub sandbox: Option<SandboxId>,
     /// All its containers the runtime still knows, newest first.
     pub containers: Vec<ContainerView>,
+    /// It is over, nothing of it runs and its volumes are gone.
+    pub cleared: bool,
 }
 
 /// A container of a pod, dead ones included.
@@ -97,6 +99,10 @@ impl Handle {
                 .max_by_key(|view| view.pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
                 .cloned(),
         }
+    }
+
+    pub(crate) fn by_uid(&self, uid: &str) -> Option<Arc<PodView>> {
+        self.inner.pods.read().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
     }
 
     /// The runtime the pods run in.

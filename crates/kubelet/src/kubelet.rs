@@ -16,16 +16,16 @@ use skiff_base::clock::Clock;
 use skiff_base::ready::Latch;
 use skiff_base::task::{Policy, Tasks};
 use skiff_client::Link;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::cgroup::Cgroups;
 use crate::cluster::Cluster;
+use crate::eviction::{self, Eviction};
 use crate::gc;
 use crate::handle::Handle;
-use crate::manager::Manager;
+use crate::manager::{Evictions, Manager};
 use crate::node::admit::Allocatable;
 use crate::node::object::{Me, allocatable};
-use crate::node::pressure::Thresholds;
 use crate::node::{NodeAgent, facts};
 use crate::record::Record;
 use crate::runtime::cri::Cri;
@@ -103,8 +103,8 @@ pub struct Options {
     pub reserved_cpu_milli: u64,
     /// Memory held back from pods, in bytes.
     pub reserved_memory: u64,
-    /// When the node is short of memory, disk space or process ids.
-    pub eviction_hard: Thresholds,
+    /// When the node is short of memory, disk space or process ids, and what it does then.
+    pub eviction: eviction::Settings,
     /// Whether containers that say nothing about system calls run behind the runtime's filter.
     pub seccomp_default: bool,
     /// Tells the time.
@@ -134,7 +134,7 @@ impl Options {
             port: 10250,
             reserved_cpu_milli: 0,
             reserved_memory: 0,
-            eviction_hard: Thresholds::default(),
+            eviction: eviction::Settings::default(),
             seccomp_default: false,
             clock: Clock::system(),
         }
@@ -228,9 +228,23 @@ impl Kubelet {
         let room = Arc::new(room);
         let wiring::Wired { context, mut sources, recorder } = wiring::wire(&self, &me, &tasks);
         sources.extend(self.files());
+        let (orders_to, orders) = mpsc::unbounded_channel();
+        let (images_to, images_asked) = mpsc::channel(1);
+        let evictions = Eviction::new(eviction::Parts {
+            settings: self.options.eviction.clone(),
+            handle: self.handle.clone(),
+            data_dir: self.options.data_dir.clone(),
+            places: context.places.clone(),
+            volumes: context.volumes.clone(),
+            cgroups: context.cgroups.clone(),
+            recorder: recorder.clone(),
+            orders: orders_to,
+            images: images_to,
+        });
+        let pressure = evictions.pressure();
+        let images_changed = Arc::new(Notify::new());
 
         if let (ClusterChoice::Link(link), Some(recorder)) = (&self.options.cluster, recorder) {
-            let images_changed = Arc::new(Notify::new());
             let (name, data_dir) = (me.name.clone(), me.data_dir.clone());
             tasks.spawn_until_stop(crate::volume::local_path::run(link.clone(), name, data_dir));
             let agent = NodeAgent {
@@ -241,16 +255,19 @@ impl Kubelet {
                 me,
                 allocatable: Arc::clone(&room),
                 images_changed: Arc::clone(&images_changed),
+                pressure: pressure.clone(),
             };
             tasks.spawn("node", Policy::Essential, agent.run(tasks.clone()));
-            let (handle, clock) = (self.handle.clone(), self.options.clock.clone());
-            tasks.spawn_until_stop(gc::images::run(handle, clock, images_changed));
         }
+        tasks.spawn_until_stop(evictions.run());
+        let (handle, clock) = (self.handle.clone(), self.options.clock.clone());
+        tasks.spawn_until_stop(gc::images::run(handle, clock, images_changed, images_asked));
         tasks.spawn_until_stop(gc::logs::run(self.handle.clone(), self.options.clock.clone()));
         if let Some(server) = self.server {
             server.start(&tasks);
         }
-        Manager::new(context, tasks, room, self.ready).run(sources).await;
+        let evictions = Evictions { pressure, orders };
+        Manager::new(context, tasks, room, self.ready, evictions).run(sources).await;
         Ok(())
     }
 
@@ -270,7 +287,6 @@ impl Kubelet {
             data_dir: options.data_dir.clone(),
             reserved_cpu_milli: options.reserved_cpu_milli,
             reserved_memory: options.reserved_memory,
-            eviction_hard: options.eviction_hard,
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod cgroup;
 mod cluster;
+pub mod eviction;
 #[cfg(test)]
 mod fake;
 mod gc;
@@ -30,4 +31,3 @@ mod worker;
 pub use cgroup::Cgroups;
 pub use cluster::{Cluster, ClusterError};
 pub use kubelet::{ClusterChoice, CustomCluster, Kubelet, KubeletError, Options, RuntimeChoice};
-pub use node::pressure::{ThresholdError, Thresholds};

@@ -14,8 +14,9 @@ use futures::stream::{self, SelectAll};
 use k8s_openapi::api::core::v1::Pod;
 use skiff_base::ready::Latch;
 use skiff_base::task::Tasks;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use crate::eviction::{Order, Pressure, refuse};
 use crate::node::admit::{Allocatable, admit};
 use crate::pod::config::OWNER_LABEL;
 use crate::pod::{is_mirror, is_static, uid};
@@ -37,10 +38,26 @@ pub(crate) struct Manager {
     ended: mpsc::UnboundedReceiver<String>,
     settled: bool,
     ready: Latch,
+    /// What the node is short of.
+    pressure: watch::Receiver<Pressure>,
+    orders: mpsc::UnboundedReceiver<Order>,
+}
+
+/// What the manager hears of evictions.
+pub(crate) struct Evictions {
+    pub(crate) pressure: watch::Receiver<Pressure>,
+    pub(crate) orders: mpsc::UnboundedReceiver<Order>,
 }
 
 impl Manager {
-    pub(crate) fn new(ctx: Context, tasks: Tasks, allocatable: Arc<Allocatable>, ready: Latch) -> Self {
+    pub(crate) fn new(
+        ctx: Context,
+        tasks: Tasks,
+        allocatable: Arc<Allocatable>,
+        ready: Latch,
+        evictions: Evictions,
+    ) -> Self {
+        let Evictions { pressure, orders } = evictions;
         let (ended_to, ended) = mpsc::unbounded_channel();
         Self {
             ctx,
@@ -54,6 +71,8 @@ impl Manager {
             ended,
             settled: false,
             ready,
+            pressure,
+            orders,
         }
     }
 
@@ -74,6 +93,7 @@ impl Manager {
                 () = self.tasks.token().cancelled() => return,
                 Some((number, change)) = changes.next(), if !changes.is_empty() => self.change(number, change),
                 Some(event) = events.next() => self.route(event),
+                Some(order) = self.orders.recv() => self.obey(order),
                 Some(uid) = self.ended.recv() => {
                     self.workers.remove(&uid);
                 }
@@ -121,6 +141,21 @@ impl Manager {
                 let worker = self.ctx.routes.find(id).and_then(|uid| self.workers.get(&uid));
                 if let Some(worker) = worker {
                     let _ended = worker.send(Message::Runtime(event));
+                }
+            }
+        }
+    }
+
+    fn obey(&self, order: Order) {
+        match order {
+            Order::Evict { uid, verdict } => {
+                if let Some(worker) = self.workers.get(&uid) {
+                    let _ended = worker.send(Message::Evict(verdict));
+                }
+            }
+            Order::Reclaim(done) => {
+                for worker in self.workers.values() {
+                    let _ended = worker.send(Message::Reclaim(done.clone()));
                 }
             }
         }
@@ -184,7 +219,8 @@ impl Manager {
                 .filter(|other| uid(other) != uid(pod) && self.workers.contains_key(uid(other)))
                 .map(Arc::as_ref)
                 .collect();
-            admit(pod, &others, &self.allocatable.get()).err()
+            let pressure = *self.pressure.borrow();
+            refuse(pod, pressure).or_else(|| admit(pod, &others, &self.allocatable.get()).err())
         } else {
             None
         };

@@ -1,13 +1,11 @@
 //! This node in the API: that it is there, what it has, how it is.
 //!
 //! The Node object is made once and its status written when it changes, and every five minutes as a sign that
-//! someone still looks; the lease in `kube-node-lease` is the heartbeat. Free memory and disk space are looked at on
-//! a slow timer, since the kernel has no event for them.
+//! someone still looks; the lease in `kube-node-lease` is the heartbeat. What the node is short of evictions tell.
 
 pub(crate) mod admit;
 pub(crate) mod facts;
 pub(crate) mod object;
-pub(crate) mod pressure;
 pub(crate) mod shares;
 mod sysctls;
 
@@ -23,8 +21,9 @@ use skiff_base::clock::Clock;
 use skiff_base::task::Tasks;
 use skiff_client::write::{self, Patch, Place};
 use skiff_client::{Delta, EventKind, Heartbeat, Link, Recorder, Topic};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::eviction::Pressure;
 use crate::runtime::Runtime;
 use admit::Allocatable;
 use object::{Me, Seen};
@@ -45,6 +44,8 @@ pub(crate) struct NodeAgent {
     pub(crate) allocatable: Arc<Allocatable>,
     /// Rung when images came or went.
     pub(crate) images_changed: Arc<Notify>,
+    /// What the node is short of.
+    pub(crate) pressure: watch::Receiver<Pressure>,
 }
 
 impl NodeAgent {
@@ -60,6 +61,7 @@ impl NodeAgent {
 
         let topic = Topic::of::<Node>().fields(format!("metadata.name={}", self.me.name));
         let mut feed = self.link.feed(&topic);
+        let mut pressure = self.pressure.clone();
         let mut impatience = Backoff::new(IMPATIENT, LOOK);
         let mut reported_at = tokio::time::Instant::now();
         let mut retry = Backoff::new(Duration::from_millis(200), LOOK);
@@ -88,6 +90,7 @@ impl NodeAgent {
                 () = tasks.token().cancelled() => return Ok(()),
                 () = tokio::time::sleep(delay) => {}
                 () = self.images_changed.notified() => {}
+                Ok(()) = pressure.changed() => {}
                 Some(delta) = feed.next() => {
                     match delta {
                         Delta::Put(object) => node = self.take(&object, node),
@@ -130,7 +133,7 @@ impl NodeAgent {
         Seen {
             runtime: conditions.map_err(|error| error.to_string()),
             images: images.unwrap_or_default(),
-            pressure: pressure::read(&self.me.data_dir, &self.me.eviction_hard),
+            pressure: *self.pressure.borrow(),
         }
     }
 

@@ -233,6 +233,13 @@ impl Volumes {
         }
     }
 
+    /// The folder of a volume that is on the node's disk and goes with its pod, if it is one.
+    pub(crate) fn local_folder(&self, pod_uid: &str, volume: &Volume) -> Option<PathBuf> {
+        let kind = kind::of(volume).filter(|kind| kind.is_local(volume))?;
+        let named = is_name(pod_uid) && is_name(&volume.name);
+        named.then(|| self.inner.volume_dir(pod_uid, kind.plugin(), &volume.name))
+    }
+
     /// What to show a container of the pod's volumes. `env` is its finished environment, for `subPathExpr`.
     ///
     /// # Errors

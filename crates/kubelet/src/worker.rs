@@ -8,6 +8,7 @@ mod apply;
 mod begin;
 pub(crate) mod context;
 mod fetch;
+mod reclaim;
 mod report;
 mod resize;
 mod steps;
@@ -28,7 +29,7 @@ use crate::handle::PodView;
 use crate::node::shares;
 use crate::pod::plan::{Plan, Step, plan};
 use crate::pod::restart::Retry;
-use crate::pod::state::{PodState, Progress, Room, Slot, VolumeState, Waiting, Work};
+use crate::pod::state::{PodState, Progress, Room, Slot, Verdict, VolumeState, Waiting, Work};
 use crate::pod::status::{NodeFacts, status};
 use crate::pod::{field_path, find_container, uid};
 use crate::probe::{Probing, Report};
@@ -51,6 +52,10 @@ pub(crate) enum Message {
     Runtime(Event),
     /// Events may have been missed.
     Resync,
+    /// The node puts the pod out.
+    Evict(Verdict),
+    /// If the pod ended, its dead containers are to go; the sender is held until then.
+    Reclaim(mpsc::Sender<()>),
     /// The pod, a static one, has a new mirror in the API that knows nothing yet.
     Mirrored,
 }
@@ -121,7 +126,7 @@ impl Worker {
     }
 
     /// The node refuses the pod: it fails without ever having had anything.
-    pub(crate) fn reject(&mut self, verdict: crate::pod::state::Verdict) {
+    pub(crate) fn reject(&mut self, verdict: Verdict) {
         self.ctx.record.record(&self.pod, None, EventKind::Warning, &verdict.reason, verdict.message.clone());
         self.ctx.shares.release(uid(&self.pod));
         self.state.verdict = Some(verdict);
@@ -201,6 +206,8 @@ impl Worker {
                 self.state.delete = Progress::Done;
             }
             Message::Runtime(event) => self.look(&event),
+            Message::Evict(verdict) => self.evict(verdict),
+            Message::Reclaim(done) => self.reclaim(&done),
             Message::Mirrored => self.reported = None,
             Message::Resync => {
                 self.steps.push(Box::pin(fetch::everything(self.ctx.clone(), uid(&self.pod).to_owned())))

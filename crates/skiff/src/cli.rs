@@ -13,6 +13,7 @@ mod authn;
 mod authorization;
 mod checks;
 mod down;
+mod eviction;
 mod hollow;
 mod image;
 mod kubeconfigs;
@@ -22,6 +23,8 @@ mod status;
 mod tokens;
 mod up;
 mod webhooks;
+
+pub(crate) use eviction::EvictionArgs;
 
 /// Kubernetes in one small binary, and the API of 2014 beside it
 #[derive(Parser)]

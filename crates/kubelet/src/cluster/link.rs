@@ -8,7 +8,7 @@ use skiff_client::write::{self, Place};
 use skiff_client::{Cache, Link};
 
 use super::{Cluster, ClusterError, Result};
-use crate::pod::conditions::{OWNED, PASSING};
+use crate::pod::conditions::{PASSING, is_ours};
 use crate::pod::{is_static, uid};
 
 /// Fields of a pod's status that this kubelet owns: absent in ours means to be taken away.
@@ -69,7 +69,8 @@ fn status_patch(pod: &Pod, status: &PodStatus) -> Value {
             let statics = is_static(pod);
             conditions.retain(|condition| {
                 let kind = condition.get("type").and_then(Value::as_str).unwrap_or_default();
-                OWNED.contains(&kind) || (statics && kind == "PodScheduled")
+                let reason = condition.get("reason").and_then(Value::as_str);
+                is_ours(kind, reason) || (statics && kind == "PodScheduled")
             });
             for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
                 for field in ["reason", "message"] {

@@ -2,7 +2,7 @@
 //!
 //! Upstream's thresholds: above 85 % of the images' file system it removes down to 80 %; but nothing goes while
 //! [`PLENTY`] is free, since a share of a big disk says little. The kernel does not say when a disk fills, so this
-//! looks every five minutes, as upstream does.
+//! looks every five minutes, as upstream does; and at once, for all that are unused, when an eviction asks.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use skiff_base::clock::Clock;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::handle::Handle;
 use crate::image::reference;
@@ -23,17 +23,28 @@ const LOW: u64 = 80;
 /// So many free bytes are enough, however big the disk.
 const PLENTY: u64 = 10 << 30;
 
-/// Collects images for ever.
-pub(crate) async fn run(handle: Handle, clock: Clock, changed: Arc<Notify>) {
+/// Collects images for ever. Whoever asks for all that are unused hears of the end by the end of its sender.
+pub(crate) async fn run(
+    handle: Handle,
+    clock: Clock,
+    changed: Arc<Notify>,
+    mut asked: mpsc::Receiver<mpsc::Sender<()>>,
+) {
     let mut used_at = HashMap::new();
+    let mut asking = None;
     loop {
         let volumes = volumes(&handle);
-        match collect(handle.runtime().as_ref(), &volumes, &clock, &mut used_at).await {
+        let all = asking.is_some();
+        match collect(handle.runtime().as_ref(), &volumes, &clock, &mut used_at, all).await {
             Ok(true) => changed.notify_one(),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "images not collected"),
         }
-        tokio::time::sleep(EVERY).await;
+        drop(asking.take());
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            Some(sender) = asked.recv() => asking = Some(sender),
+        }
     }
 }
 
@@ -54,12 +65,13 @@ fn is_named(image: &Image, names: &[String]) -> bool {
     image.tags.iter().chain(&image.digests).any(|full| names.iter().any(|name| means(full, name)))
 }
 
-/// One look; whether something was removed.
+/// One look; whether something was removed. `all` that is unused goes if so asked.
 async fn collect(
     runtime: &dyn Runtime,
     volumes: &[String],
     clock: &Clock,
     used_at: &mut HashMap<String, Timestamp>,
+    all: bool,
 ) -> Result<bool> {
     let (images, containers) = tokio::join!(runtime.list_images(), runtime.list_containers(None));
     let (images, used) = (images?, containers?);
@@ -73,16 +85,29 @@ async fn collect(
             *at = now;
         }
     }
-    let places = runtime.image_fs().await?;
-    let Some(disk) = places.first().and_then(|place| disk(&place.path)) else { return Ok(false) };
-    let (total, free) = disk.bytes;
+    let wanted = if all {
+        u64::MAX
+    } else {
+        let places = runtime.image_fs().await?;
+        let Some(disk) = places.first().and_then(|place| disk(&place.path)) else { return Ok(false) };
+        wanted(disk.bytes)
+    };
     let mut removed = false;
-    for image in victims(&images, &used, used_at, now, total, free) {
+    for image in victims(&images, &used, used_at, now, wanted) {
         tracing::info!(image = image.id, size = image.size, "image removed for want of space");
         runtime.remove_image(&image.id).await?;
         removed = true;
     }
     Ok(removed)
+}
+
+/// How much shall go from a disk of which so much is free.
+fn wanted((total, free): (u64, u64)) -> u64 {
+    let taken = total.saturating_sub(free);
+    if total == 0 || free > PLENTY || taken * 100 / total < HIGH {
+        return 0;
+    }
+    taken.saturating_sub(total / 100 * LOW)
 }
 
 /// Which images go: unused, not pinned, the longest unused first, until enough is free.
@@ -91,14 +116,8 @@ fn victims<'a>(
     used: &HashSet<String>,
     used_at: &HashMap<String, Timestamp>,
     now: Timestamp,
-    total: u64,
-    free: u64,
+    mut wanted: u64,
 ) -> Vec<&'a Image> {
-    let taken = total.saturating_sub(free);
-    if total == 0 || free > PLENTY || taken * 100 / total < HIGH {
-        return Vec::new();
-    }
-    let mut wanted = taken.saturating_sub(total / 100 * LOW);
     // What came a moment ago may belong to a container that is about to be made.
     let idle = |image: &&Image| {
         let since = used_at.get(&image.id).copied().unwrap_or(now);
@@ -136,10 +155,13 @@ mod tests {
         let used_at: HashMap<String, Timestamp> =
             used_at.into_iter().map(|(id, seconds)| (id.to_owned(), at(seconds))).collect();
         let ids = |free| -> Vec<&str> {
-            let chosen = victims(&images, &used, &used_at, at(1000), 100, free);
+            let chosen = victims(&images, &used, &used_at, at(1000), wanted((100, free)));
             chosen.into_iter().map(|image| image.id.as_str()).collect()
         };
         assert_eq!(ids(30), Vec::<&str>::new());
         assert_eq!(ids(14), ["older", "old"]);
+        // All that are unused, but for those that came a moment ago.
+        let all = victims(&images, &used, &used_at, at(1000), u64::MAX);
+        assert_eq!(all.into_iter().map(|image| image.id.as_str()).collect::<Vec<_>>(), ["older", "old"]);
     }
 }

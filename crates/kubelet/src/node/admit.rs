@@ -99,5 +99,10 @@ fn short(name: &str, wanted: i64, used: i64, capacity: i64) -> Verdict {
 }
 
 fn verdict(reason: &str, message: &str) -> Verdict {
-    Verdict { reason: reason.to_owned(), message: format!("Pod was rejected: {message}"), rejected: true }
+    Verdict {
+        reason: reason.to_owned(),
+        message: format!("Pod was rejected: {message}"),
+        rejected: true,
+        ..Verdict::default()
+    }
 }

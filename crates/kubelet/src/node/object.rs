@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::facts::Facts;
-use super::pressure::{Pressure, Thresholds};
+use crate::eviction::Pressure;
 use crate::runtime::{Condition, Image, Version};
 
 /// Upstream reports the largest images only.
@@ -38,7 +38,6 @@ pub(crate) struct Me {
     /// Held back from pods: thousandths of a CPU, bytes.
     pub(crate) reserved_cpu_milli: u64,
     pub(crate) reserved_memory: u64,
-    pub(crate) eviction_hard: Thresholds,
 }
 
 /// What was seen of the node just now.

@@ -17,8 +17,16 @@ pub(crate) const OWNED: [&str; 6] = [
     "PodResizePending",
     "PodResizeInProgress",
 ];
+/// Says that a pod goes for others' sake, whoever sends it; and the reason if that is the kubelet.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
+const BY_KUBELET: &str = "TerminationByKubelet";
 /// Those of them that are there only while they hold.
 pub(crate) const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
+
+/// Whether this kubelet wrote a condition: one it owns, or that it puts the pod out for the node's sake.
+pub(crate) fn is_ours(kind: &str, reason: Option<&str>) -> bool {
+    OWNED.contains(&kind) || (kind == DISRUPTION_TARGET && reason == Some(BY_KUBELET))
+}
 
 /// One condition before it is compared with the last one.
 #[derive(Debug, PartialEq)]
@@ -49,6 +57,9 @@ pub(crate) fn conditions(pod: &Pod, new: &PodStatus, state: &PodState, now: Time
         containers,
     ];
     verdicts.extend(resizing(spec, state));
+    if let Some(why) = state.verdict.as_ref().filter(|verdict| verdict.disruption) {
+        verdicts.push(verdict(DISRUPTION_TARGET, true, BY_KUBELET, why.message.clone()));
+    }
     let scheduled = old.iter().any(|condition| condition.type_ == "PodScheduled");
     if is_static(pod) || !scheduled {
         // No scheduler ever saw a pod from a file.

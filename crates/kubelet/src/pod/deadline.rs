@@ -17,6 +17,6 @@ pub(crate) fn verdict() -> Verdict {
     Verdict {
         reason: "DeadlineExceeded".to_owned(),
         message: "Pod was active on the node longer than the specified deadline".to_owned(),
-        rejected: false,
+        ..Verdict::default()
     }
 }

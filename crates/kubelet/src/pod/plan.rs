@@ -17,6 +17,8 @@ use crate::runtime::{ContainerState, SandboxState};
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(2);
 /// Containers get at least this long to end.
 const LEAST_GRACE: Duration = Duration::from_secs(2);
+/// And this long where the node cannot wait.
+const LEAST_HURRIED: Duration = Duration::from_secs(1);
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,7 +108,7 @@ pub(crate) fn plan(pod: &Pod, state: &PodState, now: Timestamp) -> Plan {
 }
 
 /// A pod that reported its end never runs again, whatever happened to its containers since.
-fn finished(pod: &Pod) -> bool {
+pub(crate) fn finished(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
@@ -294,9 +296,17 @@ fn forget_old(state: &PodState, plan: &mut Plan) {
     }
 }
 
+/// How long containers get once the pod is over: what the pod says, but no longer than the node can wait.
+pub(crate) fn last_grace(pod: &Pod, state: &PodState) -> Duration {
+    match state.verdict.as_ref().and_then(|verdict| verdict.grace) {
+        Some(most) => grace(pod).min(most).max(LEAST_HURRIED),
+        None => grace(pod).max(LEAST_GRACE),
+    }
+}
+
 /// The way out: containers, then sandbox and volumes, then the object and what is left.
 fn end(pod: &Pod, spec: &PodSpec, state: &PodState, deleting: bool, now: Timestamp, plan: &mut Plan) {
-    let grace = grace(pod).max(LEAST_GRACE);
+    let grace = last_grace(pod, state);
     for name in order::to_stop(spec, state) {
         let Some(slot) = state.slot(name) else { continue };
         if let (Some(newest), None) = (slot.newest(), slot.work)

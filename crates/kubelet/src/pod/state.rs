@@ -1,6 +1,7 @@
 //! All that is known about one pod on this node: owned by its worker, read by the pure functions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -86,12 +87,16 @@ pub(crate) enum VolumeState {
 }
 
 /// Why a pod is over although its containers may say otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) reason: String,
     pub(crate) message: String,
     /// The node never let it in: it gets no sandbox and no volumes.
     pub(crate) rejected: bool,
+    /// Its containers get this long at most to end.
+    pub(crate) grace: Option<Duration>,
+    /// It goes for the node's sake, not its own: its condition `DisruptionTarget` says so.
+    pub(crate) disruption: bool,
 }
 
 /// What is being done to a container.

@@ -31,7 +31,10 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
     let old = pod.status.clone().unwrap_or_default();
     let Some(spec) = &pod.spec else { return old };
     let over = is_over(pod, state);
-    let show = |container: &Container| container_status(pod, container, state, node, over);
+    let show = |container: &Container| {
+        remembered(&old, state, container)
+            .unwrap_or_else(|| container_status(pod, container, state, node, over))
+    };
     let mains: Vec<ApiStatus> = spec.containers.iter().map(show).collect();
     let init: Vec<ApiStatus> = spec.init_containers.iter().flatten().map(show).collect();
 
@@ -48,7 +51,8 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
         new.reason.clone_from(&old.reason);
         new.message.clone_from(&old.message);
     }
-    if let Some(verdict) = &state.verdict {
+    // An end is one when nothing runs any more: whoever waits for it may count on that.
+    if let Some(verdict) = state.verdict.as_ref().filter(|_| !state.any_alive()) {
         name = "Failed";
         new.reason = Some(verdict.reason.clone());
         new.message = Some(verdict.message.clone());
@@ -146,6 +150,18 @@ fn container_status(
         started && (slot.ready || container.readiness_probe.is_none())
     };
     shown
+}
+
+/// How a container of an ended pod ended, where it was removed since.
+fn remembered(old: &PodStatus, state: &PodState, container: &Container) -> Option<ApiStatus> {
+    let ended = matches!(old.phase.as_deref(), Some("Succeeded" | "Failed"));
+    if !ended || state.slot(&container.name).is_some_and(|slot| slot.newest().is_some()) {
+        return None;
+    }
+    let mut told = old.container_statuses.iter().chain(&old.init_container_statuses).flatten();
+    let told = told.find(|told| told.name == container.name)?;
+    let ended = told.state.as_ref().is_some_and(|state| state.terminated.is_some());
+    ended.then(|| told.clone())
 }
 
 /// Ephemeral containers are never ready, nor is anybody told that they started.

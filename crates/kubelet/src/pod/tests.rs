@@ -6,12 +6,13 @@ mod plan;
 mod status;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize;
 
-use super::state::{PodState, Room, Slot, VolumeState, Waiting};
+use super::state::{PodState, Room, Slot, Verdict, VolumeState, Waiting};
 use crate::runtime::{ContainerState, ContainerStatus, Sandbox, SandboxState, SandboxStatus};
 
 /// Seconds after the beginning of time.
@@ -45,6 +46,8 @@ struct Given {
     given: BTreeMap<String, String>,
     /// Why they must wait for what they ask for now.
     deferred: Option<String>,
+    /// The node puts it out, and gives it so many seconds.
+    evicted: Option<u64>,
     gone: bool,
 }
 
@@ -53,6 +56,13 @@ fn state(yaml: &str) -> PodState {
         if yaml.trim().is_empty() { Given::default() } else { serde_saphyr::from_str(yaml).unwrap() };
     let room = Room { cpu_milli: 2000, memory: 1 << 30 };
     let mut state = PodState { gone: given.gone, room, deferred: given.deferred, ..PodState::default() };
+    state.verdict = given.evicted.map(|seconds| Verdict {
+        reason: "Evicted".to_owned(),
+        message: "The node was low. ".to_owned(),
+        grace: Some(Duration::from_secs(seconds)),
+        disruption: true,
+        ..Verdict::default()
+    });
     state.sandbox = given.sandbox.map(|word| SandboxStatus {
         sandbox: Sandbox {
             id: "s".to_owned(),

@@ -490,4 +490,6 @@ pub struct Stats {
     pub major_page_faults: u64,
     /// What it wrote to its root file system, in bytes.
     pub writable_layer_bytes: u64,
+    /// The files and folders among that.
+    pub writable_layer_inodes: u64,
 }

@@ -79,7 +79,12 @@ impl Kubelet {
             state: ContainerState::Running,
             log_path: log.clone(),
         };
-        let view = PodView { pod: Arc::new(pod()), sandbox: Some("s1".to_owned()), containers: vec![main] };
+        let view = PodView {
+            pod: Arc::new(pod()),
+            sandbox: Some("s1".to_owned()),
+            containers: vec![main],
+            cleared: false,
+        };
         handle.publish("u1", Arc::new(view));
         let address = "127.0.0.1:0".parse().unwrap();
         let options = Options {

@@ -21,6 +21,10 @@ impl Kind for ConfigMapKind {
         volume.config_map.is_some()
     }
 
+    fn is_local(&self, _volume: &Volume) -> bool {
+        true
+    }
+
     fn is_live(&self) -> bool {
         true
     }

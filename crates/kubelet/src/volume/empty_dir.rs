@@ -28,6 +28,11 @@ impl Kind for EmptyDirKind {
         volume.empty_dir.is_some() || *volume == Volume { name: volume.name.clone(), ..Volume::default() }
     }
 
+    fn is_local(&self, volume: &Volume) -> bool {
+        let medium = volume.empty_dir.as_ref().and_then(|source| source.medium.as_deref());
+        medium.unwrap_or_default().is_empty()
+    }
+
     fn place<'a>(&'a self, job: &'a Job<'a>) -> BoxFuture<'a, Result<Place, Problem>> {
         Box::pin(async move {
             let source = job.volume.empty_dir.clone().unwrap_or_default();

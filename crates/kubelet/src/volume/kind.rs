@@ -18,6 +18,10 @@ pub(super) trait Kind: Sync {
     fn has(&self, volume: &Volume) -> bool;
     /// What the volume is; makes it, unless it is made of files.
     fn place<'a>(&'a self, job: &'a Job<'a>) -> BoxFuture<'a, Result<Place, Problem>>;
+    /// Whether the volume is files on the node's disk that go with the pod.
+    fn is_local(&self, _volume: &Volume) -> bool {
+        false
+    }
     /// Whether it can change while the pod runs.
     fn is_live(&self) -> bool {
         false

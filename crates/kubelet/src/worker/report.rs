@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use super::Worker;
 use super::steps::Done;
 use crate::handle::{ContainerView, PodView};
-use crate::pod::state::{Progress, Work};
+use crate::pod::state::{Progress, VolumeState, Work};
 use crate::pod::{is_static, uid};
 
 /// How long the start of a container may keep its pod's status waiting; without a hook it takes a tenth of that.
@@ -65,17 +65,21 @@ impl Worker {
         });
         let containers: Vec<ContainerView> = containers.collect();
         let sandbox = self.state.sandbox.as_ref().map(|status| status.sandbox.id.clone());
+        let cleared = !self.state.any_alive()
+            && self.state.ready_sandbox().is_none()
+            && self.state.volumes == VolumeState::Removed;
         let shown = self.shown.as_ref().is_some_and(|(pod, view)| {
             Arc::ptr_eq(pod, &self.pod)
                 && view.pod.status.as_ref() == Some(&status)
                 && view.sandbox == sandbox
+                && view.cleared == cleared
                 && view.containers == containers
         });
         if shown {
             return;
         }
         let pod = Pod { status: Some(status), ..Pod::clone(&self.pod) };
-        let view = Arc::new(PodView { pod: Arc::new(pod), sandbox, containers });
+        let view = Arc::new(PodView { pod: Arc::new(pod), sandbox, containers, cleared });
         self.shown = Some((Arc::clone(&self.pod), Arc::clone(&view)));
         self.ctx.handle.publish(uid(&self.pod), view);
     }
@@ -99,7 +103,7 @@ pub(super) fn same(known: &PodStatus, new: &PodStatus) -> bool {
         let mut status = status.clone();
         // Order and foreign conditions do not count, nor lists that are empty instead of absent.
         if let Some(conditions) = &mut status.conditions {
-            conditions.retain(|one| crate::pod::conditions::OWNED.contains(&one.type_.as_str()));
+            conditions.retain(|one| crate::pod::conditions::is_ours(&one.type_, one.reason.as_deref()));
             conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
             for condition in conditions {
                 condition.last_probe_time = None;

@@ -298,7 +298,7 @@ pub(super) async fn kill(
     }
 }
 
-async fn remove_container(ctx: &Context, id: &str) {
+pub(super) async fn remove_container(ctx: &Context, id: &str) {
     let log = ctx.runtime.container_status(id).await.map(|status| status.log_path).ok();
     match ctx.runtime.remove_container(id).await {
         Ok(()) => ctx.routes.remove(id),

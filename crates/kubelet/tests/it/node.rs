@@ -1,12 +1,15 @@
 //! A node for a test: its own containerd and kubelet, and nothing of them left afterwards.
 
+use std::ffi::CString;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use skiff_base::task::{Policy, Tasks};
+use skiff_kubelet::eviction::Settings;
 use skiff_kubelet::runtime::Runtime;
 use skiff_kubelet::runtime::cri::Cri;
 use skiff_kubelet::runtime::cri::daemon::{self, Daemon};
@@ -27,6 +30,8 @@ const CNI_CONFIG: &str = r#"{"cniVersion":"1.0.0","name":"test","plugins":[{"typ
 
 /// A node with containerd up and the images there.
 pub(crate) struct TestNode {
+    /// Where the kubelet's files are, if not beside containerd's.
+    small: Option<Small>,
     pub(crate) home: TempDir,
     pub(crate) daemon: daemon::Options,
     cgroup_root: String,
@@ -34,6 +39,15 @@ pub(crate) struct TestNode {
 
 impl TestNode {
     pub(crate) async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// The same, with a disk of so little for the kubelet's own files.
+    pub(crate) async fn start_with_small_disk(size: &str) -> Self {
+        Self::with(Some(size)).await
+    }
+
+    async fn with(size: Option<&str>) -> Self {
         skiff_base::trace::start("warn");
         // Socket paths are short, so is this one.
         let home = tempfile::Builder::new().prefix("skit").tempdir_in("/tmp").unwrap();
@@ -42,7 +56,8 @@ impl TestNode {
         own.sandbox_archive = Some(images::pause(home.path()).await);
         network(&own);
         let cgroup_root = format!("/{}", home.path().file_name().unwrap().to_string_lossy());
-        let node = Self { home, daemon: own, cgroup_root };
+        let small = size.map(|size| Small::new(home.path().join("small"), size));
+        let node = Self { small, home, daemon: own, cgroup_root };
         drop(Daemon::start(node.daemon.clone()).await.unwrap());
         let busybox = images::busybox(node.home.path());
         let names = node.runtime().import_images(&busybox).await.unwrap();
@@ -56,6 +71,12 @@ impl TestNode {
 
     /// A kubelet on this node with these pods bound to it.
     pub(crate) async fn kubelet(&self, pods: &[Arc<Pod>]) -> Running {
+        // A build beside the test may fill the disk; that is not what most tests are about.
+        self.kubelet_with(pods, Settings::without_thresholds()).await
+    }
+
+    /// The same with thresholds of its own.
+    pub(crate) async fn kubelet_with(&self, pods: &[Arc<Pod>], eviction: Settings) -> Running {
         let (cluster, source) = Memory::new(pods);
         let custom = CustomCluster {
             cluster: Arc::clone(&cluster) as _,
@@ -64,10 +85,12 @@ impl TestNode {
         };
         let choice = ClusterChoice::Custom(Arc::new(custom));
         let runtime = RuntimeChoice::Own(Box::new(self.daemon.clone()));
-        let mut options = Options::new("node", choice, runtime, self.home.path());
+        let data_dir = self.small.as_ref().map_or(self.home.path(), |small| &small.0);
+        let mut options = Options::new("node", choice, runtime, data_dir);
         options.node_addresses = vec!["192.0.2.1".parse().unwrap()];
         options.cgroup_root.clone_from(&self.cgroup_root);
         options.cluster_dns = vec!["10.96.0.10".parse().unwrap()];
+        options.eviction = eviction;
         let kubelet = Kubelet::build(options);
         let handle = kubelet.handle();
         let ready = kubelet.ready();
@@ -118,6 +141,25 @@ impl Drop for TestNode {
         let ended = end.join().unwrap();
         // A panic in a drop during a panic would hide what the test has to say.
         assert!(std::thread::panicking() || ended.is_ok(), "{ended:?}");
+    }
+}
+
+/// A file system in memory that is full soon.
+struct Small(PathBuf);
+
+impl Small {
+    fn new(place: PathBuf, size: &str) -> Self {
+        std::fs::create_dir(&place).unwrap();
+        let data = CString::new(format!("size={size}")).unwrap();
+        mount("tmpfs", &place, "tmpfs", MountFlags::empty(), Some(data.as_c_str())).unwrap();
+        Self(place)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let unmounted = unmount(&self.0, UnmountFlags::DETACH);
+        assert!(std::thread::panicking() || unmounted.is_ok(), "{unmounted:?}");
     }
 }
 

@@ -50,24 +50,7 @@ pub(crate) struct WebhookArgs {
 
 /// A duration as Go writes it: `1m30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() && rest != "0" {
-        let wrong = || format!("{text:?} is no duration such as 1m30s");
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|at| *at > 0).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        total += match &rest[..unit] {
-            "ms" => Duration::from_millis(number),
-            "s" => Duration::from_secs(number),
-            "m" => Duration::from_secs(60 * number),
-            "h" => Duration::from_secs(3600 * number),
-            _ => return Err(wrong()),
-        };
-        rest = &rest[unit..];
-    }
-    Ok(total)
+    skiff_base::duration::parse(text).ok_or_else(|| format!("{text:?} is no duration such as 1m30s"))
 }
 
 fn version(given: Option<&String>, flag: &str) -> anyhow::Result<String> {
@@ -137,14 +120,6 @@ impl WebhookArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_written_as_go_does() {
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert!(duration("5").is_err() && duration("m").is_err() && duration("1d").is_err());
-    }
 
     #[test]
     fn modes_are_known_and_named_once() {

@@ -16,7 +16,7 @@ use skiff_kubelet::{Cgroups, ClusterChoice, Kubelet, Options, RuntimeChoice};
 use skiff_net::cni;
 use skiff_net::node::{CleanupOptions, Net, NetOptions};
 
-use crate::cli::ClusterArgs;
+use crate::cli::{ClusterArgs, EvictionArgs};
 use crate::state;
 
 /// The bridge that a node's pods hang on; every node has its own network namespace or machine.
@@ -43,9 +43,8 @@ pub(crate) struct Sources {
     /// A URL of pods to run without the API
     #[arg(long, value_name = "URL")]
     manifest_url: Option<String>,
-    /// What a node must keep free to take pods [default: memory.available<100Mi, and of the disk the smaller of 5% and 1Gi]
-    #[arg(long, value_name = "SIGNAL<VALUE,...")]
-    eviction_hard: Option<String>,
+    #[command(flatten)]
+    eviction: EvictionArgs,
     /// Run containers that say nothing about system calls behind the runtime's filter
     #[arg(long)]
     seccomp_default: bool,
@@ -57,9 +56,8 @@ impl Sources {
         let manifests =
             self.manifests.as_ref().map(|path| ["--manifests".to_owned(), path.display().to_string()]);
         let url = self.manifest_url.as_ref().map(|url| ["--manifest-url".to_owned(), url.clone()]);
-        let eviction = self.eviction_hard.as_ref().map(|list| ["--eviction-hard".to_owned(), list.clone()]);
         let seccomp = self.seccomp_default.then(|| "--seccomp-default".to_owned());
-        manifests.into_iter().chain(url).chain(eviction).flatten().chain(seccomp).collect()
+        manifests.into_iter().chain(url).flatten().chain(self.eviction.to_args()).chain(seccomp).collect()
     }
 }
 
@@ -166,9 +164,7 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
     options.cgroup_root = cgroup_root(&spec.node_dir);
     options.manifest_dir = spec.sources.manifests.clone();
     options.manifest_url = spec.sources.manifest_url.clone();
-    if let Some(list) = &spec.sources.eviction_hard {
-        options.eviction_hard = list.parse().context("read --eviction-hard")?;
-    }
+    options.eviction = spec.sources.eviction.settings()?;
     options.seccomp_default = spec.sources.seccomp_default;
     options.port = KUBELET_PORT;
     let tls = skiff_base::tls::server(&identity.identity, &identity.ca_pem)

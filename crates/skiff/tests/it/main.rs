@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod clients;
+mod eviction;
 mod guestbook;
 mod kubectl;
 mod limits;

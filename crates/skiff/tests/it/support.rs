@@ -13,6 +13,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// A running cluster in its own network namespace.
 pub(crate) struct Cluster {
     dir: PathBuf,
+    /// The small disk that it is on, if it is.
+    disk: Option<PathBuf>,
     netns: String,
     args: Vec<String>,
 }
@@ -20,12 +22,30 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// `skiff up` with these arguments, detached; waits until it says that it is ready.
     pub(crate) fn up(args: &[&str]) -> Self {
+        Self::up_in(None, args)
+    }
+
+    /// The same on a disk (in memory) of this size.
+    pub(crate) fn up_on(size: &str, args: &[&str]) -> Self {
+        Self::up_in(Some(size), args)
+    }
+
+    fn up_in(size: Option<&str>, args: &[&str]) -> Self {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number}", std::process::id());
         let netns = format!("skiff-e2e-{id}");
         let dir = PathBuf::from(format!("/tmp/skiff-e2e-{id}"));
         std::fs::create_dir_all(&dir).unwrap();
-        let cluster = Self { dir, netns, args: args.iter().map(|arg| (*arg).to_owned()).collect() };
+        let (disk, dir) = match size {
+            Some(size) => {
+                let size = format!("size={size}");
+                said(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&dir));
+                (Some(dir.clone()), dir.join("d"))
+            }
+            None => (None, dir),
+        };
+        std::fs::create_dir_all(&dir).unwrap();
+        let cluster = Self { dir, disk, netns, args: args.iter().map(|arg| (*arg).to_owned()).collect() };
         said(Command::new("ip").args(["netns", "add", &cluster.netns]));
         for line in [
             "link set lo up",
@@ -42,14 +62,16 @@ impl Cluster {
 
     /// `skiff up` again on the same data directory.
     pub(crate) fn start(&self) {
+        let own = self.args.iter().any(|arg| arg == "--eviction-hard");
+        let spared = (!own).then_some(["--eviction-hard", "memory.available<10Mi"]);
         let output = self
             .inside(SKIFF)
             .args(["up", "--detach", "--no-kubeconfig", "--data-dir"])
             .arg(&self.dir)
             // Named network namespaces are seen by the whole machine, where a demo may be up as well.
             .args(["--name", &format!("e{}", std::process::id())])
-            // A build beside the test may fill the disk; that is not what the test is about.
-            .args(["--eviction-hard", "memory.available<10Mi"])
+            // A build beside the test may fill the disk; that is not what most tests are about.
+            .args(spared.iter().flatten())
             .args(&self.args)
             .output()
             .unwrap();
@@ -204,11 +226,16 @@ impl Drop for Cluster {
             }
         }
         let down = self.inside(SKIFF).args(["down", "--purge", "--data-dir"]).arg(&self.dir).output();
+        let unmounted = self.disk.as_ref().map(|disk| {
+            let unmounted = Command::new("umount").arg(disk).output();
+            unmounted.and_then(|_| std::fs::remove_dir(disk))
+        });
         let removed = Command::new("ip").args(["netns", "del", &self.netns]).output();
         if !std::thread::panicking() {
             let down = down.unwrap();
             assert!(down.status.success(), "skiff down: {}", words(&down));
             assert!(removed.unwrap().status.success());
+            unmounted.into_iter().for_each(Result::unwrap);
             assert!(!self.dir.exists(), "{} is still there", self.dir.display());
         }
     }

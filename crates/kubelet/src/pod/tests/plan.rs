@@ -77,6 +77,15 @@ fn restart_policy_says_who_runs_again() {
 }
 
 #[test]
+fn a_pod_that_the_node_puts_out_ends_no_later_than_it_says() {
+    check(ONE, "UP, containers: {c: [running]}, evicted: 0", "kill c 1s");
+    check(ONE, "UP, containers: {c: [running]}, evicted: 7", "kill c 7s");
+    check(ONE, "UP, containers: {c: [running]}, evicted: 90", "kill c 30s");
+    check(ONE, "UP, containers: {c: [exited 137]}, evicted: 0", "stop sandbox, unmount");
+    check(ONE, "evicted: 0", "unmount");
+}
+
+#[test]
 fn restarts_wait_ten_seconds_doubling_to_five_minutes() {
     for (times, waits) in
         [("[90]", Some(10)), ("[80, 90]", Some(20)), ("[50, 60, 70, 80, 90, 95]", Some(300)), ("[]", None)]

@@ -165,3 +165,29 @@ fn ephemeral_containers_are_told_of_and_change_nothing() {
     assert_eq!((guest.name.as_str(), guest.ready, guest.started), ("e", false, None));
     assert_eq!(guest.state.unwrap().terminated.unwrap().exit_code, 3);
 }
+
+#[test]
+fn a_pod_that_is_put_out_says_why_at_once_and_that_it_failed_when_nothing_runs_any_more() {
+    let given = format!("{{metadata: {{}}, spec: {{{C}}}}}");
+    let target = |status: &PodStatus| {
+        let found =
+            status.conditions.iter().flatten().find(|condition| condition.type_ == "DisruptionTarget");
+        found.map(|condition| (condition.reason.clone().unwrap(), condition.message.clone().unwrap()))
+    };
+    let why = Some(("TerminationByKubelet".to_owned(), "The node was low. ".to_owned()));
+    let ending = told(&given, "sandbox: ready, containers: {c: [running]}, evicted: 0");
+    assert_eq!((ending.phase.as_deref(), ending.reason.as_deref()), (Some("Running"), None));
+    assert_eq!(target(&ending), why);
+    let ended = told(&given, "containers: {c: [exited 0]}, evicted: 0");
+    assert_eq!((ended.phase.as_deref(), ended.reason.as_deref()), (Some("Failed"), Some("Evicted")));
+    assert_eq!((ended.message.as_deref(), target(&ended)), (Some("The node was low. "), why));
+}
+
+#[test]
+fn how_removed_containers_of_an_ended_pod_ended_is_remembered() {
+    let ended = "{name: c, image: i, imageID: '', ready: false, restartCount: 3, state: {terminated: {exitCode: 7, reason: Error}}}";
+    let given =
+        format!("{{metadata: {{}}, spec: {{{C}}}, status: {{phase: Failed, containerStatuses: [{ended}]}}}}");
+    let ended = "!PodReadyToStartContainers; !Ready; !ContainersReady";
+    assert_eq!(short(&told(&given, "")), format!("Failed; c: Error(7) unready 3; {ended}"));
+}

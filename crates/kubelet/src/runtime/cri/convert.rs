@@ -355,6 +355,7 @@ pub(super) fn stats(stats: v1::ContainerStats) -> Stats {
     let attributes = stats.attributes.unwrap_or_default();
     let cpu = stats.cpu.unwrap_or_default();
     let memory = stats.memory.unwrap_or_default();
+    let layer = stats.writable_layer.unwrap_or_default();
     Stats {
         container: attributes.id,
         name: attributes.metadata.unwrap_or_default().name,
@@ -366,6 +367,7 @@ pub(super) fn stats(stats: v1::ContainerStats) -> Stats {
         memory_rss: number(memory.rss_bytes),
         page_faults: number(memory.page_faults),
         major_page_faults: number(memory.major_page_faults),
-        writable_layer_bytes: number(stats.writable_layer.and_then(|layer| layer.used_bytes)),
+        writable_layer_bytes: number(layer.used_bytes),
+        writable_layer_inodes: number(layer.inodes_used),
     }
 }
