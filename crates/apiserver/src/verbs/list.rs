@@ -41,8 +41,11 @@ pub(crate) async fn list(context: &Context, call: Authorized) -> Result<Response
         Select::new(&context.entry, &context.target, options.labels.clone(), options.fields.clone())?;
     let snapshot = snapshot(&context.api, &context.entry, &options).await?;
     let found = select_page(&context.entry, &select, &options, &snapshot).await?;
+    let (pages, table) = (&context.api.pages, &context.entry.table);
     if found.token.is_some() {
-        context.api.pages.keep(&context.entry.table, &snapshot);
+        pages.keep(table, &snapshot, &context.api.tasks);
+    } else if options.token.is_some() {
+        pages.read_to_end(table, snapshot.revision, &context.api.tasks);
     }
     answer(context, &call.info, &form, found)
 }
