@@ -3,6 +3,7 @@
 //! Invariant: this crate knows nothing of Kubernetes.
 
 pub mod backoff;
+pub mod bucket;
 pub mod clock;
 pub mod command;
 pub mod duration;

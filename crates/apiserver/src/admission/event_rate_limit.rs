@@ -5,13 +5,14 @@
 //! forgotten.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::api::events::v1::Event as NewEvent;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use skiff_api::ApiError;
+use skiff_base::bucket::{Bucket, Rate};
 
 use super::{Attempt, Plugin};
 use crate::kinds::Draft;
@@ -46,12 +47,6 @@ pub(super) struct Limit {
 #[derive(Debug)]
 pub(super) struct Rates(Vec<(Limit, Mutex<HashMap<String, Bucket>>)>);
 
-#[derive(Debug)]
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
 impl Rates {
     /// # Errors
     /// What is wrong with the limits.
@@ -70,7 +65,7 @@ impl Rates {
     }
 
     /// Takes a token from every limit; the last that had none is told.
-    fn accept(&self, key: impl Fn(By) -> String, now: Instant) -> Result<(), String> {
+    fn accept(&self, key: impl Fn(By) -> String, now: Timestamp) -> Result<(), String> {
         let mut outcome = Ok(());
         for (limit, buckets) in &self.0 {
             let key = key(limit.by);
@@ -83,26 +78,19 @@ impl Rates {
 }
 
 impl Limit {
-    fn accept(&self, buckets: &mut HashMap<String, Bucket>, key: &str, now: Instant) -> bool {
-        let (rate, most) = (f64::from(self.qps), f64::from(self.burst));
+    fn accept(&self, buckets: &mut HashMap<String, Bucket>, key: &str, now: Timestamp) -> bool {
+        let rate = Rate { per_second: self.qps.into(), burst: self.burst.into() };
         if let Some(bucket) = buckets.get_mut(key) {
-            let since = now.saturating_duration_since(bucket.at).as_secs_f64();
-            bucket.tokens = (bucket.tokens + since * rate).min(most);
-            bucket.at = now;
-            let allowed = bucket.tokens >= 1.0;
-            if allowed {
-                bucket.tokens -= 1.0;
-            }
-            return allowed;
+            return bucket.take(rate, now);
         }
         let room = if self.cache_size == 0 { USUAL_CACHE } else { self.cache_size };
         if buckets.len() >= room {
             // Whoever was quiet for longest has its bucket full again soonest.
-            let quiet = buckets.iter().min_by_key(|(_, bucket)| bucket.at).map(|(key, _)| key.clone());
+            let quiet =
+                buckets.iter().min_by_key(|(_, bucket)| bucket.last_used()).map(|(key, _)| key.clone());
             quiet.and_then(|key| buckets.remove(&key));
         }
-        buckets.insert(key.to_owned(), Bucket { tokens: most - 1.0, at: now });
-        true
+        buckets.entry(key.to_owned()).or_insert_with(|| Bucket::full(rate, now)).take(rate, now)
     }
 }
 
@@ -119,7 +107,7 @@ fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError
         By::User => scope.user.name.to_string(),
         By::SourceAndObject => about(object),
     };
-    rates.accept(key, Instant::now()).map_err(|why| ApiError::new(429, "TooManyRequests", why))
+    rates.accept(key, scope.api.clock.now()).map_err(|why| ApiError::new(429, "TooManyRequests", why))
 }
 
 /// What an event is about and who tells it.
@@ -139,7 +127,7 @@ fn about(object: &dyn std::any::Any) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use jiff::SignedDuration;
 
     use super::*;
 
@@ -147,9 +135,9 @@ mod tests {
     fn a_bucket_empties_fills_and_is_forgotten() {
         let limit = Limit { by: By::User, qps: 2, burst: 2, cache_size: 2 };
         let rates = Rates::new(vec![limit]).unwrap();
-        let start = Instant::now();
-        let take = |who: &str, after: u64| {
-            rates.accept(|_| who.to_owned(), start + Duration::from_millis(after)).is_ok()
+        let start = Timestamp::UNIX_EPOCH;
+        let take = |who: &str, after: i64| {
+            rates.accept(|_| who.to_owned(), start + SignedDuration::from_millis(after)).is_ok()
         };
         assert_eq!([take("a", 0), take("a", 0), take("a", 0)], [true, true, false]);
         assert_eq!([take("a", 500), take("a", 500)], [true, false]);

@@ -11,14 +11,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, EventSource};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::{Value, json};
+use skiff_base::bucket::{Bucket, Rate};
 
 use super::{Note, Source};
 
 const MEMORY: usize = 4096;
 const ALIKE: usize = 10;
 const ALIKE_WITHIN: SignedDuration = SignedDuration::from_mins(10);
-const BURST: f64 = 25.0;
-const SECONDS_PER_TOKEN: f64 = 300.0;
+/// How much may be told of one object.
+const RATE: Rate = Rate { per_second: 1.0 / 300.0, burst: 25.0 };
 
 /// What to write.
 #[derive(Debug)]
@@ -43,11 +44,6 @@ struct Seen {
     name: String,
     first: Timestamp,
     count: i32,
-}
-
-struct Bucket {
-    tokens: f64,
-    filled: Timestamp,
 }
 
 #[derive(Default)]
@@ -124,15 +120,7 @@ impl Correlator {
     }
 
     fn affordable(&mut self, about: About, now: Timestamp) -> bool {
-        let bucket = self.buckets.entry(about, || Bucket { tokens: BURST, filled: now });
-        let waited = now.duration_since(bucket.filled).as_secs_f64().max(0.0);
-        bucket.tokens = (bucket.tokens + waited / SECONDS_PER_TOKEN).min(BURST);
-        bucket.filled = now;
-        if bucket.tokens < 1.0 {
-            return false;
-        }
-        bucket.tokens -= 1.0;
-        true
+        self.buckets.entry(about, || Bucket::full(RATE, now)).take(RATE, now)
     }
 }
 
