@@ -80,10 +80,19 @@ impl Default for Profiles {
 impl Profiles {
     /// The profile that a pod asks for, if it is one of ours.
     pub(crate) fn of(&self, pod: &Pod) -> Option<&Profile> {
-        let asked = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref());
-        let asked = asked.filter(|name| !name.is_empty()).unwrap_or(NAME);
-        self.0.iter().find(|profile| &*profile.name == asked)
+        self.named(scheduler(pod))
     }
+
+    /// The profile with a name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Profile> {
+        self.0.iter().find(|profile| *profile.name == *name)
+    }
+}
+
+/// The scheduler that a pod asks for.
+pub(crate) fn scheduler(pod: &Pod) -> &str {
+    let asked = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref());
+    asked.filter(|name| !name.is_empty()).unwrap_or(NAME)
 }
 
 impl Configuration {

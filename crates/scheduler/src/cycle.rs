@@ -68,6 +68,40 @@ pub(crate) fn choose(
     }
 }
 
+/// The node for a pod, pods that wait for room on theirs respected.
+///
+/// # Errors
+/// Why no node can hold it.
+pub(crate) fn node_for(
+    pending: &Pending,
+    cluster: &mut Snapshot,
+    profile: &Profile,
+    search: &mut Search,
+) -> Result<Arc<str>, Box<Unfit>> {
+    let ghosts = cluster.conjure(pending);
+    // The node that others left for this pod needs no comparing.
+    let own = cluster.nominated_node(pending.info.uid()).map(Arc::<str>::from);
+    let own = own.filter(|node| fits(pending, cluster, profile, node).is_ok());
+    let choice = own.map_or_else(|| choose(pending, cluster, profile, search), Ok);
+    cluster.banish(&ghosts);
+    match choice {
+        // What draws the pod there may never come: without those that are only awaited it must fit as well.
+        Ok(node) if !ghosts.is_empty() && fits(pending, cluster, profile, &node).is_err() => {
+            let node = choose(pending, cluster, profile, search)?;
+            let ghosts = cluster.conjure(pending);
+            let fits = fits(pending, cluster, profile, &node).is_ok();
+            cluster.banish(&ghosts);
+            let held = || {
+                let mut unfit = Box::new(Unfit::new(cluster.len()));
+                unfit.everywhere("InterPodAffinity", "the room is kept for other pods".to_owned());
+                unfit
+            };
+            fits.then_some(node).ok_or_else(held)
+        }
+        choice => choice,
+    }
+}
+
 /// Chance decides among equals.
 fn any(equals: usize) -> usize {
     rand::random_range(0..equals)

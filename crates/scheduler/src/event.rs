@@ -45,6 +45,8 @@ pub(crate) enum Event {
     ClassChanged,
     /// What a node's storage drivers say changed.
     CsiNodeChanged,
+    /// The pod group with this key came, got a pod, or is content with less.
+    GroupGrew(Arc<str>),
 }
 
 /// Whether an event may give the pod a chance that somebody refused it.

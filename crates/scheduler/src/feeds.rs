@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use parking_lot::Mutex;
 use skiff_api::{LabelSelector, Object, Readable, pod};
@@ -20,16 +21,21 @@ use crate::pod::{PodInfo, likeness};
 use crate::queue::Queue;
 use crate::snapshot::Snapshot;
 
+mod groups;
+
 /// The caches behind the snapshot.
 pub(crate) struct Feeds {
     pub(crate) pods: Cache,
+    /// Nothing where the server has no groups.
+    pub(crate) groups: Option<Cache>,
     others: Vec<Cache>,
 }
 
 impl Feeds {
-    /// Follows everything that matters, telling snapshot and queue.
+    /// Follows everything that matters, telling snapshot and queue; pod groups if there are any to follow.
     pub(crate) fn follow(
         link: &Link,
+        grouped: bool,
         snapshot: &Arc<Mutex<Snapshot>>,
         queue: &Queue,
         profiles: &Arc<Profiles>,
@@ -76,8 +82,13 @@ impl Feeds {
             follow::<PodDisruptionBudget>(link, tasks, &hands, Hands::budget),
         ];
         others.extend(storage);
+        let groups = grouped.then(|| {
+            snapshot.lock().groups.followed = true;
+            follow::<PodGroup>(link, tasks, &hands, Hands::group)
+        });
+        others.extend(groups.clone());
         let pods = follow::<Pod>(link, tasks, &hands, Hands::pod);
-        Self { pods, others }
+        Self { pods, groups, others }
     }
 
     /// Waits until all of them have their first answer.
@@ -187,6 +198,7 @@ impl Hands {
                 let shrunk = snapshot.placed(uid).is_some_and(|held| asks_less(&info, held));
                 let fresh = snapshot.place(Arc::clone(&info), node, false);
                 drop(snapshot);
+                self.seat(&info, &pod);
                 match relabelled.then(|| change.old.clone()).flatten() {
                     _ if fresh => self.queue.happened(Event::PodPlaced(info)),
                     Some(before) => self.queue.happened(Event::PodRelabelled(before, info)),
@@ -197,7 +209,7 @@ impl Hands {
                 }
             }
             None if may_be_placed(&pod) && self.profiles.of(&pod).is_some() => self.want(object, &pod),
-            None => self.queue.remove(uid),
+            None => self.retire(uid),
         }
     }
 
@@ -214,11 +226,14 @@ impl Hands {
             self.snapshot.lock().nominate(Arc::new(PodInfo::new(Arc::clone(object), pod)), node);
         }
         let likeness = spec.map_or(0, |spec| likeness(object, spec));
+        if self.join(object, pod, likeness) {
+            return;
+        }
         self.queue.put(&meta.uid, &meta.key(), priority, likeness);
     }
 
     fn leave(&self, uid: &str) {
-        self.queue.remove(uid);
+        self.retire(uid);
         let left = {
             let mut snapshot = self.snapshot.lock();
             // Room that was kept for it is free as well.

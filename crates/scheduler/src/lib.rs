@@ -1,11 +1,12 @@
-//! Chooses a node for a pod.
+//! Chooses a node for a pod, or nodes for a group of pods.
 //!
 //! The cluster as the scheduler sees it (`snapshot.rs`) is kept current by what changed, never rebuilt. A cycle takes
 //! the most urgent pod from the queue, asks every plugin which nodes can hold it and which suit it best, marks the pod
-//! as assumed there, and leaves the binding to a task of its own, so that the next pod need not wait for the server.
+//! as assumed there, and leaves the binding to a task of its own, so that the next pod need not wait for the server. A group
+//! queues as one, and its pods are placed together or not at all (`group.rs`).
 //!
-//! Invariant: the scheduler's only acts are bindings, the `PodScheduled` condition, nominations, events, and the deletion of
-//! pods that must make room for more important ones.
+//! Invariant: the scheduler's only acts are bindings, the conditions that say whether pods and groups were placed,
+//! nominations, events, and the deletion of pods that must make room for more important ones.
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ mod event;
 mod feeds;
 mod figures;
 mod fit;
+mod group;
 mod plugin;
 mod plugins;
 mod pod;
@@ -29,6 +31,7 @@ mod preemption;
 mod profile;
 mod queue;
 mod run;
+mod served;
 mod snapshot;
 mod storage;
 
@@ -82,8 +85,12 @@ impl Scheduler {
 
     /// Starts it; it runs until `tasks` stop.
     pub fn run(self, tasks: &Tasks) {
-        let loop_ = run::Loop::new(self.options, self.figures, tasks);
-        tasks.spawn_until_stop(Arc::new(loop_).run());
+        let within = tasks.clone();
+        tasks.spawn_until_stop(async move {
+            let grouped = served::groups(&self.options.link).await;
+            let loop_ = run::Loop::new(self.options, grouped, self.figures, &within);
+            Arc::new(loop_).run().await;
+        });
     }
 }
 
@@ -97,5 +104,7 @@ pub const MAY: &[(&str, &str)] = &[
     ("create", "pods/binding"),
     ("delete", "pods"),
     ("patch", "pods/status"),
+    ("get list watch", "podgroups"),
+    ("patch", "podgroups/status"),
     ("create patch", "events"),
 ];

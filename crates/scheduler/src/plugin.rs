@@ -6,8 +6,8 @@
 use std::hash::Hasher;
 
 use crate::event::Hope;
-use crate::pod::Pending;
-use crate::snapshot::{Node, Snapshot};
+use crate::pod::{Pending, PodInfo};
+use crate::snapshot::{Node, PodGroup, Snapshot};
 use crate::storage::Needs;
 
 /// The best score of a node, after normalisation.
@@ -45,6 +45,25 @@ pub(crate) enum Share {
     Everything,
 }
 
+/// How far a group has come in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// How many of its pods have a node.
+    pub(crate) placed: usize,
+    /// How many are still to be tried.
+    pub(crate) left: usize,
+}
+
+/// Whether a group may go as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Feasible {
+    Yes,
+    /// Not yet, and why: those that are left may help.
+    NotYet(String),
+    /// It cannot any more, whatever becomes of those that are left.
+    No(String),
+}
+
 /// One plugin's view of one pod.
 pub(crate) trait Judge {
     /// Whether the node can hold the pod.
@@ -80,6 +99,19 @@ pub(crate) trait Plugin: Send + Sync {
     /// Its name, as upstream calls it.
     fn name(&self) -> &'static str;
 
+    /// Whether the pod may queue (upstream's pre-enqueue); if not, nobody tries to place it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn enqueue(&self, _pod: &PodInfo, _cluster: &Snapshot) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether a group that has come so far may go (upstream's placement-feasible).
+    fn feasible(&self, _group: &PodGroup, _so_far: Progress) -> Feasible {
+        Feasible::Yes
+    }
+
     /// Whether the pod may be placed at all, wherever (upstream's pre-filter).
     ///
     /// # Errors
@@ -92,7 +124,9 @@ pub(crate) trait Plugin: Send + Sync {
     fn track(&self, _pod: &Pending, _cluster: &mut Snapshot) {}
 
     /// Begins to judge nodes for a pod; nothing if it has nothing to say.
-    fn begin<'a>(&self, pod: &'a Pending, cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>>;
+    fn begin<'a>(&self, _pod: &'a Pending, _cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>> {
+        None
+    }
 
     /// What may give a pod a chance that this plugin refused; nothing unless it can refuse.
     fn hope(&self, _pod: &Pending, _cluster: &Snapshot) -> Hope {

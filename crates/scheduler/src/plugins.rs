@@ -8,6 +8,7 @@ use skiff_api::Errors;
 use crate::plugin::Plugin;
 
 mod balanced_allocation;
+mod gang_scheduling;
 mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
@@ -68,4 +69,5 @@ pub(crate) static ALL: &[Row] = &[
     with_args("InterPodAffinity", 2, || Arc::<inter_pod_affinity::InterPodAffinity>::default(), inter_pod_affinity::configured),
     with_args("NodeResourcesBalancedAllocation", 1, || Arc::<balanced_allocation::BalancedAllocation>::default(), balanced_allocation::configured),
     plain("ImageLocality", 1, || Arc::new(image_locality::ImageLocality)),
+    plain("GangScheduling", 0, || Arc::new(gang_scheduling::GangScheduling)),
 ];

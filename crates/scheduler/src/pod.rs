@@ -25,11 +25,14 @@ pub(crate) struct PodInfo {
     pub(crate) terms: Terms,
     /// The claims behind its volumes, as `namespace/name`.
     pub(crate) claims: Vec<Arc<str>>,
+    /// The group it belongs to, as `namespace/name`.
+    pub(crate) group: Option<Arc<str>>,
     /// When the kubelet took it, in seconds; the future for a pod that it has not.
     pub(crate) started: i64,
 }
 
 /// A pod that wants a node.
+#[derive(Clone)]
 pub(crate) struct Pending {
     pub(crate) info: Arc<PodInfo>,
     pub(crate) pod: Arc<Pod>,
@@ -53,7 +56,10 @@ fn spec_of(pod: &Pod) -> &PodSpec {
 impl PodInfo {
     pub(crate) fn new(object: Arc<Object>, pod: &Pod) -> Self {
         let spec = spec_of(pod);
+        let group = spec.scheduling_group.as_ref().and_then(|group| group.pod_group_name.as_deref());
+        let namespace = object.meta().namespace.as_deref();
         Self {
+            group: group.map(|name| skiff_api::meta::key(namespace, name)),
             priority: spec.priority.unwrap_or(0),
             claims: crate::plugins::volume_restrictions::claims(pod),
             requests: requests::of(spec),

@@ -1,9 +1,9 @@
 //! Which pods of lower priority must go so that a pod fits: the plan alone; who carries it out is `run.rs`.
 //!
 //! Follows upstream's `pkg/scheduler/framework/preemption`: on each node where fewer pods could help, all pods of lower
-//! priority are taken away, and as many as possible are given back, the most important first, those whose disruption
-//! budget forbids it before all others. Among the nodes the one where it hurts least is taken. The snapshot is the
-//! scratch paper: whatever is moved on it is put back.
+//! priority are taken away (pods of a group that is disrupted as a whole with it, wherever they are), and as many as
+//! possible are given back, the most important first, those whose disruption budget forbids it before all others. Among the
+//! nodes the one where it hurts least is taken. The snapshot is the scratch paper: whatever is moved on it is put back.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -12,7 +12,13 @@ use crate::cycle;
 use crate::fit::Unfit;
 use crate::pod::{Pending, PodInfo};
 use crate::profile::Profile;
-use crate::snapshot::{Snapshot, Taken};
+use crate::snapshot::Snapshot;
+
+mod group;
+mod units;
+
+pub(crate) use group::{GroupPlan, plan_group};
+use units::{For, Unit};
 
 /// A node and the pods that must leave it.
 #[derive(Debug)]
@@ -60,7 +66,7 @@ pub(crate) fn plan(
 }
 
 /// True if pods were already told to make room for this one and are on their way out.
-fn waits_for_victims(pod: &Pending, cluster: &Snapshot) -> bool {
+pub(crate) fn waits_for_victims(pod: &Pending, cluster: &Snapshot) -> bool {
     let Some(node) = cluster.nominated_node(pod.info.uid()) else { return false };
     let mut leaving = cluster.pods_of(node).filter(|other| other.is_leaving());
     leaving.any(|other| other.priority < pod.info.priority)
@@ -72,35 +78,25 @@ fn on_node(
     profile: &Profile,
     node: &str,
 ) -> Result<Plan, Vec<String>> {
-    let mut lesser: Vec<Arc<PodInfo>> =
-        cluster.pods_of(node).filter(|other| other.priority < pod.info.priority).cloned().collect();
-    if lesser.is_empty() {
+    let whom = For { priority: pod.info.priority, group: pod.info.group.as_deref() };
+    let mut units = units::take_lesser(&whom, Some(node), cluster);
+    if units.is_empty() {
         return Err(vec!["No preemption victims found for incoming pod".to_owned()]);
     }
-    lesser.sort_by_key(|other| (Reverse(other.priority), other.started, Arc::clone(other.uid())));
-    let mut taken: Vec<Taken> = lesser.iter().filter_map(|other| cluster.take(other.uid())).collect();
     if let Err(refusal) = cycle::fits(pod, cluster, profile, node) {
-        taken.into_iter().for_each(|each| cluster.put_back(each));
+        units::give_back(units, cluster);
         return Err(refusal.reasons);
     }
-    let protected = cluster.budgets.violated_by(&lesser);
+    let protected = units::protected_first(&mut units, cluster);
     let mut victims = Vec::new();
-    let mut violations = 0;
-    // Those that a budget protects come first: they have the best chance to stay.
-    taken.sort_by_key(|each| !protected.contains(each.pod.uid()));
-    for each in taken {
-        let info = Arc::clone(&each.pod);
-        cluster.put_back(each);
-        if cycle::fits(pod, cluster, profile, node).is_ok() {
-            continue;
-        }
-        violations += usize::from(protected.contains(info.uid()));
-        if let Some(again) = cluster.take(info.uid()) {
-            victims.push(again);
-        }
+    for unit in units {
+        victims.extend(units::give_back_if(vec![unit], cluster, |cluster| {
+            cycle::fits(pod, cluster, profile, node).is_ok()
+        }));
     }
-    let infos = victims.iter().map(|each| Arc::clone(&each.pod)).collect();
-    victims.into_iter().for_each(|each| cluster.put_back(each));
+    let infos: Vec<Arc<PodInfo>> = victims.iter().flat_map(Unit::infos).collect();
+    units::give_back(victims, cluster);
+    let violations = infos.iter().filter(|info| protected.contains(info.uid())).count();
     Ok(Plan { node: node.into(), victims: infos, violations })
 }
 

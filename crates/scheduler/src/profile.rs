@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::NAME;
 use crate::event::Hope;
-use crate::plugin::Plugin;
+use crate::plugin::{Feasible, Plugin, Progress};
 use crate::plugins;
-use crate::pod::Pending;
-use crate::snapshot::Snapshot;
+use crate::pod::{Pending, PodInfo};
+use crate::snapshot::{PodGroup, Snapshot};
 use crate::storage::Needs;
 
 /// How pods of one scheduler name are placed.
@@ -31,6 +31,8 @@ pub(crate) struct Seat {
 /// The points at which a plugin is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Points {
+    /// Before the pod queues, and while its group is placed.
+    pub(crate) enqueues: bool,
     /// Before any node is looked at.
     pub(crate) admits: bool,
     pub(crate) filters: bool,
@@ -40,8 +42,12 @@ pub(crate) struct Points {
 }
 
 impl Points {
-    pub(crate) const ALL: Self = Self { admits: true, filters: true, scores: true, reserves: true };
-    pub(crate) const NONE: Self = Self { admits: false, filters: false, scores: false, reserves: false };
+    pub(crate) const ALL: Self = Self::each(true);
+    pub(crate) const NONE: Self = Self::each(false);
+
+    const fn each(asked: bool) -> Self {
+        Self { enqueues: asked, admits: asked, filters: asked, scores: asked, reserves: asked }
+    }
 }
 
 /// How many nodes are looked at when others must make room.
@@ -79,6 +85,25 @@ impl Profile {
         for seat in self.seats.iter().filter(|seat| seat.points.filters || seat.points.scores) {
             seat.plugin.track(pod, cluster);
         }
+    }
+
+    /// Whether the pod may queue.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn enqueue(&self, pod: &PodInfo, cluster: &Snapshot) -> Result<(), String> {
+        let asked = self.seats.iter().filter(|seat| seat.points.enqueues);
+        asked.map(|seat| &seat.plugin).try_for_each(|plugin| plugin.enqueue(pod, cluster))
+    }
+
+    /// Whether a group that has come so far may go, and who says so if not.
+    pub(crate) fn feasible(&self, group: &PodGroup, so_far: Progress) -> (Feasible, &'static str) {
+        let asked = self.seats.iter().filter(|seat| seat.points.enqueues).map(|seat| &seat.plugin);
+        let answers = asked.map(|plugin| (plugin.feasible(group, so_far), plugin.name()));
+        answers.fold((Feasible::Yes, ""), |so_far, answer| match (&so_far.0, &answer.0) {
+            (Feasible::No(_), _) | (Feasible::NotYet(_), Feasible::Yes | Feasible::NotYet(_)) => so_far,
+            _ => answer,
+        })
     }
 
     /// Whether the pod may be placed at all.

@@ -66,11 +66,18 @@ pub(crate) struct Queue {
     wake: Arc<Notify>,
 }
 
-/// A pod whose turn it is.
+/// A pod, or a group of pods, whose turn it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
     pub(crate) uid: Uid,
     pub(crate) key: Arc<str>,
+}
+
+impl Turn {
+    /// Whether it is a group's: it has no uid of its own here, its key stands for it.
+    pub(crate) fn is_group(&self) -> bool {
+        self.uid == self.key
+    }
 }
 
 /// How a try ended.
@@ -94,16 +101,7 @@ impl Queue {
         let mut inner = self.inner.lock();
         match inner.entries.get_mut(uid) {
             None => {
-                let entry = Entry {
-                    key: Arc::clone(key),
-                    priority,
-                    likeness,
-                    attempts: 0,
-                    tried: Instant::now(),
-                    hopes: Vec::new(),
-                    state: State::Active(0),
-                };
-                inner.entries.insert(Arc::clone(uid), entry);
+                inner.entries.insert(Arc::clone(uid), Entry::new(key, priority, likeness));
                 inner.activate(uid);
             }
             Some(entry) if entry.likeness != likeness => {
@@ -122,6 +120,20 @@ impl Queue {
             }
             Some(_) => return,
         }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Something failed after the pod had left the queue: it is tried again after a pause, unless it is back already.
+    pub(crate) fn again(&self, uid: &Uid, key: &Arc<str>, priority: i32, likeness: u64) {
+        let mut inner = self.inner.lock();
+        if inner.entries.contains_key(uid) {
+            return;
+        }
+        let mut entry = Entry::new(key, priority, likeness);
+        entry.attempts = 1;
+        inner.entries.insert(Arc::clone(uid), entry);
+        inner.wait(uid, State::Backing);
         drop(inner);
         self.wake.notify_one();
     }
@@ -199,6 +211,20 @@ impl Queue {
         let inner = self.inner.lock();
         let of = |holds: fn(State) -> bool| inner.entries.values().filter(|entry| holds(entry.state)).count();
         (inner.active.len(), of(|s| matches!(s, State::Backing(_))), of(|s| matches!(s, State::Waiting(_))))
+    }
+}
+
+impl Entry {
+    fn new(key: &Arc<str>, priority: i32, likeness: u64) -> Self {
+        Self {
+            key: Arc::clone(key),
+            priority,
+            likeness,
+            attempts: 0,
+            tried: Instant::now(),
+            hopes: Vec::new(),
+            state: State::Active(0),
+        }
     }
 }
 

@@ -12,18 +12,20 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::config::Profiles;
-use crate::cycle::Search;
+use crate::cycle::{self, Search};
 use crate::event::{Event, Hope};
 use crate::feeds::Feeds;
 use crate::figures::Figures;
 use crate::fit::Unfit;
-use crate::pod::Pending;
+use crate::pod::{Pending, PodInfo};
 use crate::preemption::{self, Plan};
 use crate::profile::Profile;
 use crate::queue::{Failure, Queue, Turn};
 use crate::snapshot::Snapshot;
 use crate::storage::Needs;
-use crate::{NAME, Options, bind, cycle, preempt};
+use crate::{NAME, Options, bind, preempt};
+
+mod groups;
 
 /// How many bindings may be on their way at once.
 const BINDINGS: usize = 64;
@@ -50,12 +52,13 @@ pub(crate) struct Loop {
 }
 
 impl Loop {
-    pub(crate) fn new(options: Options, figures: Figures, tasks: &Tasks) -> Self {
+    /// Begins to follow the cluster; pod groups as well if the server has them.
+    pub(crate) fn new(options: Options, grouped: bool, figures: Figures, tasks: &Tasks) -> Self {
         let Options { link, clock, configuration, .. } = options;
         let profiles = Arc::new(configuration.profiles);
         let snapshot = Arc::default();
         let queue = Queue::new(configuration.pauses);
-        let feeds = Feeds::follow(&link, &snapshot, &queue, &profiles, tasks);
+        let feeds = Feeds::follow(&link, grouped, &snapshot, &queue, &profiles, tasks);
         let source = Source { component: NAME.to_owned(), host: String::new() };
         let recorder = Recorder::start(&link, source, clock.clone(), tasks);
         let bindings = Arc::new(Semaphore::new(BINDINGS));
@@ -78,6 +81,11 @@ impl Loop {
         let mut search = Search::default();
         loop {
             let turn = self.queue.next().await;
+            if turn.is_group() {
+                self.group_turn(&turn, &mut search);
+                tokio::task::consume_budget().await;
+                continue;
+            }
             // A permit first: while the server cannot keep up there is no use in deciding more.
             let Ok(permit) = Arc::clone(&self.bindings).acquire_owned().await else { return };
             let Some(pending) = self.pending(&turn) else {
@@ -127,7 +135,7 @@ impl Loop {
         let mut snapshot = self.snapshot.lock();
         let uid = pending.info.uid();
         profile.track(pending, &mut snapshot);
-        let decision = match node_for(pending, &mut snapshot, profile, search) {
+        let decision = match cycle::node_for(pending, &mut snapshot, profile, search) {
             Ok(node) => {
                 let needs = profile.needs(pending, &snapshot, &node);
                 Decision::Bind(node, needs)
@@ -191,7 +199,8 @@ impl Loop {
     fn forget(&self, turn: &Turn) {
         let forgotten = self.snapshot.lock().forget(&turn.uid);
         if let Some(pod) = forgotten {
-            self.queue.happened(Event::PodGone(pod));
+            self.queue.happened(Event::PodGone(Arc::clone(&pod)));
+            self.regroup(&pod);
         }
         self.figures.attempt("error");
     }
@@ -219,25 +228,25 @@ impl Loop {
         let node = plan.as_ref().map(|plan| &*plan.node);
         self.tell(pod, "Unschedulable", message, node).await;
         if let Some(plan) = &plan {
-            self.make_room(pod, plan).await;
+            let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+            let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+            self.make_room(&format!("pod {uid}"), priority, &plan.node, &plan.victims).await;
         }
     }
 
-    /// Sends the plan's victims away, and whoever else was to go to the node but matters less.
-    async fn make_room(&self, pod: &Pod, plan: &Plan) {
-        let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
-        let outranked = self.snapshot.lock().outranked(&plan.node, priority);
+    /// Sends victims away from a node, and whoever else was to go there but matters less than the one it is for.
+    async fn make_room(&self, by: &str, priority: i32, node: &str, victims: &[Arc<PodInfo>]) {
+        let outranked = self.snapshot.lock().outranked(node, priority);
         for other in outranked {
             self.snapshot.lock().denominate(other.uid());
             if let Err(error) = preempt::denominate(&self.link, &other).await {
                 tracing::debug!(%error, "a nomination could not be taken back");
             }
         }
-        for victim in &plan.victims {
+        for victim in victims {
             match preempt::evict(&self.link, &self.clock, victim).await {
                 Ok(()) => {
-                    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-                    let message = format!("Preempted by pod {uid} on node {}", plan.node);
+                    let message = format!("Preempted by {by} on node {node}");
                     let about = reference_to(&Resource::of::<Pod>(), &victim.object);
                     self.recorder.record(about, EventKind::Normal, "Preempted", message);
                 }
@@ -256,36 +265,5 @@ impl Loop {
             tracing::debug!(%error, "the reason could not be written into the pod's status");
         }
         self.recorder.record(reference(pod), EventKind::Warning, "FailedScheduling", message);
-    }
-}
-
-/// The node for a pod, pods that wait for room on theirs respected.
-fn node_for(
-    pending: &Pending,
-    cluster: &mut Snapshot,
-    profile: &Profile,
-    search: &mut Search,
-) -> Result<Arc<str>, Box<Unfit>> {
-    let ghosts = cluster.conjure(pending);
-    // The node that others left for this pod needs no comparing.
-    let own = cluster.nominated_node(pending.info.uid()).map(Arc::<str>::from);
-    let own = own.filter(|node| cycle::fits(pending, cluster, profile, node).is_ok());
-    let choice = own.map_or_else(|| cycle::choose(pending, cluster, profile, search), Ok);
-    cluster.banish(&ghosts);
-    match choice {
-        // What draws the pod there may never come: without those that are only awaited it must fit as well.
-        Ok(node) if !ghosts.is_empty() && cycle::fits(pending, cluster, profile, &node).is_err() => {
-            let node = cycle::choose(pending, cluster, profile, search)?;
-            let ghosts = cluster.conjure(pending);
-            let fits = cycle::fits(pending, cluster, profile, &node).is_ok();
-            cluster.banish(&ghosts);
-            let held = || {
-                let mut unfit = Box::new(Unfit::new(cluster.len()));
-                unfit.everywhere("InterPodAffinity", "the room is kept for other pods".to_owned());
-                unfit
-            };
-            fits.then_some(node).ok_or_else(held)
-        }
-        choice => choice,
     }
 }

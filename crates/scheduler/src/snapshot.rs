@@ -18,6 +18,7 @@ use crate::storage::Storage;
 mod budgets;
 mod counts;
 mod demands;
+mod groups;
 mod images;
 mod index;
 mod node;
@@ -29,6 +30,7 @@ mod topology;
 pub(crate) use budgets::Budgets;
 pub(crate) use counts::{Counts, Domains, NodeId, Numbers};
 pub(crate) use demands::{Demands, Kind};
+pub(crate) use groups::{Group as PodGroup, Groups, Member};
 pub(crate) use images::{Holders, image_name};
 pub(crate) use node::Node;
 pub(crate) use nominations::Taken;
@@ -69,6 +71,8 @@ pub(crate) struct Snapshot {
     pub(crate) selectors: Selectors,
     /// Claims and volumes.
     pub(crate) storage: Storage,
+    /// Groups of pods that go together.
+    pub(crate) groups: Groups,
 }
 
 impl Snapshot {

@@ -61,6 +61,7 @@ kinds! {
     k8s_openapi::api::rbac::v1: ClusterRole, ClusterRoleBinding, Role, RoleBinding;
     k8s_openapi::api::resource::v1: DeviceClass, DeviceTaintRule, ResourceClaim, ResourceClaimTemplate, ResourceSlice;
     k8s_openapi::api::scheduling::v1: PriorityClass;
+    k8s_openapi::api::scheduling::v1beta1: PodGroup, Workload;
     k8s_openapi::api::storage::v1: CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass;
     k8s_openapi::api::storagemigration::v1: StorageVersionMigration;
     k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1: CustomResourceDefinition;

@@ -396,6 +396,16 @@ const TABLE: &[(&str, &str)] = &[
     ",
     ),
     (
+        "io.k8s.api.scheduling.v1beta1.",
+        "
+        PodGroupSchedulingConstraints topology=atomic;
+        PodGroupSpec resourceClaims=map:name,merge-retain:name;
+        PodGroupStatus conditions=map:type,merge:type resourceClaimStatuses=map:name,merge-retain:name;
+        PodGroupTemplate resourceClaims=map:name,merge-retain:name;
+        WorkloadSpec compositePodGroupTemplates=map:name podGroupTemplates=map:name;
+        ",
+    ),
+    (
         "io.k8s.api.storagemigration.v1.",
         "
         StorageVersionMigrationStatus conditions=map:type,merge:type;

@@ -1,10 +1,11 @@
-//! Priority: the number behind a pod's priority class, or behind the class that is everybody's default; of which there
-//! is one at most.
+//! Priority: the number behind a pod's priority class, or a pod group's, or behind the class that is everybody's default; of
+//! which there is one at most.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use skiff_api::ApiError;
 use skiff_store::Key;
 
@@ -19,31 +20,15 @@ fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiErr
     if !attempt.creates() {
         return Ok(());
     }
+    if let Some(group) = draft.as_any_mut().downcast_mut::<PodGroup>() {
+        let (name, spec) = (group.metadata.name.clone().unwrap_or_default(), &mut group.spec);
+        let given = ("pod group spec", &mut spec.priority_class_name, &mut spec.priority);
+        return resolve(attempt, &name, given).map(drop);
+    }
     let Some(pod) = draft.as_any_mut().downcast_mut::<Pod>() else { return Ok(()) };
     let name = pod.metadata.name.clone().unwrap_or_default();
     let Some(spec) = pod.spec.as_mut() else { return Ok(()) };
-    let class = match check::given(spec.priority_class_name.as_ref()) {
-        Some(class) => match named(attempt, class) {
-            Some(class) => Some(class),
-            None => {
-                let why = format!("no PriorityClass with name {class} was found");
-                return Err(attempt.forbidden(&name, why));
-            }
-        },
-        None => default(attempt),
-    };
-    if spec.priority_class_name.as_deref().is_none_or(str::is_empty) {
-        spec.priority_class_name = class.as_ref().and_then(|class| class.metadata.name.clone());
-    }
-    let priority = class.as_ref().and_then(|class| class.value).unwrap_or(0);
-    if spec.priority.is_some_and(|own| own != priority) {
-        let own = spec.priority.unwrap_or_default();
-        let why = format!(
-            "the integer value of priority ({own}) must not be provided in pod spec; priority admission controller computed {priority} from the given PriorityClass name"
-        );
-        return Err(attempt.forbidden(&name, why));
-    }
-    spec.priority = Some(priority);
+    let class = resolve(attempt, &name, ("pod spec", &mut spec.priority_class_name, &mut spec.priority))?;
     let policy = class.and_then(|class| class.preemption_policy.clone());
     let policy = policy.unwrap_or_else(|| "PreemptLowerPriority".to_owned());
     if let Some(own) = spec.preemption_policy.as_ref().filter(|own| **own != policy) {
@@ -54,6 +39,36 @@ fn mutate(attempt: &mut Attempt<'_>, draft: &mut dyn Draft) -> Result<(), ApiErr
     }
     spec.preemption_policy = Some(policy);
     Ok(())
+}
+
+/// Writes down the class that is asked for, or everybody's, and what it is worth; the class.
+fn resolve(
+    attempt: &Attempt<'_>,
+    name: &str,
+    (place, asked, worth): (&str, &mut Option<String>, &mut Option<i32>),
+) -> Result<Option<Arc<PriorityClass>>, ApiError> {
+    let class = match check::given(asked.as_ref()) {
+        Some(class) => match named(attempt, class) {
+            Some(class) => Some(class),
+            None => {
+                let why = format!("no PriorityClass with name {class} was found");
+                return Err(attempt.forbidden(name, why));
+            }
+        },
+        None => default(attempt),
+    };
+    if asked.as_deref().is_none_or(str::is_empty) {
+        *asked = class.as_ref().and_then(|class| class.metadata.name.clone());
+    }
+    let priority = class.as_ref().and_then(|class| class.value).unwrap_or(0);
+    if let Some(own) = worth.filter(|own| *own != priority) {
+        let why = format!(
+            "the integer value of priority ({own}) must not be provided in {place}; priority admission controller computed {priority} from the given PriorityClass name"
+        );
+        return Err(attempt.forbidden(name, why));
+    }
+    *worth = Some(priority);
+    Ok(class)
 }
 
 fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {

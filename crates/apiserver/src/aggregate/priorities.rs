@@ -32,6 +32,7 @@ const TABLE: &[(&str, &str, i32, i32)] = &[
     ("apiextensions.k8s.io", "v1", 16700, 15),
     ("admissionregistration.k8s.io", "v1", 16700, 15),
     ("scheduling.k8s.io", "v1", 16600, 15),
+    ("scheduling.k8s.io", "v1beta1", 16600, 12),
     ("coordination.k8s.io", "v1", 16500, 15),
     ("node.k8s.io", "v1", 16300, 15),
     ("discovery.k8s.io", "v1", 16200, 15),

@@ -93,6 +93,7 @@ const SLICES: &str = "discovery.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 const DEVICES: &str = "resource.k8s.io";
+const SCHEDULING: &str = "scheduling.k8s.io";
 const STORAGE: &str = "storage.k8s.io";
 const WORKLOADS: &str = "apps extensions";
 const HEALTH: &str = "/healthz /livez /readyz /version /version/";
@@ -336,6 +337,8 @@ pub(crate) static ROLES: &[Role] = &[
             on("delete get list watch", "-", "pods"),
             on("create", "-", "bindings pods/binding"),
             on("patch update", "-", "pods/status"),
+            on(READ, SCHEDULING, "podgroups"),
+            on("patch update", SCHEDULING, "podgroups/status"),
             on(READ, "-", "replicationcontrollers services"),
             on(READ, WORKLOADS, "replicasets"),
             on(READ, "apps", "statefulsets"),

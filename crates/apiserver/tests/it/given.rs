@@ -257,6 +257,10 @@ pub(crate) fn sample(row: &Row, name: &str) -> Value {
         "PersistentVolumeClaim" => json!({ "spec": {
             "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
         } }),
+        "PodGroup" => json!({ "spec": { "schedulingPolicy": { "gang": { "minCount": 2 } } } }),
+        "Workload" => json!({ "spec": {
+            "podGroupTemplates": [{ "name": "t", "schedulingPolicy": { "basic": {} } }],
+        } }),
         "CSIDriver" => json!({ "spec": {} }),
         "CSINode" => json!({ "spec": { "drivers": [{ "name": "d", "nodeID": "n" }] } }),
         "CSIStorageCapacity" => json!({ "storageClassName": "c", "capacity": "1Gi" }),

@@ -119,6 +119,7 @@ impl Given {
         let plugin = row.configured.and_then(|configured| self.with_args(row.name, errors, configured));
         let by_default = sets.multi_point.has(row.name, true);
         let points = Points {
+            enqueues: sets.pre_enqueue.has(row.name, by_default),
             admits: sets.pre_filter.has(row.name, by_default),
             filters: sets.filter.has(row.name, by_default),
             scores: sets.score.has(row.name, by_default),

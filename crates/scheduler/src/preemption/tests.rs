@@ -136,3 +136,16 @@ fn room_that_is_being_made_is_kept_from_less_important_pods() {
     }
     assert!(cluster.nodes().all(|node| node.pods.is_empty()));
 }
+
+#[test]
+fn pods_of_a_group_that_is_disrupted_as_a_whole_go_together() {
+    let member = |name: &str, node: &str| {
+        pod(name, node, 1, "4", "").replace("spec: {", "spec: {schedulingGroup: {podGroupName: low}, ")
+    };
+    let mut cluster = cluster(TWO, &format!("[{}, {}]", member("one", "a"), member("two", "b")));
+    crate::group::tests::seat_group(&mut cluster, "low", 1, true);
+    let (pod, profile) = (pending(&wants(7, "4")), Profile::default());
+    let mut unfit = cycle::choose(&pod, &cluster, &profile, &mut cycle::Search::default()).unwrap_err();
+    let plan = plan(&pod, &mut cluster, &profile, &mut unfit).unwrap();
+    assert_eq!(plan.victims.len(), 2, "both go, though one node would do");
+}

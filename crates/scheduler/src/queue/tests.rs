@@ -101,3 +101,15 @@ async fn a_changed_pod_gets_a_chance_and_a_removed_one_none() {
     assert_eq!(turn(&queue, 1).await, Some(("a".into(), 0)));
     assert_eq!(turn(&queue, 400).await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_after_its_turn_has_another_one_after_a_pause() {
+    let queue = Queue::default();
+    put(&queue, "a", 0);
+    turn(&queue, 1).await.unwrap();
+    queue.remove("a");
+    queue.again(&uid("a"), &uid("a"), 0, 1);
+    assert_eq!(turn(&queue, 5).await, Some(("a".into(), 1)));
+    queue.again(&uid("a"), &uid("a"), 0, 1);
+    assert_eq!(queue.lengths(), (0, 0, 0), "it is in hand");
+}

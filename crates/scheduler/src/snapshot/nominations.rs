@@ -11,7 +11,7 @@ use crate::pod::{Pending, PodInfo};
 /// A pod taken from its node, to be put back.
 pub(crate) struct Taken {
     pub(crate) pod: Arc<PodInfo>,
-    node: Arc<str>,
+    pub(crate) node: Arc<str>,
     assumed: bool,
 }
 

@@ -1,6 +1,7 @@
 //! The scheduler over a real server.
 
 use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::scheduling::v1beta1::PodGroup;
 use skiff_api::pod::conditions;
 use skiff_testkit::given;
 
@@ -106,5 +107,46 @@ async fn a_more_important_pod_makes_another_go() {
         .await
         .unwrap();
     cluster.until::<Pod>(|pods| pods.len() == 1 && is_bound(&pods[0])).await;
+    cluster.stop().await;
+}
+
+/// A pod of the gang that takes a node's port for itself.
+fn of_gang(name: &str) -> Pod {
+    let mut pod = with_host_port(name);
+    pod.spec.as_mut().unwrap().scheduling_group = Some(given::yaml("{podGroupName: gang}"));
+    pod
+}
+
+/// The condition that says whether the gang was placed: its status and message.
+fn said(groups: &[std::sync::Arc<PodGroup>]) -> Option<(String, String)> {
+    let conditions = groups.first()?.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions.iter().find(|it| it.type_ == "PodGroupInitiallyScheduled")?;
+    Some((condition.status.clone(), condition.message.clone()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gang_waits_until_all_of_it_is_there_and_fits() {
+    let cluster = cluster(&["one", "two"]).await;
+    let group =
+        "{metadata: {name: gang, namespace: default}, spec: {schedulingPolicy: {gang: {minCount: 3}}}}";
+    cluster.create(given::yaml::<PodGroup>(group)).await;
+    for name in ["a", "b"] {
+        cluster.create(of_gang(name)).await;
+    }
+    // There is room for both, but they are not enough; a pod of its own goes meanwhile.
+    cluster.create(given::pod("default", "alone")).await;
+    cluster.until::<Pod>(|pods| pods.iter().any(|pod| is_bound(pod))).await;
+    cluster.create(of_gang("c")).await;
+    let why = "minCount (3) cannot be satisfied: 2 scheduled, 0 remaining, No preemption victims found for incoming preemptor";
+    cluster
+        .until::<PodGroup>(|groups| said(groups).is_some_and(|said| said == ("False".into(), why.into())))
+        .await;
+    let told =
+        |pod: &Pod| conditions::find(pod, conditions::SCHEDULED).is_some_and(|it| it.status == "False");
+    let pods = cluster.until::<Pod>(|pods| pods.iter().filter(|pod| told(pod)).count() == 3).await;
+    assert_eq!(pods.iter().filter(|pod| is_bound(pod)).count(), 1);
+    cluster.create(given::node("three")).await;
+    cluster.until::<Pod>(|pods| pods.iter().all(|pod| is_bound(pod))).await;
+    cluster.until::<PodGroup>(|groups| said(groups).is_some_and(|said| said.0 == "True")).await;
     cluster.stop().await;
 }

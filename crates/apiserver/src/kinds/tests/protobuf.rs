@@ -100,13 +100,18 @@ impl Maker {
     }
 }
 
+/// The kinds that have a message; those that came after 1.35 have none and go out as JSON, as custom resources do.
+fn numbered() -> impl Iterator<Item = &'static &'static kinds::Row> {
+    let later = |row: &kinds::Row| (row.group, row.version) == ("scheduling.k8s.io", "v1beta1");
+    kinds::ALL.iter().filter(move |row| !later(row))
+}
+
 /// An object of every kind, with all its fields.
 fn full(turn: bool) -> Vec<(String, Value)> {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let roots: Vec<_> = kinds::ALL.iter().map(|row| row.ops.schema(&mut generator).to_value()).collect();
+    let roots: Vec<_> = numbered().map(|row| row.ops.schema(&mut generator).to_value()).collect();
     let maker = Maker { definitions: generator.take_definitions(true), turn };
-    kinds::ALL
-        .iter()
+    numbered()
         .zip(roots)
         .map(|(row, root)| {
             let mut object = maker.make(&root, &[]).unwrap();
@@ -153,7 +158,7 @@ fn every_field_of_every_kind_survives_the_way_to_protobuf_and_back() {
 
 #[test]
 fn every_kind_has_a_list_with_metadata_and_items() {
-    for row in kinds::ALL {
+    for row in numbered() {
         let kind = Kind::find(&row.resource().api_version(), row.list_kind);
         let kind = kind.unwrap_or_else(|| panic!("{}", row.list_kind));
         let item = br#"{"metadata":{"name":"a"}}"#;

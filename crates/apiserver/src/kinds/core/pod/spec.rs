@@ -29,6 +29,7 @@ pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
         check::named(errors, &field, &gate.condition_type, names::qualified_name(&gate.condition_type));
     }
     scheduling_gates(spec, errors);
+    scheduling_group(spec, errors);
     spread::validate(spec, errors);
     simple_names(spec, errors);
     if let Some(seconds) = spec.active_deadline_seconds
@@ -97,6 +98,17 @@ fn scheduling_gates(spec: &PodSpec, errors: &mut Errors) {
     }
     if super::is_gated(spec) && check::given(spec.node_name.as_ref()).is_some() {
         errors.forbidden("nodeName", "cannot be set until all schedulingGates have been cleared");
+    }
+}
+
+fn scheduling_group(spec: &PodSpec, errors: &mut Errors) {
+    let Some(group) = &spec.scheduling_group else { return };
+    match check::given(group.pod_group_name.as_ref()) {
+        None => errors.invalid("schedulingGroup", "", "must specify one of: `podGroupName`"),
+        Some(name) => {
+            let field = "schedulingGroup.podGroupName";
+            check::named(errors, field, name, names::dns1123_subdomain(name));
+        }
     }
 }
 
