@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::cgroup::Cgroups;
 use crate::cluster::Cluster;
+use crate::csi::{self, Drivers};
 use crate::eviction::{self, Eviction};
 use crate::gc;
 use crate::handle::Handle;
@@ -165,6 +166,7 @@ pub struct Kubelet {
     options: Options,
     handle: Handle,
     cgroups: Cgroups,
+    drivers: Drivers,
     ready: Latch,
     server: Option<Server>,
 }
@@ -180,7 +182,8 @@ impl Kubelet {
         };
         let handle = Handle::new(options.node_name.clone(), options.data_dir.clone(), runtime);
         let cgroups = Cgroups::detect(&options.cgroup_root);
-        Self { options, handle, cgroups, ready: Latch::new(), server: None }
+        let drivers = Drivers::new(&options.data_dir);
+        Self { options, handle, cgroups, drivers, ready: Latch::new(), server: None }
     }
 
     /// With the node's own server, which serves logs, exec and the like.
@@ -246,6 +249,7 @@ impl Kubelet {
 
         if let (ClusterChoice::Link(link), Some(recorder)) = (&self.options.cluster, recorder) {
             let (name, data_dir) = (me.name.clone(), me.data_dir.clone());
+            tasks.spawn_until_stop(csi::announce(link.clone(), name.clone(), self.drivers.clone()));
             tasks.spawn_until_stop(crate::volume::local_path::run(link.clone(), name, data_dir));
             let agent = NodeAgent {
                 link: link.clone(),
@@ -256,9 +260,11 @@ impl Kubelet {
                 allocatable: Arc::clone(&room),
                 images_changed: Arc::clone(&images_changed),
                 pressure: pressure.clone(),
+                volumes: self.drivers.in_use(),
             };
             tasks.spawn("node", Policy::Essential, agent.run(tasks.clone()));
         }
+        tasks.spawn_until_stop(self.drivers.clone().listen());
         tasks.spawn_until_stop(evictions.run());
         let (handle, clock) = (self.handle.clone(), self.options.clock.clone());
         tasks.spawn_until_stop(gc::images::run(handle, clock, images_changed, images_asked));

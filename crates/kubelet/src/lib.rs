@@ -7,6 +7,7 @@
 
 mod cgroup;
 mod cluster;
+pub mod csi;
 pub mod eviction;
 #[cfg(test)]
 mod fake;

@@ -46,6 +46,8 @@ pub(crate) struct NodeAgent {
     pub(crate) images_changed: Arc<Notify>,
     /// What the node is short of.
     pub(crate) pressure: watch::Receiver<Pressure>,
+    /// The attached volumes that are, or may be, in use.
+    pub(crate) volumes: watch::Receiver<Vec<String>>,
 }
 
 impl NodeAgent {
@@ -62,6 +64,7 @@ impl NodeAgent {
         let topic = Topic::of::<Node>().fields(format!("metadata.name={}", self.me.name));
         let mut feed = self.link.feed(&topic);
         let mut pressure = self.pressure.clone();
+        let mut volumes = self.volumes.clone();
         let mut impatience = Backoff::new(IMPATIENT, LOOK);
         let mut reported_at = tokio::time::Instant::now();
         let mut retry = Backoff::new(Duration::from_millis(200), LOOK);
@@ -91,6 +94,7 @@ impl NodeAgent {
                 () = tokio::time::sleep(delay) => {}
                 () = self.images_changed.notified() => {}
                 Ok(()) = pressure.changed() => {}
+                Ok(()) = volumes.changed() => {}
                 Some(delta) = feed.next() => {
                     match delta {
                         Delta::Put(object) => node = self.take(&object, node),
@@ -134,6 +138,7 @@ impl NodeAgent {
             runtime: conditions.map_err(|error| error.to_string()),
             images: images.unwrap_or_default(),
             pressure: *self.pressure.borrow(),
+            volumes: self.volumes.borrow().clone(),
         }
     }
 
@@ -186,6 +191,11 @@ impl NodeAgent {
         if let Some(addresses) = body.get_mut("addresses").and_then(Value::as_array_mut) {
             // The list merges by type, and a node may have several addresses of one type.
             addresses.insert(0, json!({ "$patch": "replace" }));
+        }
+        if status.volumes_in_use.is_none()
+            && node.status.as_ref().is_some_and(|held| held.volumes_in_use.is_some())
+        {
+            body["volumesInUse"] = Value::Null;
         }
         // What is no longer in the capacity is no longer for pods.
         let held = node.status.as_ref().and_then(|status| status.allocatable.as_ref());

@@ -9,6 +9,7 @@ mod atomic;
 mod bind;
 mod claim;
 mod config_map;
+mod csi;
 mod downward;
 mod empty_dir;
 mod follow;
@@ -41,6 +42,7 @@ pub use image::{ImageFiles, NoImages};
 pub use objects::{LinkObjects, NoObjects, Objects, Seen};
 pub use token::{Token, TokenError};
 
+use crate::csi::Drivers;
 use crate::runtime::{Device, Mount};
 use kind::{Job, Kind, Place};
 
@@ -54,6 +56,7 @@ static KINDS: &[&dyn Kind] = &[
     &projected::KIND,
     &claim::KIND,
     &image::KIND,
+    &csi::KIND,
     &unsupported::KIND,
 ];
 
@@ -69,6 +72,8 @@ pub struct Options {
     pub clock: Clock,
     /// What the node has, for `resourceFieldRef` of a container without a limit: thousandths of a core, and bytes.
     pub allocatable: (i64, i64),
+    /// Drivers of others' volumes.
+    pub drivers: Drivers,
 }
 
 /// Why a volume cannot be made or shown; the text is the event's message.
@@ -155,6 +160,7 @@ struct Inner {
     images: Arc<dyn ImageFiles>,
     clock: Clock,
     allocatable: (i64, i64),
+    drivers: Drivers,
     tokens: token::Tokens,
     /// Volumes that one pod may have at a time, and which pod has them.
     alone: Mutex<HashMap<String, String>>,
@@ -164,7 +170,7 @@ impl Volumes {
     /// Touches nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let Options { data_dir, objects, images, clock, allocatable } = options;
+        let Options { data_dir, objects, images, clock, allocatable, drivers } = options;
         Self {
             inner: Arc::new(Inner {
                 data_dir,
@@ -172,6 +178,7 @@ impl Volumes {
                 images,
                 clock,
                 allocatable,
+                drivers,
                 tokens: token::Tokens::default(),
                 alone: Mutex::default(),
             }),
@@ -278,6 +285,7 @@ impl Volumes {
         self.inner.tokens.forget(pod_uid);
         self.inner.alone.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, user| user != pod_uid);
         let failed = |source| VolumeError::Remove { uid: pod_uid.to_owned(), source };
+        csi::take_back(&self.inner, &dir).await.map_err(failed)?;
         blocking(move || remove::pod(&dir)).await.map_err(failed)
     }
 
@@ -310,7 +318,7 @@ impl Inner {
 }
 
 /// Whether a text is one plain path component: uids and names come from objects and become paths.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && text != "." && text != ".." && !text.contains(['/', '\0'])
 }
 

@@ -78,6 +78,29 @@ impl Graph {
 
     /// True if a claim of one of the node's pods has this volume.
     pub(crate) fn uses(&self, store: &Store<Stored>, node: &str, volume: &str) -> bool {
+        self.volumes(store, node).iter().any(|own| own == volume)
+    }
+
+    /// True if a volume of one of the node's pods names this secret as one that its driver needs there.
+    pub(crate) fn opens(&self, store: &Store<Stored>, node: &str, namespace: &str, name: &str) -> bool {
+        let names = |volume: &String| {
+            let volume = store.get(&Key::new("persistentvolumes", volume.as_str()))?;
+            let volume: Persistent = serde_json::from_slice(volume.object().bytes()).ok()?;
+            let csi = volume.spec.csi?;
+            let secrets =
+                [csi.node_stage_secret_ref, csi.node_publish_secret_ref, csi.node_expand_secret_ref];
+            Some(
+                secrets
+                    .into_iter()
+                    .flatten()
+                    .any(|secret| secret.namespace == namespace && secret.name == name),
+            )
+        };
+        self.volumes(store, node).iter().any(|volume| names(volume).unwrap_or(false))
+    }
+
+    /// The volumes that claims of the node's pods have.
+    fn volumes(&self, store: &Store<Stored>, node: &str) -> Vec<String> {
         #[derive(Deserialize)]
         struct Claim {
             spec: Spec,
@@ -98,10 +121,37 @@ impl Graph {
         let has = |key: Arc<str>| {
             let claim = store.get(&Key::new("persistentvolumeclaims", key))?;
             let claim: Claim = serde_json::from_slice(claim.object().bytes()).ok()?;
-            Some(claim.spec.volume_name == volume)
+            Some(claim.spec.volume_name)
         };
-        claims.into_iter().any(|key| has(key).unwrap_or(false))
+        claims.filter_map(has).collect()
     }
+}
+
+/// As much of a persistent volume as matters here.
+#[derive(Deserialize)]
+struct Persistent {
+    spec: PersistentSpec,
+}
+
+#[derive(Deserialize)]
+struct PersistentSpec {
+    csi: Option<PersistentCsi>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PersistentCsi {
+    node_stage_secret_ref: Option<Secret>,
+    node_publish_secret_ref: Option<Secret>,
+    node_expand_secret_ref: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+struct Secret {
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    name: String,
 }
 
 impl State {
@@ -164,6 +214,7 @@ fn references(object: &Object) -> Option<(String, String)> {
     for volume in spec.volumes {
         add(Kind::Secret, volume.secret.and_then(|secret| secret.secret_name));
         add(Kind::ConfigMap, volume.config_map.and_then(|map| map.name));
+        add(Kind::Secret, volume.csi.and_then(|csi| csi.node_publish_secret_ref?.name));
         add(Kind::Claim, volume.persistent_volume_claim.and_then(|claim| claim.claim_name));
         if volume.ephemeral.is_some() {
             add(Kind::Claim, Some(format!("{}-{}", object.meta().name, volume.name)));
@@ -222,7 +273,14 @@ struct Volume {
     config_map: Option<Named>,
     persistent_volume_claim: Option<ClaimVolume>,
     ephemeral: Option<serde::de::IgnoredAny>,
+    csi: Option<CsiVolume>,
     projected: Option<Projected>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CsiVolume {
+    node_publish_secret_ref: Option<Named>,
 }
 
 #[derive(Deserialize)]

@@ -81,12 +81,13 @@ fn unrelated(node: &str) -> String {
     format!("no relationship found between node '{node}' and this object")
 }
 
-/// One object that a pod of the node refers to.
+/// One object that a pod of the node refers to, or a volume of such a pod.
 fn read(api: &Api, node: &str, ask: &Ask<'_>, kind: Kind) -> Outcome {
     or(matches!(ask.verb, "get" | "list" | "watch"), "can only read resources of this type")?;
     or(!ask.name.is_empty(), "No Object name found")?;
     or(!ask.namespace.is_empty(), "can only read namespaced object of this type")?;
-    or(api.graph.refers(&api.store, node, ask.namespace, kind, ask.name), unrelated(node))
+    let opens = || kind == Kind::Secret && api.graph.opens(&api.store, node, ask.namespace, ask.name);
+    or(api.graph.refers(&api.store, node, ask.namespace, kind, ask.name) || opens(), unrelated(node))
 }
 
 /// Our kubelet follows claims and volumes, and clears the folder of a local volume before the volume may go, so that it

@@ -72,6 +72,7 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
         images: Arc::new(images.clone()),
         clock: clock.clone(),
         allocatable: (int(cpu), int(memory)),
+        drivers: kubelet.drivers.clone(),
     });
     let places = Places::new(&options.data_dir);
     let node = Node {

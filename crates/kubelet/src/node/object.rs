@@ -46,6 +46,7 @@ pub(crate) struct Seen {
     pub(crate) runtime: Result<Vec<Condition>, String>,
     pub(crate) images: Vec<Image>,
     pub(crate) pressure: Pressure,
+    pub(crate) volumes: Vec<String>,
 }
 
 impl Seen {
@@ -160,6 +161,7 @@ pub(crate) fn status(me: &Me, seen: &Seen, old: Option<&NodeStatus>, now: Timest
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(me.port) }),
         }),
         images: Some(images(&seen.images)),
+        volumes_in_use: (!seen.volumes.is_empty()).then(|| seen.volumes.clone()),
         node_info: Some(NodeSystemInfo {
             architecture: facts.architecture.clone(),
             boot_id: facts.boot_id.clone(),
@@ -270,6 +272,7 @@ pub(crate) fn same(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
         && old.allocatable == new.allocatable
         && old.capacity == new.capacity
         && old.images == new.images
+        && old.volumes_in_use == new.volumes_in_use
         && old.node_info == new.node_info
         && old.daemon_endpoints == new.daemon_endpoints
 }

@@ -15,7 +15,7 @@ use skiff_api::volume::{self, LOCAL_PATH, PROVISIONED_BY};
 
 use super::kind::{Job, Kind, Place};
 use super::objects::{Seen, heard};
-use super::{Problem, blocking, host_path};
+use super::{Problem, blocking, csi, host_path};
 
 pub(super) struct ClaimKind;
 pub(super) const KIND: ClaimKind = ClaimKind;
@@ -56,6 +56,9 @@ impl Kind for ClaimKind {
             let read_only = asked == Some(true);
             let ours =
                 volume::annotation(held.metadata.annotations.as_ref(), PROVISIONED_BY) == Some(LOCAL_PATH);
+            if let Some(source) = &spec.csi {
+                return csi::persistent(job, &held, source, read_only).await;
+            }
             let (path, shared) = reach(&spec, ours).await?;
             Ok(Place::Kept { path, read_only, own_group: shared, device: is_block(&spec) })
         })
@@ -150,11 +153,6 @@ async fn reach(spec: &PersistentVolumeSpec, ours: bool) -> Result<(PathBuf, bool
         let known = blocking(move || std::fs::metadata(&there)).await;
         known.map_err(|_| Problem::new(format!("path {:?} does not exist", local.path)))?;
         return Ok((path, !is_block(spec)));
-    }
-    if let Some(csi) = &spec.csi {
-        let driver = &csi.driver;
-        let why = format!("driver name {driver} not found in the list of registered CSI drivers");
-        return Err(Problem::new(format!("kubernetes.io/csi: {why}")));
     }
     if let Some(nfs) = &spec.nfs {
         let why = "NFS volumes are not supported by this node";

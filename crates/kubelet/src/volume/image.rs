@@ -69,7 +69,5 @@ impl Kind for ImageKind {
 /// Makes the folder; whether the files are there already.
 fn prepare(dir: &Path) -> std::io::Result<bool> {
     std::fs::create_dir_all(dir)?;
-    let table = std::fs::read("/proc/self/mountinfo")?;
-    let dir = dir.canonicalize()?;
-    Ok(remove::mount_points(&table).any(|point| point == dir))
+    remove::is_mounted(dir)
 }

@@ -11,10 +11,12 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, ServiceAccount,
+    ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Secret, ServiceAccount,
 };
-use skiff_api::{Object, Readable};
+use k8s_openapi::api::storage::v1::{CSIDriver, VolumeAttachment};
+use skiff_api::{Object, Readable, Resource};
 use skiff_base::Tasks;
+use skiff_client::write::{self, Place};
 use skiff_client::{Delta, Link, Topic};
 use tokio::sync::watch;
 
@@ -41,6 +43,18 @@ pub trait Objects: Send + Sync {
     fn claim(&self, namespace: &str, name: &str) -> watch::Receiver<Seen<PersistentVolumeClaim>>;
     /// A persistent volume, now and as it changes, for as long as the answer is kept.
     fn persistent_volume(&self, name: &str) -> watch::Receiver<Seen<PersistentVolume>>;
+    /// What is said of a driver of volumes, now and as it changes, for as long as the answer is kept.
+    fn csi_driver(&self, _name: &str) -> watch::Receiver<Seen<CSIDriver>> {
+        watch::channel(Seen::Absent).1
+    }
+    /// A node, now and as it changes, for as long as the answer is kept.
+    fn node(&self, _name: &str) -> watch::Receiver<Seen<Node>> {
+        watch::channel(Seen::Absent).1
+    }
+    /// An attachment of a volume as it is now; the text says why not.
+    fn attachment<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<VolumeAttachment, String>> {
+        Box::pin(async move { Err(format!("volumeattachments.storage.k8s.io {name:?} not found")) })
+    }
     /// A token of a service account.
     fn token<'a>(
         &'a self,
@@ -104,6 +118,8 @@ pub struct LinkObjects {
     secrets: Shared<Secret>,
     claims: Shared<PersistentVolumeClaim>,
     volumes: Shared<PersistentVolume>,
+    csi_drivers: Shared<CSIDriver>,
+    nodes: Shared<Node>,
 }
 
 /// The feeds in use, by namespace and name.
@@ -120,6 +136,8 @@ impl LinkObjects {
             secrets: Shared::default(),
             claims: Shared::default(),
             volumes: Shared::default(),
+            csi_drivers: Shared::default(),
+            nodes: Shared::default(),
         }
     }
 
@@ -201,6 +219,21 @@ impl Objects for LinkObjects {
 
     fn persistent_volume(&self, name: &str) -> watch::Receiver<Seen<PersistentVolume>> {
         self.follow(&self.volumes, "", name)
+    }
+
+    fn csi_driver(&self, name: &str) -> watch::Receiver<Seen<CSIDriver>> {
+        self.follow(&self.csi_drivers, "", name)
+    }
+
+    fn node(&self, name: &str) -> watch::Receiver<Seen<Node>> {
+        self.follow(&self.nodes, "", name)
+    }
+
+    fn attachment<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<VolumeAttachment, String>> {
+        Box::pin(async move {
+            let place = Place::new(&Resource::of::<VolumeAttachment>(), None, name);
+            write::get(&self.link, &place).await.map_err(|error| error.to_string())
+        })
     }
 
     fn token<'a>(

@@ -47,6 +47,13 @@ pub(super) fn unmount_below(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether something is mounted at a path.
+pub(super) fn is_mounted(path: &Path) -> io::Result<bool> {
+    let Ok(path) = path.canonicalize() else { return Ok(false) };
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    Ok(mount_points(&table).any(|point| point == path))
+}
+
 /// The mount points of a mountinfo table.
 pub(super) fn mount_points(table: &[u8]) -> impl Iterator<Item = PathBuf> + '_ {
     table.split(|byte| *byte == b'\n').filter_map(|line| {

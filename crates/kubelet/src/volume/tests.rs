@@ -100,6 +100,7 @@ impl Place {
             images: Arc::new(super::NoImages),
             clock: Clock::system(),
             allocatable: (4000, 8 << 30),
+            drivers: crate::csi::Drivers::new(folder.path()),
         });
         Self { folder, given, volumes }
     }
@@ -425,6 +426,7 @@ async fn a_server_without_tokens_is_said_to_be_one() {
         images: Arc::new(super::NoImages),
         clock: Clock::system(),
         allocatable: (0, 0),
+        drivers: crate::csi::Drivers::new(folder.path()),
     });
     let volume = json!({ "projected": { "sources": [{ "serviceAccountToken": { "path": "token" } }] } });
     let failed = volumes.mount_all(&pod(volume, json!({}))).await.map(drop).unwrap_err();

@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cluster;
+mod csi;
+mod driver;
 mod eviction;
 mod given;
 mod images;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use serde_json::json;
 use skiff_base::Clock;
+use skiff_kubelet::csi::Drivers;
 use skiff_kubelet::volume::{NoImages, NoObjects, Options, Volumes};
 
 fn pod() -> Arc<Pod> {
@@ -37,6 +38,7 @@ async fn memory_is_limited_and_parts_of_volumes_stay_what_they_were() {
         objects: Arc::new(NoObjects),
         clock: Clock::system(),
         allocatable: (0, 0),
+        drivers: Drivers::new(folder.path()),
     };
     let volumes = Volumes::new(options());
     let pod = pod();

@@ -11,6 +11,9 @@
 
 mod bad_input;
 mod clients;
+mod csi;
+#[path = "../../../kubelet/tests/it/driver.rs"]
+mod driver;
 mod eviction;
 mod guestbook;
 mod kubectl;

@@ -1,0 +1,200 @@
+//! The messages of the Container Storage Interface and of plugin registration that a node needs, by their numbers on the wire.
+//!
+//! No crate has them, and of the two specifications' ninety messages these are the few that a kubelet sends or reads; fields that
+//! are left out are skipped by whoever reads.
+
+use std::collections::HashMap;
+
+use prost::Message;
+
+/// Nothing.
+#[derive(Clone, PartialEq, Message)]
+pub struct Empty {}
+
+/// What a plugin says of itself.
+#[derive(Clone, PartialEq, Message)]
+pub struct PluginInfo {
+    /// `CSIPlugin`, `DevicePlugin`.
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    /// The driver's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Where it serves; where it registered if empty.
+    #[prost(string, tag = "3")]
+    pub endpoint: String,
+    /// Which versions of its interface it speaks.
+    #[prost(string, repeated, tag = "4")]
+    pub supported_versions: Vec<String>,
+}
+
+/// How the registration went.
+#[derive(Clone, PartialEq, Message)]
+pub struct RegistrationStatus {
+    /// Well.
+    #[prost(bool, tag = "1")]
+    pub plugin_registered: bool,
+    /// Or why not.
+    #[prost(string, tag = "2")]
+    pub error: String,
+}
+
+/// What a driver says of its node.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeInfo {
+    /// Its name for the node.
+    #[prost(string, tag = "1")]
+    pub node_id: String,
+    /// How many volumes fit; zero is no limit.
+    #[prost(int64, tag = "2")]
+    pub max_volumes_per_node: i64,
+    /// Which volumes can be reached from it.
+    #[prost(message, optional, tag = "3")]
+    pub accessible_topology: Option<Topology>,
+}
+
+/// A place.
+#[derive(Clone, PartialEq, Message)]
+pub struct Topology {
+    /// By key.
+    #[prost(map = "string, string", tag = "1")]
+    pub segments: HashMap<String, String>,
+}
+
+/// What a driver can do on a node.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeCapabilities {
+    /// Each.
+    #[prost(message, repeated, tag = "1")]
+    pub capabilities: Vec<NodeCapability>,
+}
+
+/// One thing.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeCapability {
+    /// A call.
+    #[prost(message, optional, tag = "1")]
+    pub rpc: Option<NodeRpc>,
+}
+
+/// A call that a driver knows.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeRpc {
+    /// By number.
+    #[prost(int32, tag = "1")]
+    pub kind: i32,
+}
+
+/// Volumes are staged once a node before they are published to pods.
+pub const STAGE_UNSTAGE_VOLUME: i32 = 1;
+/// The driver tells apart one and several writers on a node.
+pub const SINGLE_NODE_MULTI_WRITER: i32 = 5;
+/// The driver gives the volume to a group itself.
+pub const VOLUME_MOUNT_GROUP: i32 = 6;
+
+/// How a volume is to be used.
+#[derive(Clone, PartialEq, Message)]
+pub struct VolumeCapability {
+    /// As a file system.
+    #[prost(message, optional, tag = "2")]
+    pub mount: Option<MountVolume>,
+    /// By whom.
+    #[prost(message, optional, tag = "3")]
+    pub access_mode: Option<AccessMode>,
+}
+
+/// A file system.
+#[derive(Clone, PartialEq, Message)]
+pub struct MountVolume {
+    /// Such as `ext4`; the driver's own choice if empty.
+    #[prost(string, tag = "1")]
+    pub fs_type: String,
+    /// Options.
+    #[prost(string, repeated, tag = "2")]
+    pub mount_flags: Vec<String>,
+    /// The group that is to have it.
+    #[prost(string, tag = "3")]
+    pub volume_mount_group: String,
+}
+
+/// By whom a volume is used.
+#[derive(Clone, PartialEq, Message)]
+pub struct AccessMode {
+    /// By number.
+    #[prost(int32, tag = "1")]
+    pub mode: i32,
+}
+
+/// Brings a volume to the node.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeStageVolume {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub volume_id: String,
+    /// What attaching it came to.
+    #[prost(map = "string, string", tag = "2")]
+    pub publish_context: HashMap<String, String>,
+    /// Where to.
+    #[prost(string, tag = "3")]
+    pub staging_target_path: String,
+    /// How.
+    #[prost(message, optional, tag = "4")]
+    pub volume_capability: Option<VolumeCapability>,
+    /// With these.
+    #[prost(map = "string, string", tag = "5")]
+    pub secrets: HashMap<String, String>,
+    /// What is known of it.
+    #[prost(map = "string, string", tag = "6")]
+    pub volume_context: HashMap<String, String>,
+}
+
+/// Takes a volume from the node.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeUnstageVolume {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub volume_id: String,
+    /// Where it is.
+    #[prost(string, tag = "2")]
+    pub staging_target_path: String,
+}
+
+/// Brings a volume to a pod.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodePublishVolume {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub volume_id: String,
+    /// What attaching it came to.
+    #[prost(map = "string, string", tag = "2")]
+    pub publish_context: HashMap<String, String>,
+    /// Where it was staged, if it was.
+    #[prost(string, tag = "3")]
+    pub staging_target_path: String,
+    /// Where to.
+    #[prost(string, tag = "4")]
+    pub target_path: String,
+    /// How.
+    #[prost(message, optional, tag = "5")]
+    pub volume_capability: Option<VolumeCapability>,
+    /// Only to be read.
+    #[prost(bool, tag = "6")]
+    pub readonly: bool,
+    /// With these.
+    #[prost(map = "string, string", tag = "7")]
+    pub secrets: HashMap<String, String>,
+    /// What is known of it, and of the pod.
+    #[prost(map = "string, string", tag = "8")]
+    pub volume_context: HashMap<String, String>,
+}
+
+/// Takes a volume from a pod.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeUnpublishVolume {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub volume_id: String,
+    /// Where it is.
+    #[prost(string, tag = "2")]
+    pub target_path: String,
+}
