@@ -20,9 +20,9 @@ use skiff_client::{Delta, Link, Queue, Topic};
 use crate::addresses;
 use crate::pod::{Addresses, RUN_FOR, Step, plan};
 
-/// How many writes are under way at once: one a node, as kubelets would, but not so many that a connection's streams are
-/// used up and signs of life have to wait.
-const WORKERS: std::ops::RangeInclusive<usize> = 8..=160;
+/// How many writes are under way at once: one a node, as kubelets would, but not so many that signs of life have to wait,
+/// or that the one task that reads the feed falls behind: who falls too far behind has to read all pods again.
+const WORKERS: std::ops::RangeInclusive<usize> = 8..=32;
 
 /// What the workers share.
 struct Pods {
