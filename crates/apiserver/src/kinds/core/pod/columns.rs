@@ -19,8 +19,9 @@ pub(super) fn all() -> Table {
 }
 
 fn cells(object: &Object, now: Timestamp) -> Result<Vec<Value>, DecodeError> {
-    let pod: Glimpse<'_> =
-        serde_json::from_slice(object.bytes()).map_err(|error| DecodeError::of("Pod", object, error))?;
+    let fault = |error| DecodeError::of("Pod", object, error);
+    let text = object.without_metadata().map_err(fault)?;
+    let pod: Glimpse<'_> = serde_json::from_slice(&text).map_err(fault)?;
     let meta = object.meta();
     let summary = Summary::of(&pod, meta.deletion_timestamp.is_some());
     let Glimpse { spec, status } = &pod;
