@@ -19,6 +19,7 @@ pub mod quantity;
 pub mod resource;
 pub mod selector;
 pub mod status;
+pub mod storage_version;
 pub mod table;
 pub mod v1beta1;
 pub mod volume;

@@ -33,6 +33,7 @@ pub(crate) mod events;
 pub(crate) mod identity;
 mod policy;
 mod roles;
+mod storage_versions;
 
 /// Namespaces that are always there.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", names::NODE_LEASE_NAMESPACE];
@@ -191,7 +192,12 @@ pub(crate) async fn ensure<K: Readable>(
         },
         (Some(_), false) => Ok(()),
         (Some(_), true) => {
-            let change = |_: Option<&Object>| Ok(Proposal::quiet(propose()?.draft));
+            let change = |current: Option<&Object>| {
+                let mut draft = propose()?.draft;
+                // Some kinds, leases among them, want to be told what is replaced.
+                draft.meta_mut().resource_version = current.map(|object| object.meta().revision.to_string());
+                Ok(Proposal::quiet(draft))
+            };
             let how = Update { part: Part::Whole, dry_run: false, change: &change, upsert: false };
             update(&scope, &how).await.map(|_| ())
         }

@@ -20,6 +20,8 @@ use crate::crd::scale;
 use crate::kinds::{self, Dependents, Ops, Row};
 use crate::openapi::Documents;
 use crate::request::Target;
+use crate::reviews::{self, Review};
+use crate::served::RuntimeConfig;
 
 /// Something of a built-in kind, which lives for ever, or of a dynamic one, which is counted.
 pub(crate) enum Held<T: ?Sized + 'static> {
@@ -184,23 +186,37 @@ impl Entry {
 /// All kinds at one moment.
 pub(crate) struct Kinds {
     entries: Vec<Arc<Entry>>,
+    reviews: Vec<&'static Review>,
     by_path: HashMap<String, Arc<Entry>>,
     /// What OpenAPI says of them; made when asked for.
     pub(crate) documents: Documents,
 }
 
 impl Kinds {
-    fn new(entries: Vec<Arc<Entry>>, before: Option<&Self>) -> Self {
+    fn new(entries: Vec<Arc<Entry>>, reviews: Vec<&'static Review>, before: Option<&Self>) -> Self {
         let key =
             |entry: &Entry| path(&entry.resource.group, &entry.resource.version, &entry.resource.plural);
         let by_path = entries.iter().map(|entry| (key(entry), Arc::clone(entry))).collect();
-        let documents = Documents::new(&entries, before.map(|before| &before.documents));
-        Self { entries, by_path, documents }
+        let documents = Documents::new(&entries, &reviews, before.map(|before| &before.documents));
+        Self { entries, reviews, by_path, documents }
     }
 
     /// Every kind: the built-in ones in the table's order, then the dynamic ones.
     pub(crate) fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
+    }
+
+    /// What is answered and not kept.
+    pub(crate) fn reviews(&self) -> &[&'static Review] {
+        &self.reviews
+    }
+
+    /// Whether there is anything in a version of a group.
+    pub(crate) fn has(&self, group: &str, version: &str) -> bool {
+        let resource =
+            |entry: &Arc<Entry>| *entry.resource.group == *group && *entry.resource.version == *version;
+        let review = |review: &&Review| review.group == group && review.version == version;
+        self.entries.iter().any(resource) || self.reviews.iter().any(review)
     }
 
     /// The kind of a group, version and plural.
@@ -217,10 +233,12 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// The built-in kinds.
-    pub(crate) fn built_in() -> Self {
-        let entries = kinds::ALL.iter().map(|row| Arc::new(Entry::built_in(row))).collect();
-        Self { now: ArcSwap::from_pointee(Kinds::new(entries, None)), changing: Mutex::default() }
+    /// The built-in kinds that are served.
+    pub(crate) fn built_in(config: &RuntimeConfig) -> Self {
+        let rows = kinds::ALL.iter().filter(|row| config.serves(row));
+        let entries = rows.map(|row| Arc::new(Entry::built_in(row))).collect();
+        let reviews = reviews::ALL.iter().copied().filter(|review| config.answers(review)).collect();
+        Self { now: ArcSwap::from_pointee(Kinds::new(entries, reviews, None)), changing: Mutex::default() }
     }
 
     /// All kinds as they are now.
@@ -249,7 +267,7 @@ impl Catalog {
         let before = self.now.load_full();
         let others = before.entries.iter().filter(|entry| entry.built_in || &*entry.table != table);
         let entries = others.cloned().chain(versions).collect();
-        self.now.store(Arc::new(Kinds::new(entries, Some(&before))));
+        self.now.store(Arc::new(Kinds::new(entries, before.reviews.clone(), Some(&before))));
     }
 }
 

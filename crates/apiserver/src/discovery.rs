@@ -16,7 +16,7 @@ use skiff_api::Resource;
 use crate::aggregate::{Merged, Services};
 use crate::api::Api;
 use crate::catalog::{Entry, Kinds};
-use crate::reviews::{self, Review};
+use crate::reviews::Review;
 use crate::subresource;
 use crate::wire::{self, Body, Response};
 use crate::{aggregate, openapi, resource_metrics};
@@ -45,7 +45,7 @@ pub(crate) fn groups(kinds: &Kinds, services: &Services) -> Vec<Group> {
     for entry in kinds.entries() {
         add(&entry.resource.group, &entry.resource.version);
     }
-    for review in reviews::ALL {
+    for review in kinds.reviews() {
         add(review.group, review.version);
     }
     add(resource_metrics::GROUP, resource_metrics::VERSION);
@@ -152,10 +152,10 @@ fn openapi_v2(api: &Api, kinds: &Arc<Kinds>, services: &Services, headers: &Head
     let merged = api.aggregation.documents.v2(kinds, services, protobuf);
     // In the answer the `@` is a dot, as upstream's: it is no legal character of a media type.
     if protobuf {
-        let whole = merged.unwrap_or_else(|| kinds.documents.v2_protobuf(kinds.entries()));
+        let whole = merged.unwrap_or_else(|| kinds.documents.v2_protobuf(kinds));
         return document(Some(whole), &openapi::V2_PROTOBUF.replace('@', "."), headers);
     }
-    let whole = merged.unwrap_or_else(|| kinds.documents.v2(kinds.entries()));
+    let whole = merged.unwrap_or_else(|| kinds.documents.v2(kinds));
     document(Some(whole), wire::JSON, headers)
 }
 
@@ -244,15 +244,15 @@ fn storage_version_hash(kinds: &Kinds, entry: &Entry) -> String {
     STANDARD.encode(&whole[..8])
 }
 
-fn reviews_of(group: &str, version: &str) -> impl Iterator<Item = &'static Review> {
-    reviews::ALL.iter().copied().filter(move |review| review.group == group && review.version == version)
+fn reviews_of(kinds: &Kinds, group: &str, version: &str) -> impl Iterator<Item = &'static Review> {
+    kinds.reviews().iter().copied().filter(move |review| review.group == group && review.version == version)
 }
 
 /// The old form of one group and version.
 fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Response> {
     let known = entries(kinds, group, version);
     let measured = is_measured(group, version);
-    if known.is_empty() && !measured && reviews_of(group, version).next().is_none() {
+    if known.is_empty() && !measured && reviews_of(kinds, group, version).next().is_none() {
         return None;
     }
     let mut list = Vec::new();
@@ -287,7 +287,7 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Response> {
             list.push(resource);
         }
     }
-    for review in reviews_of(group, version) {
+    for review in reviews_of(kinds, group, version) {
         list.push(json!({
             "name": review.plural, "singularName": review.kind.to_lowercase(), "namespaced": review.namespaced,
             "kind": review.kind, "verbs": ["create"],
@@ -311,7 +311,7 @@ fn aggregated_form(kinds: &Kinds, services: &Services, form: &str, core: bool) -
             }
             let mut resources: Vec<Value> =
                 entries(kinds, &group.name, version).into_iter().map(aggregated_resource).collect();
-            resources.extend(reviews_of(&group.name, version).map(aggregated_review));
+            resources.extend(reviews_of(kinds, &group.name, version).map(aggregated_review));
             if is_measured(&group.name, version) {
                 resources.extend(resource_metrics::RESOURCES.map(aggregated_measure));
             }

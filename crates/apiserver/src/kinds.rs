@@ -16,6 +16,7 @@ pub mod admissionregistration;
 pub(crate) mod amounts;
 pub mod apiextensions;
 pub mod apiregistration;
+pub mod apiserverinternal;
 pub mod apps;
 pub mod autoscaling;
 pub mod batch;
@@ -70,6 +71,7 @@ pub static ALL: &[&Row] = &[
     &admissionregistration::validating_admission_policy::KIND,
     &admissionregistration::validating_admission_policy_binding::KIND,
     &admissionregistration::validating_webhook_configuration::KIND,
+    &apiserverinternal::storage_version::KIND,
     &apps::controller_revision::KIND,
     &apps::daemon_set::KIND,
     &apps::deployment::KIND,
@@ -199,6 +201,8 @@ pub struct Row {
     pub group: &'static str,
     /// The version served and stored.
     pub version: &'static str,
+    /// Whether it is served unless somebody says otherwise (`served.rs`): stable versions are.
+    pub served: bool,
     /// `Pod`.
     pub kind: &'static str,
     /// `PodList`.
@@ -245,6 +249,7 @@ pub const fn row<K: Kind>() -> Row {
     Row {
         group: K::GROUP,
         version: K::VERSION,
+        served: is_stable(K::VERSION),
         kind: K::KIND,
         list_kind: K::LIST_KIND,
         plural: K::URL_PATH_SEGMENT,
@@ -265,6 +270,19 @@ pub const fn row<K: Kind>() -> Row {
         converts: None,
         ops: &draft::Typed::<K>::NEW,
     }
+}
+
+/// `v1`, and not `v1beta1` or `v1alpha1`.
+pub(crate) const fn is_stable(version: &str) -> bool {
+    let mut rest = version.as_bytes();
+    while let [letter, more @ ..] = rest {
+        // Of the whole word, `v` is the only letter.
+        if !letter.is_ascii_digit() && rest.len() != version.len() {
+            return false;
+        }
+        rest = more;
+    }
+    true
 }
 
 impl Row {

@@ -49,6 +49,7 @@ mod openapi;
 mod outbound;
 mod paths;
 mod remembered;
+mod served;
 
 pub use admission::{AdmissionConfiguration, AdmissionConfigurationError};
 pub use audit::{Audit, Policy as AuditPolicy};
@@ -61,6 +62,7 @@ pub use encryption::fresh_configuration;
 pub use options::{ComponentRole, FrontProxy, KubeletAccess, Options, Storage, Tls, Version};
 pub use outbound::Access;
 pub use serve::Listener;
+pub use served::{RuntimeConfig, RuntimeConfigError};
 pub use server::{BuildError, Handler, RunError, Server};
 pub use stored::{Change, Stored};
 pub use user::User;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::catalog::Entry;
+use crate::catalog::{Entry, Kinds};
 use crate::reviews::Review;
 
 mod paths;
@@ -82,12 +82,12 @@ impl Group {
 
 impl Documents {
     /// The documents of `entries`, none of them made yet, but for what `before` has of the same kinds.
-    pub(crate) fn new(entries: &[Arc<Entry>], before: Option<&Self>) -> Self {
+    pub(crate) fn new(entries: &[Arc<Entry>], reviews: &[&'static Review], before: Option<&Self>) -> Self {
         let mut groups: BTreeMap<String, Vec<Arc<Entry>>> = BTreeMap::new();
         for entry in entries {
             groups.entry(entry.root()).or_default().push(Arc::clone(entry));
         }
-        let mut reviews = reviews::by_group();
+        let mut reviews = reviews::by_group(reviews);
         for name in reviews.keys() {
             groups.entry(name.clone()).or_default();
         }
@@ -107,13 +107,13 @@ impl Documents {
     }
 
     /// The whole API as OpenAPI v2.
-    pub(crate) fn v2(&self, entries: &[Arc<Entry>]) -> Document {
-        self.v2.get_or_init(|| Document::json(&v2_value(entries))).clone()
+    pub(crate) fn v2(&self, kinds: &Kinds) -> Document {
+        self.v2.get_or_init(|| Document::json(&v2_value(kinds))).clone()
     }
 
     /// The same in the protobuf form of [`V2_PROTOBUF`].
-    pub(crate) fn v2_protobuf(&self, entries: &[Arc<Entry>]) -> Document {
-        self.v2_protobuf.get_or_init(|| Document::new(protobuf::encode(&v2_value(entries)))).clone()
+    pub(crate) fn v2_protobuf(&self, kinds: &Kinds) -> Document {
+        self.v2_protobuf.get_or_init(|| Document::new(protobuf::encode(&v2_value(kinds)))).clone()
     }
 
     /// Which v3 documents there are.
@@ -136,9 +136,9 @@ impl Documents {
 }
 
 /// Made anew for each of its two forms, since the tree is ten times as big as the bytes.
-pub(crate) fn v2_value(entries: &[Arc<Entry>]) -> Value {
-    let reviews: Reviews = crate::reviews::ALL.to_vec();
-    let mut definitions = schemas::definitions(entries, &reviews);
+pub(crate) fn v2_value(kinds: &Kinds) -> Value {
+    let (entries, reviews) = (kinds.entries(), kinds.reviews());
+    let mut definitions = schemas::definitions(entries, reviews);
     schemas::for_v2(&mut definitions);
     let paths =
         entries.iter().flat_map(|entry| paths::of(entry)).chain(reviews.iter().map(|it| paths::review(it)));

@@ -14,6 +14,7 @@ use crate::admission::AdmissionConfiguration;
 use crate::audit::Audit;
 use crate::authn::{Anonymous, OidcOptions, TokenWebhookOptions};
 use crate::authz::{Authorizer, Witness};
+use crate::served::RuntimeConfig;
 
 /// Where objects are kept.
 #[derive(Clone, Debug)]
@@ -122,6 +123,8 @@ pub struct Options {
     pub enable_admission_plugins: Vec<String>,
     /// Admission plugins that do not work.
     pub disable_admission_plugins: Vec<String>,
+    /// Which built-in kinds are served, where that is not as usual.
+    pub runtime_config: RuntimeConfig,
     /// What admission plugins are told.
     pub admission_configuration: Arc<AdmissionConfiguration>,
     /// The time of day.
@@ -176,6 +179,7 @@ impl Options {
             audit: None,
             enable_admission_plugins: Vec::new(),
             disable_admission_plugins: Vec::new(),
+            runtime_config: RuntimeConfig::default(),
             admission_configuration: Arc::default(),
             clock: Clock::system(),
             metrics: Metrics::new(),

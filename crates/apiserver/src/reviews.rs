@@ -45,15 +45,15 @@ pub(crate) static ALL: &[&Review] = &[
     &rules::REVIEW,
 ];
 
-/// The collection that a path names; it must be one of its own, not an object in it.
-pub(crate) fn find(target: &Target) -> Option<&'static Review> {
+/// The one of `answered` that a path names; it must be a collection of its own, not an object in it.
+pub(crate) fn find(answered: &[&'static Review], target: &Target) -> Option<&'static Review> {
     let here = |review: &&&Review| {
         review.group == target.group
             && review.version == target.version
             && review.plural == target.plural
             && review.namespaced != target.namespace.is_empty()
     };
-    ALL.iter().find(here).copied().filter(|_| target.name.is_empty())
+    answered.iter().find(here).copied().filter(|_| target.name.is_empty())
 }
 
 /// The body, as a `K`.

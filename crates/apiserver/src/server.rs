@@ -117,7 +117,7 @@ impl Server {
         let tasks = Tasks::new();
         let api = Api {
             store,
-            catalog: Catalog::built_in(),
+            catalog: Catalog::built_in(&options.runtime_config),
             clock: options.clock,
             alloc,
             rbac: crate::authz::rbac::Rbac::default(),

@@ -44,7 +44,7 @@ pub(crate) async fn serve(api: &Arc<Api>, call: Authorized) -> Response {
 
 async fn resource(api: &Arc<Api>, call: Authorized) -> Result<Response, ApiError> {
     let Some(target) = call.info.target.clone() else { return Err(ApiError::no_such_path()) };
-    if let Some(review) = reviews::find(&target) {
+    if let Some(review) = reviews::find(api.catalog.kinds().reviews(), &target) {
         if call.info.verb != Verb::Create {
             let message = "the server does not allow this method on the requested resource";
             return Err(ApiError::new(405, "MethodNotAllowed", message));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+use skiff_api::{Object, names};
 use skiff_client::Change;
 use skiff_client::controller::{Caches, How, Key, Next, Outcome};
 
@@ -21,19 +22,24 @@ pub(crate) const CONTROLLER: Row = Row {
     run: |ctx, key| Box::pin(reconcile(ctx, key)),
 };
 
-const LABEL: &str = "apiserver.kubernetes.io/identity";
-const SERVER: &str = "kube-apiserver";
+/// Where leases of API servers are.
+pub(crate) const NAMESPACE: &str = "kube-system";
 
 /// Leases of API servers, not those of the many nodes.
 struct OfServers;
 
 impl How<Settings> for OfServers {
     fn keys(change: &Change, _: &Caches, _: &Settings) -> Vec<Key> {
-        let meta = change.latest().meta();
-        let ours = meta.namespace.as_deref() == Some("kube-system")
-            && meta.labels.get(LABEL).is_some_and(|value| &**value == SERVER);
-        if ours { vec![meta.key().into()] } else { Vec::new() }
+        let lease = change.latest();
+        if is_of_server(lease) { vec![lease.meta().key().into()] } else { Vec::new() }
     }
+}
+
+/// Whether an API server says by this lease who it is.
+pub(crate) fn is_of_server(lease: &Object) -> bool {
+    let meta = lease.meta();
+    meta.namespace.as_deref() == Some(NAMESPACE)
+        && meta.labels.get(names::IDENTITY).is_some_and(|value| &**value == names::API_SERVER)
 }
 
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {

@@ -42,6 +42,7 @@ mod shared;
 mod slice_mirroring;
 mod stateful;
 mod storage_migration;
+mod storage_versions;
 mod switches;
 mod table;
 mod taint_eviction;

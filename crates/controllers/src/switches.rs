@@ -34,6 +34,11 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("endpointslicemirroring-controller", "endpointslice-mirroring-controller", "endpointslicemirroring"),
     ("statefulset-controller", "", "statefulset"),
     ("storage-version-migrator-controller", "", ""),
+    (
+        "storage-version-garbage-collector",
+        "storageversion-garbage-collector-controller",
+        "storage-version-gc",
+    ),
     ("taint-eviction-controller", "", ""),
     ("validatingadmissionpolicy-status-controller", "", "validatingadmissionpolicy-status"),
     ("token-cleaner", "token-cleaner-controller", "tokencleaner"),

@@ -7,8 +7,8 @@ use crate::{
     Settings, autoscale, bootstrap_signer, certificates, cron_job, daemon, deployment, disruption,
     endpoint_slices, endpoints, identity_leases, job, namespaces, node_ipam, node_lifecycle, node_ttl,
     pod_gc, policy_types, replica_set, replication, role_aggregation, root_ca, service_accounts,
-    service_cidrs, slice_mirroring, stateful, storage_migration, taint_eviction, token_cleaner,
-    token_secrets, ttl_after_finished, volumes,
+    service_cidrs, slice_mirroring, stateful, storage_migration, storage_versions, taint_eviction,
+    token_cleaner, token_secrets, ttl_after_finished, volumes,
 };
 
 pub(crate) type Row = controller::Row<Settings>;
@@ -46,6 +46,7 @@ pub(crate) static ALL: &[&Row] = &[
     &slice_mirroring::CONTROLLER,
     &stateful::CONTROLLER,
     &storage_migration::CONTROLLER,
+    &storage_versions::CONTROLLER,
     &taint_eviction::CONTROLLER,
     &token_cleaner::CONTROLLER,
     &token_secrets::CONTROLLER,

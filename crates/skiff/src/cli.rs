@@ -131,6 +131,10 @@ pub(crate) struct ClusterArgs {
     /// Admission plugins not to use
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) disable_admission_plugins: Vec<String>,
+    /// Which built-in APIs are served: api/all, api/ga, api/beta, api/alpha, GROUP/VERSION or GROUP/VERSION/RESOURCE, each
+    /// with =true or =false; stable ones are by default
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub(crate) runtime_config: Vec<String>,
     /// Which controllers run, in kube-controller-manager's names: "*" is all, "-name" switches one off
     #[arg(
         long,

@@ -45,6 +45,7 @@ macro_rules! kinds {
 
 kinds! {
     k8s_openapi::api::admissionregistration::v1: MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration;
+    k8s_openapi::api::apiserverinternal::v1alpha1: StorageVersion;
     k8s_openapi::api::apps::v1: ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet;
     k8s_openapi::api::autoscaling::v1: HorizontalPodAutoscaler;
     k8s_openapi::api::autoscaling::v2: HorizontalPodAutoscaler;

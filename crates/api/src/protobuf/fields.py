@@ -30,8 +30,8 @@ SPECIAL = {
     'certificates.v1.ExtraValue': '@strings', 'meta.v1.Verbs': '@strings',
 }
 # Groups and versions that a current server may serve.
-GROUPS = '''admission.v1 admissionregistration.v1 apidiscovery.v2 apiextensions.v1 apiregistration.v1 apps.v1
-authentication.v1 authorization.v1 autoscaling.v1 autoscaling.v2 batch.v1 certificates.v1 coordination.v1 core.v1
+GROUPS = '''admission.v1 admissionregistration.v1 apidiscovery.v2 apiextensions.v1 apiregistration.v1 apiserverinternal.v1alpha1
+apps.v1 authentication.v1 authorization.v1 autoscaling.v1 autoscaling.v2 batch.v1 certificates.v1 coordination.v1 core.v1
 discovery.v1 events.v1 flowcontrol.v1 meta.v1 meta.v1beta1 metrics.v1beta1 networking.v1 node.v1 policy.v1 rbac.v1 resource.v1
 scheduling.v1 storage.v1 storagemigration.v1'''.split()
 # Fields that are no pointers in Go and left out of its JSON when they are zero: Go writes them all the same, and a zero

@@ -130,6 +130,8 @@ impl Table {
             _ if COMMON.contains(&kind) => format!("meta.v1.{kind}"),
             // The same in both versions; clients from before 1.22 send the old one.
             ("policy", "v1beta1", "Eviction") => "policy.v1.Eviction".to_owned(),
+            // The one group whose package has not its first word's name.
+            ("internal", ..) => format!("apiserverinternal.{version}.{kind}"),
             _ => format!("{group}.{version}.{kind}"),
         };
         self.named(&named)
@@ -206,6 +208,11 @@ mod tests {
             ("apps/v1", "DeleteOptions", "meta.v1.DeleteOptions"),
             ("v1", "Status", "meta.v1.Status"),
             ("policy/v1beta1", "Eviction", "policy.v1.Eviction"),
+            (
+                "internal.apiserver.k8s.io/v1alpha1",
+                "StorageVersion",
+                "apiserverinternal.v1alpha1.StorageVersion",
+            ),
             ("meta.k8s.io/v1", "PartialObjectMetadata", "meta.v1.PartialObjectMetadata"),
         ] {
             assert_eq!(TABLE.kind(version, kind), TABLE.named(expected), "{version} {kind}");

@@ -125,7 +125,7 @@ impl Merged {
         {
             return if protobuf { made.protobuf.clone() } else { Some(made.json.clone()) };
         }
-        let mut whole = v2_value(kinds.entries());
+        let mut whole = v2_value(kinds);
         theirs.iter().for_each(|document| merge(&mut whole, document));
         let json = v2_document(&whole);
         let encoded = protobuf.then(|| v2_protobuf_document(&whole));

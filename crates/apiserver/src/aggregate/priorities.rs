@@ -37,6 +37,7 @@ const TABLE: &[(&str, &str, i32, i32)] = &[
     ("node.k8s.io", "v1", 16300, 15),
     ("discovery.k8s.io", "v1", 16200, 15),
     ("flowcontrol.apiserver.k8s.io", "v1", 16100, 21),
+    ("internal.apiserver.k8s.io", "v1alpha1", 16000, 9),
     ("resource.k8s.io", "v1", 15900, 15),
     ("storagemigration.k8s.io", "v1", 15800, 15),
     // What the manifests of the metrics server say, in whose place we answer.

@@ -20,7 +20,7 @@ use crate::api::Api;
 use crate::registry::update::{Part, Proposal, Update, update};
 use crate::registry::{Scope, delete};
 use crate::user::User;
-use crate::{bootstrap, crd, resource_metrics, reviews};
+use crate::{bootstrap, crd, resource_metrics};
 
 /// Says how an APIService is kept in step with what is served.
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
@@ -46,7 +46,7 @@ pub(crate) async fn at_start(api: &Api) -> Result<(), ApiError> {
     for entry in kinds.entries() {
         names.insert(name(&entry.resource.group, &entry.resource.version));
     }
-    names.extend(reviews::ALL.iter().map(|review| name(review.group, review.version)));
+    names.extend(kinds.reviews().iter().map(|review| name(review.group, review.version)));
     names.insert(name(resource_metrics::GROUP, resource_metrics::VERSION));
     for stored in api.store.snapshot(crd::controller::TABLE).objects.values() {
         names.extend(defined_by(stored.object()));
@@ -111,7 +111,8 @@ fn wanted(api: &Api, name: &str) -> Option<Wanted> {
         version_priority: priority.version,
         ..APIServiceSpec::default()
     };
-    if let Some(priority) = priorities::of(group, version) {
+    let answered = group == resource_metrics::GROUP || api.catalog.kinds().has(group, version);
+    if let Some(priority) = priorities::of(group, version).filter(|_| answered) {
         let managed = (group != resource_metrics::GROUP).then_some(ON_START);
         return Some(Wanted { spec: spec(priority), managed });
     }

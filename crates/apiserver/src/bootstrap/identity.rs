@@ -2,17 +2,22 @@
 //!
 //! Upstream renews it every ten seconds, for one that lasts an hour. Nobody looks at it but the collector of such leases, so
 //! here it is renewed three times while it lasts: what is idle writes nothing to the disk.
+//!
+//! Under this name the server says how it stores things, where anybody asks for that ([`super::storage_versions`]). What it
+//! said goes with the lease, so the lease is written first.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use sha2::{Digest, Sha256};
-use skiff_api::ApiError;
+use skiff_api::{ApiError, names};
 use skiff_base::task::Tasks;
 
+use super::storage_versions;
 use crate::api::Api;
 
 const NAMESPACE: &str = "kube-system";
@@ -25,25 +30,29 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// Keeps the lease until the server stops.
 pub(crate) async fn keep(api: Arc<Api>, tasks: Tasks) -> Result<(), Infallible> {
     let Some(hostname) = api.settings.machine.clone() else { return Ok(()) };
-    let holder = format!("{}_{}", name(&hostname), uuid::Uuid::new_v4());
+    let name = name(&hostname);
+    let holder = format!("{name}_{}", uuid::Uuid::new_v4());
+    let mut amiss = storage_versions::amiss(&api, &name);
     while api.store_is_open() {
         let pause = match renew(&api, &hostname, &holder).await {
             Ok(()) => EVERY,
             Err(error) => {
-                tracing::warn!(%error, "the server's own lease cannot be written");
+                tracing::warn!(%error, "the server cannot say who it is");
                 AGAIN
             }
         };
         tokio::select! {
             () = tasks.stopped() => break,
             () = tokio::time::sleep(pause) => {}
+            Some(()) = amiss.next() => {}
         }
     }
     Ok(())
 }
 
 async fn renew(api: &Api, hostname: &str, holder: &str) -> Result<(), ApiError> {
-    super::ensure(api, NAMESPACE, &lease(hostname, holder, api.clock.now()), true).await
+    super::ensure(api, NAMESPACE, &lease(hostname, holder, api.clock.now()), true).await?;
+    storage_versions::record(api, &name(hostname)).await
 }
 
 /// `apiserver-` and the first half of the host name's digest, in base 32.
@@ -60,8 +69,7 @@ fn name(hostname: &str) -> String {
 }
 
 fn lease(hostname: &str, holder: &str, now: jiff::Timestamp) -> Lease {
-    let labels =
-        [("apiserver.kubernetes.io/identity", "kube-apiserver"), ("kubernetes.io/hostname", hostname)];
+    let labels = [(names::IDENTITY, names::API_SERVER), (names::HOSTNAME, hostname)];
     Lease {
         metadata: ObjectMeta {
             name: Some(name(hostname)),

@@ -4,7 +4,6 @@
 //! away, and an object that says `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -18,6 +17,7 @@ use super::policy::{self, BINDINGS, CONTROLLERS, ROLES, Rule};
 use crate::api::Api;
 use crate::authz::rules;
 use crate::catalog::Entry;
+use crate::kinds;
 use crate::kinds::rbac::GROUP;
 use crate::registry::Scope;
 use crate::registry::update::{Part, Proposal, Update, update};
@@ -37,6 +37,8 @@ const ACCOUNTS: &str = "kube-system";
 /// # Errors
 /// If an object is refused, or the store fails.
 pub(super) async fn reconcile(api: &Api) -> Result<(), ApiError> {
+    // Also those that are not served: a right to nothing harms nobody.
+    let known: Vec<Entry> = kinds::ALL.iter().map(|row| Entry::built_in(row)).collect();
     let mut work: Vec<BoxFuture<'_, Result<(), ApiError>>> = Vec::new();
     for row in ROLES {
         work.push(role(api, row));
@@ -51,7 +53,7 @@ pub(super) async fn reconcile(api: &Api) -> Result<(), ApiError> {
     for own in &api.settings.roles {
         let mut rules = Vec::new();
         for (verbs, resources) in &own.rules {
-            rules.extend(own_rules(api, &own.account, verbs, resources)?);
+            rules.extend(own_rules(&known, &own.account, verbs, resources)?);
         }
         work.extend(component(api, &format!("skiff:{}", own.account), &own.account, rules));
     }
@@ -80,8 +82,13 @@ fn rule(row: &Rule) -> PolicyRule {
 /// the name.
 ///
 /// # Errors
-/// If a resource is served by nobody here: a mistake in the row, which would show only when the right is missing.
-fn own_rules(api: &Api, account: &str, verbs: &str, resources: &str) -> Result<Vec<PolicyRule>, ApiError> {
+/// If there is no such resource: a mistake in the row, which would show only when the right is missing.
+fn own_rules(
+    known: &[Entry],
+    account: &str,
+    verbs: &str,
+    resources: &str,
+) -> Result<Vec<PolicyRule>, ApiError> {
     let rule = |groups: Vec<String>, resource: &str| PolicyRule {
         verbs: words(verbs),
         api_groups: Some(groups),
@@ -99,14 +106,13 @@ fn own_rules(api: &Api, account: &str, verbs: &str, resources: &str) -> Result<V
         if !group.is_empty() {
             return Ok(rule(vec![group.to_owned()], &whole));
         }
-        let kinds = api.catalog.kinds();
-        let has = |entry: &&Arc<Entry>| {
+        let has = |entry: &&Entry| {
             // Rights to finalizers are asked about and served nowhere.
-            let known = ["", "finalizers"].contains(&sub);
-            let sub_is_served = known || subresource::of(entry).any(|own| own.name == sub);
+            let asked_only = ["", "finalizers"].contains(&sub);
+            let sub_is_served = asked_only || subresource::of(entry).any(|own| own.name == sub);
             *entry.resource.plural == *plural && sub_is_served
         };
-        let entries = kinds.entries().iter().filter(has);
+        let entries = known.iter().filter(has);
         let mut groups: Vec<String> = entries.map(|entry| entry.resource.group.to_string()).collect();
         groups.dedup();
         if groups.is_empty() {

@@ -339,6 +339,16 @@ pub(crate) fn host_path(errors: &mut Errors, path: &HostPathVolumeSource) {
     });
 }
 
+/// The first three of a list, and how many more there are; `none` if there are none.
+pub(crate) fn few(list: &[String], none: &str) -> String {
+    const SHOWN: usize = 3;
+    match list {
+        [] => none.to_owned(),
+        few if few.len() <= SHOWN => few.join(","),
+        many => format!("{} + {} more...", many[..SHOWN].join(","), many.len() - SHOWN),
+    }
+}
+
 /// Quantities are kept in canonical form; what is none stays for validation to refuse.
 pub(crate) fn canonical(amounts: Option<&mut BTreeMap<String, Text>>) {
     for amount in amounts.into_iter().flat_map(BTreeMap::values_mut) {

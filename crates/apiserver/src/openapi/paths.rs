@@ -69,6 +69,8 @@ pub(super) fn definition(entry: &Entry) -> String {
     let package = match &**group {
         "" => "io.k8s.api.core".to_owned(),
         "apiextensions.k8s.io" => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions".to_owned(),
+        // The one group whose package has not its first word's name.
+        "internal.apiserver.k8s.io" => "io.k8s.api.apiserverinternal".to_owned(),
         "apiregistration.k8s.io" => "io.k8s.kube-aggregator.pkg.apis.apiregistration".to_owned(),
         group => format!("io.k8s.api.{}", group.split('.').next().unwrap_or(group)),
     };

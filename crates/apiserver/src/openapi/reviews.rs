@@ -10,7 +10,7 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::Binding;
 use schemars::SchemaGenerator;
 
-use crate::reviews::{ALL, Review};
+use crate::reviews::Review;
 
 /// Adds the schema of a type to a generator.
 type Schema = fn(&mut SchemaGenerator);
@@ -29,10 +29,10 @@ const TYPES: &[(&str, Schema)] = &[
 /// Reviews of the same group and version.
 pub(super) type Reviews = Vec<&'static Review>;
 
-/// All of them by `apis/GROUP/VERSION`.
-pub(super) fn by_group() -> BTreeMap<String, Reviews> {
+/// These by `apis/GROUP/VERSION`.
+pub(super) fn by_group(reviews: &[&'static Review]) -> BTreeMap<String, Reviews> {
     let mut groups: BTreeMap<String, Reviews> = BTreeMap::new();
-    for review in ALL {
+    for review in reviews {
         groups.entry(root(review)).or_default().push(review);
     }
     groups
@@ -64,6 +64,7 @@ pub(super) fn schemas(generator: &mut SchemaGenerator, reviews: &[&'static Revie
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reviews::ALL;
 
     #[test]
     fn every_review_has_a_type() {

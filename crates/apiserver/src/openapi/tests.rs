@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::catalog::{Catalog, Kinds};
+use crate::catalog::Catalog;
+use crate::served::RuntimeConfig;
 
 fn kinds() -> &'static Kinds {
-    static KINDS: std::sync::LazyLock<Arc<Kinds>> = std::sync::LazyLock::new(|| Catalog::built_in().kinds());
+    static KINDS: std::sync::LazyLock<Arc<Kinds>> = std::sync::LazyLock::new(|| {
+        Catalog::built_in(&RuntimeConfig::parse(["api/all=true"]).unwrap()).kinds()
+    });
     &KINDS
 }
 
@@ -35,7 +38,7 @@ fn every_reference_has_its_target() {
             assert!(definitions.get(name).is_some(), "{target}");
         }
     };
-    let whole = parsed(&kinds().documents.v2(kinds().entries()));
+    let whole = parsed(&kinds().documents.v2(kinds()));
     check(&whole, "#/definitions/", &whole["definitions"]);
     for group in kinds().documents.v3.values() {
         let document = parsed(&group.document());
@@ -45,7 +48,7 @@ fn every_reference_has_its_target() {
 
 #[test]
 fn kinds_are_named_and_metadata_is_optional() {
-    let whole = parsed(&kinds().documents.v2(kinds().entries()));
+    let whole = parsed(&kinds().documents.v2(kinds()));
     for entry in kinds().entries() {
         let row = &entry.resource;
         let schema = &whole["definitions"][paths::definition(entry)];
@@ -110,7 +113,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
 
 #[test]
 fn the_protobuf_form_has_every_definition() {
-    let document = kinds().documents.v2_protobuf(kinds().entries());
+    let document = kinds().documents.v2_protobuf(kinds());
     let top = fields(&document.body);
     assert_eq!(top[0], (1, b"2.0".as_slice()));
     let definitions = top.iter().find(|(field, _)| *field == 9).unwrap().1;
@@ -118,7 +121,7 @@ fn the_protobuf_form_has_every_definition() {
         .iter()
         .map(|(_, named)| String::from_utf8(fields(named)[0].1.to_vec()).unwrap())
         .collect();
-    let whole = parsed(&kinds().documents.v2(kinds().entries()));
+    let whole = parsed(&kinds().documents.v2(kinds()));
     let expected: Vec<&String> = whole["definitions"].as_object().unwrap().keys().collect();
     assert_eq!(names.iter().collect::<Vec<_>>(), expected);
 }
@@ -137,7 +140,7 @@ fn definitions_agree_with_the_published_ones() {
             .filter_map(|f| f.as_str().map(str::to_owned))
             .collect()
     };
-    for (name, ours) in parsed(&kinds().documents.v2(kinds().entries()))["definitions"].as_object().unwrap() {
+    for (name, ours) in parsed(&kinds().documents.v2(kinds()))["definitions"].as_object().unwrap() {
         let theirs = &published["$defs"][name];
         let keys = |schema: &Value| -> BTreeSet<String> {
             schema["properties"].as_object().into_iter().flat_map(|map| map.keys().cloned()).collect()
@@ -152,7 +155,7 @@ fn definitions_agree_with_the_published_ones() {
 
 #[test]
 fn reviews_and_scales_have_paths() {
-    let whole = parsed(&kinds().documents.v2(kinds().entries()));
+    let whole = parsed(&kinds().documents.v2(kinds()));
     let paths = &whole["paths"];
     for (path, kind) in [
         ("/apis/authorization.k8s.io/v1/subjectaccessreviews", "SubjectAccessReview"),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use skiff_apiserver::kinds::{ALL, Row};
 use skiff_apiserver::server::Handler;
 use skiff_apiserver::wire::{self, Response};
-use skiff_apiserver::{Peer, User};
+use skiff_apiserver::{Options, Peer, RuntimeConfig, User};
 
 /// A cluster and its administrator's requests.
 pub(crate) struct Given {
@@ -59,8 +59,10 @@ impl Answer {
 }
 
 impl Given {
+    /// Every kind is served.
     pub(crate) async fn new() -> Self {
-        let cluster = Cluster::start().await;
+        let runtime_config = RuntimeConfig::parse(["api/all=true"]).unwrap();
+        let cluster = Cluster::with(Options { runtime_config, ..Options::in_memory() }).await;
         let client = Client::of(&cluster, User::new("admin", ["system:masters"]));
         Self { cluster, client }
     }
@@ -200,6 +202,7 @@ fn device_claim() -> Value {
 pub(crate) fn name(row: &Row, name: &'static str) -> &'static str {
     match row.kind {
         "IPAddress" => "10.96.1.1",
+        "StorageVersion" => "example.com.things",
         // Of no group that the definition below brings along.
         "APIService" => "v1.apis.example.com",
         "CustomResourceDefinition" => "things.example.com",

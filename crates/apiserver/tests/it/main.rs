@@ -24,6 +24,7 @@ mod quotas;
 mod refusals;
 mod requests;
 mod roles;
+mod served;
 mod services;
 mod streams;
 mod subresources;

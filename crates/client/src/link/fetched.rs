@@ -15,6 +15,7 @@ use skiff_api::Object;
 use skiff_base::Backoff;
 
 use crate::feed::{Delta, Topic};
+use crate::write;
 
 /// How a list or watch ended early.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,8 @@ struct State {
     topic: Topic,
     watch: Option<BoxStream<'static, Result<Change, Broken>>>,
     version: String,
+    /// Whether there has been an answer, if only that nobody serves such a kind.
+    answered: bool,
     backoff: Backoff,
 }
 
@@ -82,6 +85,7 @@ pub(super) fn feed(client: kube::Client, topic: Topic) -> BoxStream<'static, Del
         topic,
         watch: None,
         version: String::new(),
+        answered: false,
         backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(10)),
     };
     futures::stream::unfold(state, |mut state| async move {
@@ -98,6 +102,7 @@ impl State {
             match step {
                 Ok(Some(delta)) => {
                     self.backoff.reset();
+                    self.answered = true;
                     return delta;
                 }
                 Ok(None) => {}
@@ -109,6 +114,13 @@ impl State {
                         || matches!(&error, Broken::Client(kube::Error::Api(_)))
                     {
                         self.version.clear();
+                    }
+                    // Of a kind that is not served there are no objects, and nobody shall wait for them; it is asked for
+                    // again, since it may come.
+                    if !self.answered && matches!(&error, Broken::Client(error) if write::is_not_found(error))
+                    {
+                        self.answered = true;
+                        return Delta::Reset(Vec::new());
                     }
                     self.backoff.wait().await;
                 }

@@ -9,8 +9,8 @@ use anyhow::Context;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use skiff_apiserver::{
-    AdmissionConfiguration, Audit, AuditPolicy, ComponentRole, KubeletAccess, Listener, Options, Server,
-    Storage, Tls, User, Version,
+    AdmissionConfiguration, Audit, AuditPolicy, ComponentRole, KubeletAccess, Listener, Options,
+    RuntimeConfig, Server, Storage, Tls, User, Version,
 };
 use skiff_base::metrics::Metrics;
 use skiff_base::pki::Authority;
@@ -202,6 +202,8 @@ fn options(
         audit: audit(cluster)?,
         default_unreachable_toleration_seconds: cluster.default_unreachable_toleration_seconds,
         admission_configuration: admission(cluster)?,
+        runtime_config: RuntimeConfig::parse(cluster.runtime_config.iter().map(String::as_str))
+            .context("--runtime-config")?,
         enable_admission_plugins: cluster.enable_admission_plugins.clone(),
         disable_admission_plugins: cluster.disable_admission_plugins.clone(),
         version: Version { git_commit: env!("SKIFF_COMMIT").to_owned(), ..Version::default() },

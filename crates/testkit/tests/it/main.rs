@@ -16,7 +16,7 @@ mod volumes;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use skiff_apiserver::{ComponentRole, User};
+use skiff_apiserver::{ComponentRole, RuntimeConfig, User};
 use skiff_client::Link;
 use skiff_testkit::{Cluster, given};
 
@@ -29,10 +29,19 @@ fn roles() -> Vec<ComponentRole> {
     skiff_controllers::names().map(role).collect()
 }
 
+/// Kinds that are not served by default have their controllers too.
+fn everything() -> RuntimeConfig {
+    RuntimeConfig::parse(["api/all=true"]).unwrap()
+}
+
 /// A cluster with controllers, scheduler and these nodes; each component has its own identity and no more rights than
 /// its row declares.
 async fn cluster(nodes: &[&str]) -> Cluster {
-    let cluster = Cluster::with(|options| options.roles = roles()).await;
+    let cluster = Cluster::with(|options| {
+        options.roles = roles();
+        options.runtime_config = everything();
+    })
+    .await;
     let linker = cluster.linker();
     schedule(&cluster, linker(User::new("system:kube-scheduler", Vec::<String>::new())));
     let mut options = skiff_controllers::Options::over(cluster.link());

@@ -15,7 +15,7 @@ use skiff_base::pki::Authority;
 use skiff_testkit::Cluster;
 use tokio::sync::watch;
 
-use crate::{roles, schedule};
+use crate::{everything, roles, schedule};
 
 /// Rights that no scene uses: controller, verb, resource, and why.
 const UNUSED: &[(&str, &str, &str, &str)] = &[
@@ -102,6 +102,7 @@ async fn watched(seen: &Arc<Seen>) -> Cluster {
     }));
     let cluster = Cluster::with(|options| {
         options.roles = roles();
+        options.runtime_config = everything();
         options.witness = Some(witness);
         options.enable_admission_plugins = vec!["OwnerReferencesPermissionEnforcement".to_owned()];
     })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use k8s_openapi::api::apiserverinternal::v1alpha1::StorageVersion;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
@@ -94,6 +95,47 @@ async fn the_lease_of_a_server_that_is_long_gone_goes() {
         names == ["apiserver-new"]
     };
     cluster.until::<Lease>(left).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_said_of_its_storage_goes_with_its_lease() {
+    let cluster = cluster(&[]).await;
+    let lease = |name: &str| {
+        given::yaml::<Lease>(&format!(
+            "metadata: {{name: apiserver-{name}, namespace: kube-system, labels: {{apiserver.kubernetes.io/identity: \
+             kube-apiserver}}}}\nspec: {{leaseDurationSeconds: 3600, renewTime: '2090-01-01T00:00:00.000000Z'}}"
+        ))
+    };
+    let one = cluster.create(lease("one")).await;
+    cluster.create(lease("two")).await;
+    let said = |server: &str, version: &str| {
+        format!(
+            "{{apiServerID: apiserver-{server}, encodingVersion: {version}, decodableVersions: [v1, v2]}}"
+        )
+    };
+    for (name, said) in [
+        ("ours", [said("one", "v2"), said("two", "v1")].join(", ")),
+        ("mine", said("one", "v1")),
+        ("nobodys", said("three", "v1")),
+    ] {
+        let text = format!("metadata: {{name: example.com.{name}}}\nstatus: {{storageVersions: [{said}]}}");
+        let mut version: StorageVersion = given::yaml(&text);
+        skiff_api::storage_version::agree(&mut version, jiff::Timestamp::UNIX_EPOCH);
+        cluster.create(version).await;
+    }
+    let told = |all: &[Arc<StorageVersion>]| {
+        let status = |it: &Arc<StorageVersion>| it.status.as_ref()?.common_encoding_version.clone();
+        let told = |it: &Arc<StorageVersion>| (it.metadata.name.clone().unwrap_or_default(), status(it));
+        let mut told: Vec<_> = all.iter().map(told).collect();
+        told.sort();
+        told
+    };
+    let one_version = |name: &str, version: Option<&str>| (name.to_owned(), version.map(str::to_owned));
+    let both = [one_version("example.com.mine", Some("v1")), one_version("example.com.ours", None)];
+    cluster.until::<StorageVersion>(|all| told(all) == both).await;
+    cluster.delete(&one, "Background").await;
+    cluster.until::<StorageVersion>(|all| told(all) == [one_version("example.com.ours", Some("v1"))]).await;
     cluster.stop().await;
 }
 

@@ -50,7 +50,6 @@ fn validate_subset(subset: &EndpointSubset, errors: &mut Errors) {
 
 /// `10.0.0.1:80,10.0.0.2:80 + 4 more...`
 fn shown(endpoints: &Endpoints) -> String {
-    const SHOWN: usize = 3;
     let mut list = Vec::new();
     for subset in endpoints.subsets.iter().flatten() {
         let addresses = subset.addresses.as_deref().unwrap_or_default();
@@ -65,11 +64,7 @@ fn shown(endpoints: &Endpoints) -> String {
             }));
         }
     }
-    match list.len() {
-        0 => "<none>".to_owned(),
-        count if count <= SHOWN => list.join(","),
-        count => format!("{} + {} more...", list[..SHOWN].join(","), count - SHOWN),
-    }
+    check::few(&list, "<none>")
 }
 
 impl Kind for Endpoints {

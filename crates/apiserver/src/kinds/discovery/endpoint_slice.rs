@@ -78,15 +78,6 @@ fn validate_ports(ports: &[EndpointPort], errors: &mut Errors) {
     }
 }
 
-fn shown(list: &[String]) -> String {
-    const SHOWN: usize = 3;
-    match list {
-        [] => "<unset>".to_owned(),
-        few if few.len() <= SHOWN => few.join(","),
-        many => format!("{} + {} more...", many[..SHOWN].join(","), many.len() - SHOWN),
-    }
-}
-
 impl Kind for EndpointSlice {
     fn set_defaults(&mut self) {
         for port in self.ports.iter_mut().flatten() {
@@ -138,12 +129,12 @@ impl Kind for EndpointSlice {
                     (None, Some(name)) => name.to_owned(),
                     (None, None) => "*".to_owned(),
                 };
-                shown(&slice.ports.iter().flatten().map(port).collect::<Vec<_>>()).into()
+                check::few(&slice.ports.iter().flatten().map(port).collect::<Vec<_>>(), "<unset>").into()
             }),
             Column::<Self>::text("Endpoints", |slice, _| {
                 let addresses =
                     slice.endpoints.iter().flatten().flat_map(|endpoint| endpoint.addresses.clone());
-                shown(&addresses.collect::<Vec<_>>()).into()
+                check::few(&addresses.collect::<Vec<_>>(), "<unset>").into()
             }),
             Column::age(),
         ]

@@ -1,5 +1,7 @@
 //! What gives each controller a reason for each of its rights. Objects are YAML; their paths are where they are posted.
 
+mod upkeep;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +128,7 @@ pub(super) async fn play(cluster: &Cluster) {
     volumes(&stage).await;
     attachments(&stage).await;
     autoscalers(&stage).await;
-    upkeep(&stage).await;
+    upkeep::play(&stage).await;
     lost(&stage, silent).await;
 }
 
@@ -550,35 +552,6 @@ async fn autoscalers(stage: &Stage<'_>) {
         "{{metadata: {{name: measured}}, spec: {{{target}, minReplicas: 1, maxReplicas: 3, {metrics}}}}}"
     );
     stage.make(path, &whole).await;
-}
-
-/// What keeps a cluster in order: old leases, classes of attributes, stored versions, signatures, mirrors that are too large.
-async fn upkeep(stage: &Stage<'_>) {
-    let lease = "{metadata: {name: apiserver-old, labels: {apiserver.kubernetes.io/identity: kube-apiserver}}, spec: \
-                 {holderIdentity: old, leaseDurationSeconds: 3600, renewTime: '2020-01-01T00:00:00.000000Z'}}";
-    stage.make("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", lease).await;
-    let class = "{metadata: {name: gold}, driverName: csi.example.com, parameters: {speed: high}}";
-    stage.make("/apis/storage.k8s.io/v1/volumeattributesclasses", class).await;
-    let migration = "{metadata: {name: maps}, spec: {resource: {group: '', resource: configmaps}}}";
-    stage.make("/apis/storagemigration.k8s.io/v1/storageversionmigrations", migration).await;
-    let policy = "{metadata: {name: small}, spec: {matchConstraints: {resourceRules: [{apiGroups: [''], apiVersions: [v1], \
-                  operations: ['*'], resources: [configmaps]}]}, validations: [{expression: 'object.datum == 1'}]}}";
-    stage.make("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", policy).await;
-    let token = "{metadata: {name: bootstrap-token-fedcba}, type: bootstrap.kubernetes.io/token, stringData: {token-id: \
-                 fedcba, token-secret: 0123456789abcdef, usage-bootstrap-signing: 'true'}}";
-    stage.make("/api/v1/namespaces/kube-system/secrets", token).await;
-    let info = "{metadata: {name: cluster-info}, data: {kubeconfig: 'apiVersion: v1'}}";
-    stage.make("/api/v1/namespaces/kube-public/configmaps", info).await;
-
-    stage
-        .make("/api/v1/namespaces/default/services", "{metadata: {name: many}, spec: {ports: [{port: 80}]}}")
-        .await;
-    let addresses: Vec<String> = (0..1001).map(|n| format!("{{ip: 10.8.{}.{}}}", n / 250, n % 250)).collect();
-    let many = format!(
-        "{{metadata: {{name: many}}, subsets: [{{addresses: [{}], ports: [{{port: 80}}]}}]}}",
-        addresses.join(", ")
-    );
-    stage.make("/api/v1/namespaces/default/endpoints", &many).await;
 }
 
 async fn namespaces(stage: &Stage<'_>) {

@@ -2,16 +2,21 @@
 //! others, tokens, and the end of what nobody needs any more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::apiserverinternal::v1alpha1::StorageVersion;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use serde_json::{Value, json};
+use skiff_api::storage_version;
 use skiff_testkit::world::{Check, Dice, Truth};
 use skiff_testkit::{World, given};
 
@@ -382,6 +387,98 @@ fn a_pods_own_claims_come_with_it_and_go_with_it() {
             let found: BTreeSet<String> =
                 claims.iter().filter_map(|claim| claim.metadata.name.clone()).collect();
             ensure(found == wanted, || format!("{found:?}, wanted {wanted:?}"))
+        },
+    };
+    scenario.run();
+}
+
+/// A server that lives, by the lease of its name.
+fn server(world: &World, name: &str) {
+    let labels = json!({ "apiserver.kubernetes.io/identity": "kube-apiserver" });
+    let metadata = json!({ "name": name, "namespace": "kube-system", "labels": labels });
+    ensure_there::<Lease>(world, "kube-system", name, json!({ "metadata": metadata, "spec": {} }));
+}
+
+/// Says for a server how it stores a kind.
+fn says(world: &World, kind: &str, server: &str, encoding: &str) {
+    let name = format!("example.com.{kind}");
+    ensure_there::<StorageVersion>(world, "", &name, json!({"metadata": {"name": name}}));
+    world.edit::<StorageVersion>("", &name, |value| {
+        let mut version: StorageVersion = serde_json::from_value(value.clone()).unwrap();
+        let said =
+            json!({"apiServerID": server, "encodingVersion": encoding, "decodableVersions": ["v1", "v2"]});
+        storage_version::say(&mut version, serde_json::from_value(said).unwrap(), Timestamp::UNIX_EPOCH);
+        *value = serde_json::to_value(&version).unwrap();
+    });
+}
+
+/// What is said of a kind, and by whom.
+fn said(version: &StorageVersion) -> BTreeSet<(String, String)> {
+    let name = version.metadata.name.as_deref().unwrap();
+    let said = version.status.iter().flat_map(|status| status.storage_versions.iter().flatten());
+    said.map(|said| (name.to_owned(), said.api_server_id.clone())).collect()
+}
+
+#[test]
+fn what_servers_say_lasts_as_long_as_they_do() {
+    let scenario = Scenario {
+        name: "storage versions",
+        schedules: 400,
+        controllers: &["storage-version-gc"],
+        begin: |world, _| server(world, "first"),
+        whim: |world, dice| {
+            // Nobody comes again under an old name.
+            let name = format!("s{}", dice.number());
+            match dice.below(4) {
+                0 => says(world, "a", &name, "v1"),
+                1 => {
+                    let leases = world.look(|truth| truth.all::<Lease>());
+                    if let Some(lease) = leases.first() {
+                        world.delete::<Lease>("kube-system", lease.metadata.name.as_deref().unwrap());
+                    }
+                }
+                _ => {
+                    server(world, &name);
+                    says(world, "a", &name, if dice.percent(50) { "v1" } else { "v2" });
+                    says(world, "b", &name, "v1");
+                }
+            }
+        },
+        finally: |world| {
+            server(world, "last");
+            says(world, "a", "last", "v2");
+            says(world, "c", "nobody", "v2");
+        },
+        always: || -> Check {
+            let before = Mutex::new(BTreeSet::new());
+            Box::new(move |truth| {
+                let now: BTreeSet<_> = truth.all::<StorageVersion>().iter().flat_map(|it| said(it)).collect();
+                let before = std::mem::replace(&mut *before.lock().unwrap(), now.clone());
+                let alive =
+                    |(_, server): &&(String, String)| truth.get::<Lease>("kube-system", server).is_some();
+                match before.difference(&now).find(alive) {
+                    Some(lost) => Err(format!("{lost:?} is lost, and the server is alive")),
+                    None => Ok(()),
+                }
+            })
+        },
+        end: |truth| {
+            for version in truth.all::<StorageVersion>() {
+                let said = said(&version);
+                ensure(!said.is_empty(), || format!("{:?} says nothing", version.metadata.name))?;
+                for (name, server) in said {
+                    ensure(truth.get::<Lease>("kube-system", &server).is_some(), || {
+                        format!("{server} in {name}")
+                    })?;
+                }
+                let mut again = StorageVersion::clone(&version);
+                storage_version::agree(&mut again, Timestamp::UNIX_EPOCH);
+                let common = |it: &StorageVersion| it.status.as_ref()?.common_encoding_version.clone();
+                ensure(common(&again) == common(&version), || format!("{version:?}"))?;
+            }
+            let last = truth.get::<StorageVersion>("", "example.com.a");
+            let last = last.is_some_and(|it| said(&it).iter().any(|(_, server)| server == "last"));
+            ensure(last, || "the last one is not heard".to_owned())
         },
     };
     scenario.run();
