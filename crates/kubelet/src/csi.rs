@@ -1,7 +1,7 @@
 //! Drivers of volumes that others bring (Container Storage Interface): which there are, and what their volumes need done.
 //!
 //! A driver makes itself known by a socket in `plugins_registry` ([`registry`]); the node tells the API which it has
-//! ([`announce`]); volumes of pods ask them (`volume/csi.rs`). What was given to a pod is written beside it first
+//! ([`mod@announce`]); volumes of pods ask them (`volume/csi.rs`). What was given to a pod is written beside it first
 //! ([`record`]), so that it is taken back after any restart. Follows upstream's `pkg/volume/csi`.
 
 mod announce;
