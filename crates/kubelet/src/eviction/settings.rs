@@ -1,8 +1,8 @@
 //! When a node is short and what it does then: thresholds and times, written as upstream's flags write them
 //! (`--eviction-hard=memory.available<100Mi,nodefs.available<5%`).
 //!
-//! The defaults are upstream's but for disk space and process ids. A tenth of a big disk is tens of gigabytes, and a node on
-//! a laptop or a CI machine would put pods out with all of that free; for process ids upstream has no threshold at all.
+//! The defaults are upstream's but for disk space. A tenth of a big disk is tens of gigabytes, and a node on a laptop or a CI
+//! machine would put pods out with all of that free.
 
 use std::time::Duration;
 
@@ -86,7 +86,6 @@ impl Default for Settings {
                 Threshold::hard(Signal::NodeFsInodesFree, inodes),
                 Threshold::hard(Signal::ImageFsAvailable, disk),
                 Threshold::hard(Signal::ImageFsInodesFree, inodes),
-                Threshold::hard(Signal::PidAvailable, Least::Share(Least::percent(10))),
             ],
             max_pod_grace: Duration::ZERO,
             transition: TRANSITION,

@@ -9,7 +9,7 @@ use skiff_kubelet::eviction::{Flags, Settings};
 /// When a node puts pods out.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct EvictionArgs {
-    /// What a node keeps free by putting pods out at once [default: memory.available<100Mi, of each disk the smaller of 5% and 1Gi, 5% of inodes, 10% of process ids]
+    /// What a node keeps free by putting pods out at once [default: memory.available<100Mi, of each disk the smaller of 5% and 1Gi, 5% of inodes]
     #[arg(long, value_name = "SIGNAL<VALUE,...")]
     eviction_hard: Option<String>,
     /// What it keeps free by putting pods out after a grace period
