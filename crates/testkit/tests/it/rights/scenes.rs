@@ -436,22 +436,24 @@ async fn accounts(stage: &Stage<'_>) {
 }
 
 async fn certificates(stage: &Stage<'_>) {
+    const SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
     let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
     let binding = "{metadata: {name: nodes-ask}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: \
                    'system:certificates.k8s.io:certificatesigningrequests:selfnodeclient'}, subjects: [{kind: Group, \
                    apiGroup: rbac.authorization.k8s.io, name: 'system:nodes'}]}";
     stage.make("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding).await;
-    let request = |name: &str| {
+    let request = |name: &str, signer: &str| {
         given::yaml::<Value>(&format!(
-            "{{metadata: {{name: {name}}}, spec: {{request: {REQUEST}, signerName: kubernetes.io/kube-apiserver-client-kubelet, \
-             usages: [client auth, digital signature]}}}}"
+            "{{metadata: {{name: {name}}}, spec: {{request: {REQUEST}, signerName: {signer}, usages: [client auth, digital \
+             signature]}}}}"
         ))
     };
     let node = stage.cluster.linker()(User::new("system:node:x", ["system:nodes"]));
-    ask(&node, http::Method::POST, path, "application/json", request("granted")).await;
+    ask(&node, http::Method::POST, path, "application/json", request("granted", SIGNER)).await;
 
-    // Refused long ago: it goes.
-    ask(&stage.cluster.link(), http::Method::POST, path, "application/json", request("refused")).await;
+    // Refused long ago: it goes. Its signer is one whose requests nobody approves first.
+    let refused = request("refused", "example.com/by-hand");
+    ask(&stage.cluster.link(), http::Method::POST, path, "application/json", refused).await;
     let denied = json!({ "status": { "conditions": [{
         "type": "Denied", "status": "True", "reason": "Test", "lastUpdateTime": "2020-01-01T00:00:00Z",
     }] } });
