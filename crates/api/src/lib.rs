@@ -4,6 +4,7 @@
 //! "now" passes it in. Everything above it (server, controllers, kubelet) may rely on that in tests.
 
 pub mod apply;
+pub mod cbor;
 pub mod cel;
 pub mod cron;
 pub mod decode;

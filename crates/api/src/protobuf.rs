@@ -11,7 +11,7 @@ use serde::de::DeserializeSeed;
 use serde_json::{Map, Value};
 
 mod read;
-mod table;
+pub(crate) mod table;
 mod wire;
 mod write;
 
@@ -109,6 +109,11 @@ impl Kind {
     pub fn find(api_version: &str, name: &str) -> Option<Self> {
         let message = TABLE.kind(api_version, name)?;
         Some(Self { api_version: api_version.to_owned(), name: name.to_owned(), message })
+    }
+
+    /// What the table has of it.
+    pub(crate) fn message(&self) -> Index {
+        self.message
     }
 
     /// The kind that a JSON text says it is of.

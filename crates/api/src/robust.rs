@@ -11,7 +11,7 @@ use crate::decode::{decode, yaml_to_json};
 use crate::patch::{json, merge, strategic};
 use crate::quantity::Quantity;
 use crate::selector::{FieldSelector, LabelSelector};
-use crate::{Strictness, v1beta1};
+use crate::{Strictness, cbor, v1beta1};
 
 /// It takes milliseconds to make.
 static SCHEMA: LazyLock<strategic::Schema> = LazyLock::new(strategic::Schema::of::<Pod>);
@@ -76,6 +76,14 @@ proptest! {
         }
         let yaml = yaml_to_json(text.as_bytes());
         prop_assert!(yaml.is_err() || serde_json::from_slice::<Value>(&yaml.unwrap()).is_ok());
+    }
+
+    #[test]
+    fn cbor_survives_noise_and_keeps_objects_of_any_shape(noise: Vec<u8>, object in tree()) {
+        let _any_answer = cbor::to_json(&noise);
+        let written = cbor::element(None, object.to_string().as_bytes()).unwrap();
+        let read: Value = serde_json::from_slice(&cbor::to_json(&written).unwrap()).unwrap();
+        prop_assert_eq!(read, object);
     }
 
     #[test]

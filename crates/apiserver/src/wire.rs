@@ -42,8 +42,9 @@ enum Shape {
     Foreign(Incoming),
 }
 
-/// `head`, then slices with commas between, then `tail`; copied out piece by piece.
+/// `head`, then slices with or without commas between, then `tail`; copied out piece by piece.
 struct Join {
+    commas: bool,
     head: Option<Bytes>,
     slices: std::iter::Peekable<Box<dyn Iterator<Item = Bytes> + Send>>,
     tail: Option<Bytes>,
@@ -88,8 +89,23 @@ impl Body {
         slices: impl Iterator<Item = Bytes> + Send + 'static,
         tail: Bytes,
     ) -> Self {
+        Self::pieces(true, head, slices, tail)
+    }
+
+    /// Slices after a head, as they are.
+    pub(crate) fn row(head: Bytes, slices: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        Self::pieces(false, head, slices, Bytes::new())
+    }
+
+    fn pieces(
+        commas: bool,
+        head: Bytes,
+        slices: impl Iterator<Item = Bytes> + Send + 'static,
+        tail: Bytes,
+    ) -> Self {
         let slices: Box<dyn Iterator<Item = Bytes> + Send> = Box::new(slices);
-        Self(Shape::Join(Join { head: Some(head), slices: slices.peekable(), tail: Some(tail) }), None)
+        let slices = slices.peekable();
+        Self(Shape::Join(Join { commas, head: Some(head), slices, tail: Some(tail) }), None)
     }
 
     /// Bytes as they come.
@@ -128,7 +144,9 @@ impl Join {
             if piece.len() >= PIECE {
                 break;
             }
-            piece.extend_from_slice(b",");
+            if self.commas {
+                piece.extend_from_slice(b",");
+            }
         }
         Some(self.finish(piece))
     }
@@ -136,13 +154,13 @@ impl Join {
     fn finish(&mut self, mut piece: BytesMut) -> Bytes {
         let ended = self.slices.peek().is_none();
         if ended {
-            if piece.last() == Some(&b',') {
+            if self.commas && piece.last() == Some(&b',') {
                 piece.truncate(piece.len() - 1);
             }
             if let Some(tail) = self.tail.take() {
                 piece.extend_from_slice(&tail);
             }
-        } else if piece.last() != Some(&b',') {
+        } else if self.commas && piece.last() != Some(&b',') {
             piece.extend_from_slice(b",");
         }
         piece.freeze()
@@ -256,5 +274,7 @@ mod tests {
         let big = "x".repeat(PIECE);
         let whole = joined(vec![big.clone().into(), "2".into(), big.clone().into()]).await;
         assert_eq!(whole, format!("[{big},2,{big}]"));
+        let row = Body::row("[".into(), vec![big.clone().into(), ",".into(), ",".into()].into_iter());
+        assert_eq!(row.collect().await.unwrap().to_bytes(), format!("[{big},,"));
     }
 }

@@ -8,25 +8,25 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// The place of a message in the table.
-pub(super) type Index = usize;
+pub(crate) type Index = usize;
 
 /// One field of a message.
-pub(super) struct Field {
+pub(crate) struct Field {
     /// 0 for a field whose number is not known.
-    pub(super) number: u32,
+    pub(crate) number: u32,
     /// Its JSON name; `-` for a message whose fields stand in the one around it.
-    pub(super) name: &'static str,
-    pub(super) repeated: bool,
+    pub(crate) name: &'static str,
+    pub(crate) repeated: bool,
     /// The values of a map by text.
-    pub(super) map: bool,
+    pub(crate) map: bool,
     /// Whether a zero, `false` or empty text is as good as nothing.
-    pub(super) zero_is_unset: bool,
-    pub(super) of: Of,
+    pub(crate) zero_is_unset: bool,
+    pub(crate) of: Of,
 }
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of {
+pub(crate) enum Of {
     Text,
     Bytes,
     Integer,
@@ -51,30 +51,30 @@ pub(super) enum Of {
 
 /// A field as JSON sees it: the messages it lies in within its own, outermost first, 0 for none; then the field.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) within: [u32; 2],
+pub(crate) struct Place {
+    pub(crate) within: [u32; 2],
     message: Index,
     field: usize,
 }
 
 /// A message.
 #[derive(Default)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// As they stand in the table: by number.
-    pub(super) fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
     /// By JSON name, those of embedded messages included.
     places: Vec<(&'static str, Place)>,
 }
 
 /// All messages.
-pub(super) struct Table {
+pub(crate) struct Table {
     messages: Vec<Message>,
     by_name: HashMap<&'static str, Index>,
     /// `apiextensions.v1.JSONSchemaProps`.
-    pub(super) schema: Index,
+    pub(crate) schema: Index,
 }
 
-pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| Table::parse(include_str!("fields.txt")));
+pub(crate) static TABLE: LazyLock<Table> = LazyLock::new(|| Table::parse(include_str!("fields.txt")));
 
 impl Table {
     fn parse(text: &'static str) -> Self {
@@ -112,17 +112,17 @@ impl Table {
     }
 
     /// A message of the table.
-    pub(super) fn message(&self, index: Index) -> &Message {
+    pub(crate) fn message(&self, index: Index) -> &Message {
         &self.messages[index]
     }
 
     /// The message of this name, such as `core.v1.Pod`.
-    pub(super) fn named(&self, name: &str) -> Option<Index> {
+    pub(crate) fn named(&self, name: &str) -> Option<Index> {
         self.by_name.get(name).copied()
     }
 
     /// The message of a kind.
-    pub(super) fn kind(&self, api_version: &str, kind: &str) -> Option<Index> {
+    pub(crate) fn kind(&self, api_version: &str, kind: &str) -> Option<Index> {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("core", api_version));
         let group = group.split('.').next().unwrap_or_default();
         // Options come in every group's version and are the same in all; so are the answers that are no objects.
@@ -138,7 +138,7 @@ impl Table {
     }
 
     /// The field of a message that JSON calls `name`, and where it lies.
-    pub(super) fn field(&self, message: Index, name: &str) -> Option<(Place, &Field)> {
+    pub(crate) fn field(&self, message: Index, name: &str) -> Option<(Place, &Field)> {
         let places = &self.messages[message].places;
         let at = places.binary_search_by_key(&name, |(own, _)| own).ok()?;
         let (_, place) = places[at];

@@ -22,7 +22,7 @@ use crate::authn::Peer;
 use crate::request::{Info, Verb};
 use crate::verbs::input;
 use crate::wire::{self, Body, Response, refusal};
-use skiff_api::protobuf;
+use skiff_api::{cbor, protobuf};
 
 /// The id of a request, in the log and in its answer.
 pub(super) const ID: &str = "audit-id";
@@ -133,9 +133,10 @@ fn as_json(bytes: &Bytes) -> Option<Value> {
     if bytes.is_empty() {
         return None;
     }
+    let from_cbor = || serde_json::from_slice(&cbor::to_json(bytes).ok()?).ok();
     let from_protobuf = || serde_json::from_slice(&protobuf::to_json(bytes).ok()?).ok();
     let from_yaml = || serde_json::from_slice(&skiff_api::decode::yaml_to_json(bytes).ok()?).ok();
-    serde_json::from_slice(bytes).ok().or_else(from_protobuf).or_else(from_yaml)
+    serde_json::from_slice(bytes).ok().or_else(from_protobuf).or_else(from_cbor).or_else(from_yaml)
 }
 
 /// The addresses a request came by, the client's first.

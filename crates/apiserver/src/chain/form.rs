@@ -2,7 +2,7 @@
 //! line breaks.
 //!
 //! Lists and watches choose their form themselves, since they must not be held whole; what comes here is one piece. What
-//! has no form in protobuf (custom resources, documents) leaves as JSON if the client takes that too.
+//! has no form in protobuf (custom resources, documents) or CBOR (documents) leaves as JSON if the client takes that too.
 
 use std::sync::Arc;
 
@@ -18,12 +18,20 @@ use super::{Call, Next};
 use crate::api::Api;
 use crate::verbs::media::{self, Form};
 use crate::wire::{self, Body, Response, refusal};
-use skiff_api::protobuf;
+use skiff_api::{cbor, protobuf};
+
+/// Makes another form of JSON; nothing if there is none.
+type Write = fn(&[u8]) -> Option<Bytes>;
 
 pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static, Response> {
-    let wanted = match media::negotiate(call.request.headers()) {
-        Ok(Form::Protobuf | Form::PartialProtobuf(_)) => protobuf::MEDIA,
-        Ok(Form::Yaml) => media::YAML,
+    let (wanted, written): (_, Write) = match media::negotiate(call.request.headers()) {
+        Ok(Form::Protobuf | Form::PartialProtobuf(_)) => {
+            (protobuf::MEDIA, |json| protobuf::from_json(json).ok().map(Bytes::from))
+        }
+        Ok(Form::Cbor | Form::PartialCbor(_)) => {
+            (cbor::MEDIA, |json| cbor::from_json(json).ok().map(Bytes::from))
+        }
+        Ok(Form::Yaml) => (media::YAML, |json| media::yaml(json).ok().map(Bytes::from)),
         _ if wants_lines(&call) => return Box::pin(in_lines(api, call, next)),
         _ => return next.run(api, call),
     };
@@ -34,12 +42,7 @@ pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static,
             return response;
         }
         let Some(json) = response.body_mut().take_full() else { return response };
-        let changed = if wanted == media::YAML {
-            media::yaml(&json).ok().map(Bytes::from)
-        } else {
-            protobuf::from_json(&json).ok().map(Bytes::from)
-        };
-        match changed {
+        match written(&json) {
             Some(bytes) => {
                 *response.body_mut() = Body::full(bytes);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(wanted));
@@ -47,7 +50,8 @@ pub(super) fn layer(api: Arc<Api>, call: Call, next: Next) -> BoxFuture<'static,
             }
             // An error, and what was created, must reach the client in some form.
             None if !response.status().is_success()
-                || media::negotiate_with(&headers, |form| *form != Form::Protobuf).is_ok() =>
+                || media::negotiate_with(&headers, |form| matches!(form, Form::Json | Form::Yaml))
+                    .is_ok() =>
             {
                 *response.body_mut() = Body::full(json);
                 response

@@ -10,6 +10,8 @@ use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy, ServiceCIDR};
 use super::testing::{created, faults, given, printed, update_faults};
 use super::*;
 
+mod cbor;
+mod every_field;
 mod protobuf;
 
 const NOW: &str = "2026-11-22T10:05:00Z";

@@ -22,6 +22,7 @@ const PATCH_TYPES: &[&str] = &[
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
+    "application/apply-patch+cbor",
 ];
 
 /// Without the strategic one: kubectl reads here how it may patch a custom resource.

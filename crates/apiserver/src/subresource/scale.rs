@@ -21,7 +21,7 @@ use crate::registry::fields::{Applying, Config};
 use crate::registry::update::{Changes, Part, Proposal, Update, update};
 use crate::request::Verb;
 use crate::request::options::WriteOptions;
-use crate::verbs::patch::{APPLY, Patch};
+use crate::verbs::patch::{APPLY, Patch, configuration};
 use crate::verbs::{Context, input};
 use crate::wire::{self, Response};
 
@@ -49,7 +49,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
             let object = context.scope(&call.user).existing().await?;
             return Ok(wire::encoded(200, &of(&context, &object)?));
         }
-        let applies = input::media_type(call.request.headers()) == APPLY;
+        let applies = APPLY.contains(&input::media_type(call.request.headers()));
         let (options, force) = match call.info.verb {
             Verb::Update => (WriteOptions::parse(&call.info.query, "UpdateOptions")?, false),
             _ if applies => WriteOptions::parse_apply(&call.info.query)?,
@@ -57,7 +57,7 @@ fn handle(context: Context, call: Authorized) -> BoxFuture<'static, Result<Respo
         };
         let (parts, body) = call.request.into_parts();
         let sent = if call.info.verb == Verb::Patch && applies {
-            let body = input::read(&parts.headers, body).await?;
+            let body = configuration(&parts.headers, body).await?;
             Sent::Apply(Config::read(&body, force, VERSION, "Scale")?)
         } else if call.info.verb == Verb::Update {
             let json = input::json(&parts.headers, body).await?;

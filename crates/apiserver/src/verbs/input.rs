@@ -14,6 +14,7 @@ use skiff_api::{ApiError, Strictness};
 use crate::catalog::Entry;
 use crate::registry::update::Proposal;
 use crate::wire::Incoming;
+use skiff_api::cbor;
 use skiff_api::protobuf::{self, Fault};
 
 /// Upstream's `MaxRequestBodyBytes`.
@@ -77,8 +78,23 @@ pub(crate) async fn json(headers: &HeaderMap, body: Incoming) -> Result<Bytes, A
                 fault => ApiError::bad_request(fault.to_string()),
             })
         }
+        cbor::MEDIA => {
+            let body = read(headers, body).await?;
+            if body.is_empty() {
+                return Ok(body);
+            }
+            from_cbor(&body)
+        }
         _ => Err(ApiError::unsupported_media_type(OFFERED)),
     }
+}
+
+/// The JSON of a body in CBOR.
+///
+/// # Errors
+/// 400 for what is none.
+pub(crate) fn from_cbor(body: &[u8]) -> Result<Bytes, ApiError> {
+    cbor::to_json(body).map(Bytes::from).map_err(|fault| ApiError::bad_request(fault.to_string()))
 }
 
 /// A draft of the entry's kind.

@@ -19,6 +19,7 @@ use crate::request::Info;
 use crate::request::options::{ListOptions, Match};
 use crate::stored::Stored;
 use crate::wire::{self, Body, Response};
+use skiff_api::cbor;
 use skiff_api::protobuf::{self, Fault};
 
 const TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
@@ -238,6 +239,32 @@ pub(crate) fn answer(
                 }
             }
         }
+        media::Form::Cbor => {
+            let head = cbor::list(
+                &entry.api_version,
+                &entry.list_kind,
+                metadata.to_string().as_bytes(),
+                found.items.len(),
+            );
+            let known = protobuf::Kind::find(&entry.api_version, &entry.resource.kind);
+            let items = found.items.into_iter();
+            let elements = items.map(move |stored| in_cbor(known.as_ref(), stored.object().bytes()));
+            Ok(wire::answer(200, cbor::MEDIA, Body::row(head.map_err(ApiError::internal)?.into(), elements)))
+        }
+        media::Form::PartialCbor(version) => {
+            let api_version = format!("meta.k8s.io/{version}");
+            let head = cbor::list(
+                &api_version,
+                "PartialObjectMetadataList",
+                metadata.to_string().as_bytes(),
+                found.items.len(),
+            );
+            let known = protobuf::Kind::find(&api_version, "PartialObjectMetadata");
+            let items: Result<Vec<Bytes>, ApiError> =
+                found.items.iter().map(|stored| media::partial(stored.object(), version)).collect();
+            let elements = items?.into_iter().map(move |item| in_cbor(known.as_ref(), &item));
+            Ok(wire::answer(200, cbor::MEDIA, Body::row(head.map_err(ApiError::internal)?.into(), elements)))
+        }
         media::Form::Json => {
             let slices = found.items.into_iter().map(|stored| stored.object().bytes().clone());
             Ok(wire::answer(200, wire::JSON, Body::join(head.into(), slices, "]}".into())))
@@ -272,6 +299,16 @@ pub(crate) fn answer(
             Ok(wire::answer(200, wire::JSON, Body::join(head, rows, "]}".into())))
         }
     }
+}
+
+/// An element of a list in CBOR. There are as many as the list says, so one that is no JSON, of which there are none, is
+/// nothing.
+fn in_cbor(kind: Option<&protobuf::Kind>, json: &[u8]) -> Bytes {
+    let written = cbor::element(kind, json).or_else(|fault| {
+        tracing::error!(%fault, "an object could not be told in CBOR");
+        cbor::element(None, b"null")
+    });
+    written.unwrap_or_default().into()
 }
 
 /// A list in protobuf: its length stands before it, so it is made whole.

@@ -12,7 +12,7 @@ use super::table;
 use crate::catalog::Entry;
 use crate::request::Info;
 use crate::wire::{self, Body, Response};
-use skiff_api::protobuf;
+use skiff_api::{cbor, protobuf};
 
 /// A form of answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +21,21 @@ pub(crate) enum Form {
     Yaml,
     /// JSON until it leaves; see `chain/form.rs`.
     Protobuf,
+    /// The same.
+    Cbor,
     /// `as=Table`, in this version of `meta.k8s.io`.
     Table(&'static str),
     /// `as=PartialObjectMetadata`, in this version.
     Partial(&'static str),
     /// The same in protobuf.
     PartialProtobuf(&'static str),
+    /// The same in CBOR.
+    PartialCbor(&'static str),
 }
 
 /// What we can produce, as 406 names it.
-pub(crate) const OFFERED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+pub(crate) const OFFERED: &str =
+    "application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor";
 pub(crate) const YAML: &str = "application/yaml";
 
 /// The form to answer in.
@@ -86,10 +91,17 @@ fn clause(text: &str) -> Option<(f32, Form)> {
         ("application/yaml", "") => Form::Yaml,
         ("application/json", "Table") if group == "meta.k8s.io" && !known.is_empty() => Form::Table(known),
         (protobuf::MEDIA, "") => Form::Protobuf,
+        // A watch is a sequence, whichever of the two was asked for.
+        (cbor::MEDIA | cbor::SEQUENCE, "") => Form::Cbor,
         (protobuf::MEDIA, "PartialObjectMetadata" | "PartialObjectMetadataList")
             if group == "meta.k8s.io" && !known.is_empty() =>
         {
             Form::PartialProtobuf(known)
+        }
+        (cbor::MEDIA | cbor::SEQUENCE, "PartialObjectMetadata" | "PartialObjectMetadataList")
+            if group == "meta.k8s.io" && !known.is_empty() =>
+        {
+            Form::PartialCbor(known)
         }
         ("application/json", "PartialObjectMetadata" | "PartialObjectMetadataList")
             if group == "meta.k8s.io" && !known.is_empty() =>
@@ -114,9 +126,9 @@ pub(crate) fn object(
     now: Timestamp,
 ) -> Result<Response, ApiError> {
     Ok(match form {
-        Form::Json | Form::Protobuf => wire::json(code, bytes),
+        Form::Json | Form::Protobuf | Form::Cbor => wire::json(code, bytes),
         Form::Yaml => wire::answer(code, YAML, Body::full(yaml(&bytes)?)),
-        Form::Partial(version) | Form::PartialProtobuf(version) => {
+        Form::Partial(version) | Form::PartialProtobuf(version) | Form::PartialCbor(version) => {
             let object = Object::parse(bytes).map_err(ApiError::internal)?;
             wire::json(code, partial(&object, version)?)
         }
@@ -177,6 +189,10 @@ mod tests {
             ),
             ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json", "Json"),
             ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "Table(\"v1\")"),
+            ("application/cbor,application/json", "Cbor"),
+            ("application/cbor;q=0.5,application/json", "Json"),
+            ("application/cbor;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", "PartialCbor(\"v1\")"),
+            ("application/cbor;as=Table;v=v1;g=meta.k8s.io,application/cbor", "Cbor"),
             ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", "Json"),
             ("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", "Partial(\"v1\")"),
             ("application/json;q=0.1, application/yaml", "Yaml"),

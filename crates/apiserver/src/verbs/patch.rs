@@ -1,5 +1,7 @@
 //! PATCH: JSON patch, merge patch, strategic merge patch, and configurations that are applied.
 
+use bytes::Bytes;
+use http::HeaderMap;
 use serde_json::Value;
 use skiff_api::patch::{json as json_patch, merge, strategic};
 use skiff_api::{ApiError, Object, Strictness};
@@ -11,7 +13,7 @@ use crate::registry;
 use crate::registry::fields::{Applying, Config};
 use crate::registry::update::{Part, Proposal, Update};
 use crate::request::options::WriteOptions;
-use crate::wire::Response;
+use crate::wire::{Incoming, Response};
 
 /// The kinds of patch, as their media types name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +24,16 @@ enum Kind {
 }
 
 const OFFERED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
-                       application/apply-patch+yaml";
+                       application/apply-patch+yaml, application/apply-patch+cbor";
 
-/// The media type of configurations.
-pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+/// The media types of configurations.
+pub(crate) const APPLY: [&str; 2] = ["application/apply-patch+yaml", APPLY_CBOR];
+const APPLY_CBOR: &str = "application/apply-patch+cbor";
 
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 /// How custom resources may be patched: nothing says how their lists merge in a strategic way.
-const FOR_CUSTOM: &str =
-    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+const FOR_CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, \
+                          application/apply-patch+yaml, application/apply-patch+cbor";
 
 /// A patch, read once and applied as often as the object moves.
 pub(crate) struct Patch {
@@ -95,7 +98,7 @@ pub(crate) async fn patch_part(
     call: Authorized,
     part: Part,
 ) -> Result<Response, ApiError> {
-    if input::media_type(call.request.headers()) == APPLY {
+    if APPLY.contains(&input::media_type(call.request.headers())) {
         return apply(context, call, part).await;
     }
     let options = WriteOptions::parse(&call.info.query, "PatchOptions")?;
@@ -132,12 +135,21 @@ fn repeated_key(yaml: &[u8]) -> Option<String> {
     }
 }
 
+/// A configuration as YAML, which JSON is as well.
+///
+/// # Errors
+/// As [`input::read`], and 400 for what is no CBOR though it says so.
+pub(crate) async fn configuration(headers: &HeaderMap, body: Incoming) -> Result<Bytes, ApiError> {
+    let read = input::read(headers, body).await?;
+    if input::media_type(headers) == APPLY_CBOR { input::from_cbor(&read) } else { Ok(read) }
+}
+
 /// Lays a configuration over a part of the object; creates the object if there is none.
 async fn apply(context: &Context, call: Authorized, part: Part) -> Result<Response, ApiError> {
     let (options, force) = WriteOptions::parse_apply(&call.info.query)?;
     let form = media::negotiate(call.request.headers())?;
     let (parts, body) = call.request.into_parts();
-    let body = input::read(&parts.headers, body).await?;
+    let body = configuration(&parts.headers, body).await?;
     let entry = &context.entry;
     let config = Config::read(&body, force, &entry.api_version, &entry.resource.kind)?;
     if options.strictness == Strictness::Strict

@@ -24,7 +24,7 @@ use crate::request::options::ListOptions;
 use crate::stored::{Change, Stored, restamped};
 use crate::stream::frames::{self, Form, Handshake};
 use crate::wire::{self, Body, BoxError, Response};
-use skiff_api::protobuf;
+use skiff_api::{cbor, protobuf};
 
 /// Watches end after a random time between this and its double, unless the client says otherwise; as upstream.
 const MIN_TIMEOUT_SECONDS: u64 = 1800;
@@ -38,7 +38,7 @@ pub(crate) async fn watch(context: &Context, mut call: Authorized) -> Result<Res
     let form = list::form(context, &call)?;
     if form == media::Form::Yaml {
         return Err(ApiError::not_acceptable(
-            "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+            "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch, application/cbor-seq",
         ));
     }
     let options = ListOptions::parse(&call.info.query, true)?;
@@ -50,12 +50,12 @@ pub(crate) async fn watch(context: &Context, mut call: Authorized) -> Result<Res
     let select = Select::new(&context.entry, &context.target, options.labels.clone(), fields)?;
     let lines = Lines {
         entry: Arc::clone(&context.entry),
-        kind: protobuf_kind(context, &form),
+        told: Told::of(context, &form),
         form,
         info: call.info.clone(),
         clock: context.api.clock.clone(),
     };
-    let media = if lines.kind.is_some() { protobuf::WATCH } else { wire::JSON };
+    let media = lines.told.media();
     let state = begin(context, &options, select, lines).await?;
     let stream = futures::stream::unfold(state, |mut state| async move {
         let piece = state.next().await?;
@@ -70,16 +70,34 @@ pub(crate) async fn watch(context: &Context, mut call: Authorized) -> Result<Res
     Ok(wire::answer(200, media, body))
 }
 
-/// What the objects of a watch in protobuf are.
-fn protobuf_kind(context: &Context, form: &media::Form) -> Option<protobuf::Kind> {
-    match form {
-        media::Form::Protobuf => {
-            protobuf::Kind::find(&context.entry.api_version, &context.entry.resource.kind)
+/// In what an event is told, and what is known of the objects' kind there.
+enum Told {
+    Json,
+    Protobuf(protobuf::Kind),
+    Cbor(Option<protobuf::Kind>),
+}
+
+impl Told {
+    fn of(context: &Context, form: &media::Form) -> Self {
+        let whole = || protobuf::Kind::find(&context.entry.api_version, &context.entry.resource.kind);
+        let partial =
+            |version| protobuf::Kind::find(&format!("meta.k8s.io/{version}"), "PartialObjectMetadata");
+        let in_protobuf = |kind: Option<protobuf::Kind>| kind.map_or(Self::Json, Self::Protobuf);
+        match form {
+            media::Form::Protobuf => in_protobuf(whole()),
+            media::Form::PartialProtobuf(version) => in_protobuf(partial(version)),
+            media::Form::Cbor => Self::Cbor(whole()),
+            media::Form::PartialCbor(version) => Self::Cbor(partial(version)),
+            _ => Self::Json,
         }
-        media::Form::PartialProtobuf(version) => {
-            protobuf::Kind::find(&format!("meta.k8s.io/{version}"), "PartialObjectMetadata")
+    }
+
+    fn media(&self) -> &'static str {
+        match self {
+            Self::Json => wire::JSON,
+            Self::Protobuf(_) => protobuf::WATCH,
+            Self::Cbor(_) => cbor::SEQUENCE,
         }
-        _ => None,
     }
 }
 
@@ -242,8 +260,7 @@ impl State {
 /// How events become lines for one watcher.
 struct Lines {
     entry: Arc<Entry>,
-    /// What the objects are, if they are told in protobuf.
-    kind: Option<protobuf::Kind>,
+    told: Told,
     form: media::Form,
     info: Info,
     clock: skiff_base::Clock,
@@ -272,8 +289,8 @@ impl Lines {
     fn line(&self, change: Change, stored: &Stored) -> Result<Bytes, ApiError> {
         match &self.form {
             media::Form::Json | media::Form::Yaml => Ok(stored.line(change)),
-            media::Form::Protobuf => self.framed(change.word(), stored.object().bytes()),
-            media::Form::PartialProtobuf(version) => {
+            media::Form::Protobuf | media::Form::Cbor => self.framed(change.word(), stored.object().bytes()),
+            media::Form::PartialProtobuf(version) | media::Form::PartialCbor(version) => {
                 self.framed(change.word(), &media::partial(stored.object(), version)?)
             }
             media::Form::Partial(version) => Ok(change.line(&[&media::partial(stored.object(), version)?])),
@@ -286,21 +303,39 @@ impl Lines {
         }
     }
 
-    /// The frame of an event. What has no number is left out: a watch cannot change its form under way.
+    /// The frame of an event. What protobuf has no number for is left out: a watch cannot change its form under way.
     fn framed(&self, change: &str, json: &[u8]) -> Result<Bytes, ApiError> {
-        let Some(kind) = &self.kind else { return Err(ApiError::internal("no protobuf form")) };
-        let object = kind.object(json, true).map_err(ApiError::internal)?;
-        Ok(protobuf::frame(change, &object).into())
+        match &self.told {
+            Told::Json => Err(ApiError::internal("an event in JSON has no frame")),
+            Told::Protobuf(kind) => {
+                let object = kind.object(json, true).map_err(ApiError::internal)?;
+                Ok(protobuf::frame(change, &object).into())
+            }
+            Told::Cbor(kind) => {
+                let object = cbor::object(kind.as_ref(), json).map_err(ApiError::internal)?;
+                Ok(cbor::event(change, &object).into())
+            }
+        }
     }
 
     /// An event about no object of the store.
     fn tell(&self, change: &str, object: &serde_json::Value) -> Bytes {
-        if self.kind.is_none() {
-            return format!("{{\"type\":\"{change}\",\"object\":{object}}}\n").into();
+        let json = object.to_string();
+        match &self.told {
+            Told::Json => format!("{{\"type\":\"{change}\",\"object\":{json}}}\n").into(),
+            Told::Protobuf(_) => {
+                let object = protobuf::from_json(json.as_bytes());
+                let object =
+                    object.inspect_err(|fault| tracing::error!(%fault, "a watch event could not be told"));
+                protobuf::frame(change, &object.unwrap_or_default()).into()
+            }
+            Told::Cbor(_) => {
+                let object = cbor::from_json(json.as_bytes());
+                let object =
+                    object.inspect_err(|fault| tracing::error!(%fault, "a watch event could not be told"));
+                cbor::event(change, &object.unwrap_or_default()).into()
+            }
         }
-        let object = protobuf::from_json(object.to_string().as_bytes());
-        let object = object.inspect_err(|fault| tracing::error!(%fault, "a watch event could not be told"));
-        protobuf::frame(change, &object.unwrap_or_default()).into()
     }
 
     /// What a watcher that cannot go on is told.
@@ -320,7 +355,9 @@ impl Lines {
         }
         let (version, kind) = match &self.form {
             media::Form::Table(version) => (format!("meta.k8s.io/{version}"), "Table"),
-            media::Form::Partial(version) | media::Form::PartialProtobuf(version) => {
+            media::Form::Partial(version)
+            | media::Form::PartialProtobuf(version)
+            | media::Form::PartialCbor(version) => {
                 (format!("meta.k8s.io/{version}"), "PartialObjectMetadata")
             }
             _ => (self.entry.api_version.clone(), &*self.entry.resource.kind),

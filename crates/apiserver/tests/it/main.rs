@@ -4,6 +4,7 @@
 
 mod admission;
 mod apply;
+mod cbor;
 mod certificates;
 mod cluster;
 mod conflicts;
