@@ -140,6 +140,8 @@ pub struct Options {
     pub token_keys_pem: Vec<String>,
     /// Who issues those tokens, as they say; tokens of the second and so on are still believed.
     pub issuers: Vec<String>,
+    /// Where others find the keys of these tokens, `https://`; at this server if nothing is said.
+    pub jwks_uri: Option<String>,
     /// Whom tokens are for that this server believes; the issuers if there are none.
     pub audiences: Vec<String>,
     /// The text of a file of tokens: lines of `token,user,uid,"group1,group2"`.
@@ -188,6 +190,7 @@ impl Options {
             token_key_pem: None,
             token_keys_pem: Vec::new(),
             issuers: vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
+            jwks_uri: None,
             audiences: Vec::new(),
             token_file: None,
             oidc: Vec::new(),
@@ -212,6 +215,7 @@ pub(crate) struct Settings {
     pub(crate) anonymous: Option<Anonymous>,
     pub(crate) version: Version,
     pub(crate) roles: Vec<ComponentRole>,
+    pub(crate) jwks_uri: Option<String>,
     pub(crate) witness: Option<Witness>,
     /// Whom pods must trust.
     pub(crate) ca_pem: Option<String>,

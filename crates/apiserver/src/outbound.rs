@@ -3,6 +3,7 @@
 //! A connection lives for one question; the answers are what is kept, by whoever asked.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use skiff_base::Backoff;
@@ -36,6 +38,8 @@ pub struct Access {
     pub identity: Option<Identity>,
     /// The token that we bear.
     pub token: Option<String>,
+    /// Where it stands, if it may change: read again for each question. While that fails, the last one goes on.
+    pub token_file: Option<PathBuf>,
     /// Whether anybody may answer.
     pub insecure: bool,
 }
@@ -65,8 +69,29 @@ pub enum AccessError {
 /// A server elsewhere, ready to be asked.
 pub(crate) struct Server {
     url: Uri,
-    token: Option<String>,
+    bearer: Arc<Bearer>,
     connector: TlsConnector,
+}
+
+/// The token that we bear.
+struct Bearer {
+    last: Mutex<Option<String>>,
+    file: Option<PathBuf>,
+}
+
+impl Bearer {
+    async fn token(&self) -> Option<String> {
+        if let Some(file) = &self.file {
+            match tokio::fs::read_to_string(file).await {
+                Ok(text) if !text.trim().is_empty() => *self.last.lock() = Some(text.trim().to_owned()),
+                Ok(_) => tracing::warn!(file = %file.display(), "the file of our token is empty"),
+                Err(error) => {
+                    tracing::warn!(file = %file.display(), %error, "our token cannot be read again");
+                }
+            }
+        }
+        self.last.lock().clone()
+    }
 }
 
 impl Server {
@@ -88,7 +113,8 @@ impl Server {
         };
         let mut config = made.map_err(|source| AccessError::Tls { url: access.url.clone(), source })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { url, token: access.token.clone(), connector: TlsConnector::from(Arc::new(config)) })
+        let bearer = Bearer { last: Mutex::new(access.token.clone()), file: access.token_file.clone() };
+        Ok(Self { url, bearer: Arc::new(bearer), connector: TlsConnector::from(Arc::new(config)) })
     }
 
     /// The same server's other address, trusted in the same way.
@@ -100,7 +126,7 @@ impl Server {
         if url.scheme_str() != Some("https") {
             return Err(AccessError::Scheme(url.to_string()));
         }
-        Ok(Self { url, token: self.token.clone(), connector: self.connector.clone() })
+        Ok(Self { url, bearer: Arc::clone(&self.bearer), connector: self.connector.clone() })
     }
 
     /// A document.
@@ -163,7 +189,7 @@ impl Server {
         let path = self.url.path_and_query().map_or("/", |path| path.as_str());
         let mut request = Request::builder().method(method).uri(path);
         if let Some(headers) = request.headers_mut() {
-            self.introduce(headers);
+            self.introduce(headers, self.bearer.token().await);
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
         let answer = async {
@@ -177,9 +203,9 @@ impl Server {
         outcome
     }
 
-    fn introduce(&self, headers: &mut HeaderMap) {
+    fn introduce(&self, headers: &mut HeaderMap, token: Option<String>) {
         let authority = self.url.authority().map(|authority| authority.as_str()).unwrap_or_default();
-        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let bearer = token.map(|token| format!("Bearer {token}"));
         let said = [
             (HOST, Some(authority)),
             (USER_AGENT, Some("kube-apiserver")),

@@ -56,7 +56,7 @@ fn openid(api: &Api) -> Response {
         200,
         &json!({
             "issuer": api.issuer.issuer,
-            "jwks_uri": format!("https://{host}/openid/v1/jwks"),
+            "jwks_uri": api.settings.jwks_uri.clone().unwrap_or_else(|| format!("https://{host}/openid/v1/jwks")),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": api.issuer.algorithms(),

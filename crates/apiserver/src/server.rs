@@ -150,6 +150,7 @@ impl Server {
                 anonymous: options.anonymous,
                 version: options.version,
                 roles: options.roles,
+                jwks_uri: options.jwks_uri,
                 witness: options.witness,
                 ca_pem: options.tls.as_ref().map(|tls| tls.client_ca_pem.clone()),
                 front_proxy,

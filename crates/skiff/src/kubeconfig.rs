@@ -115,7 +115,8 @@ pub(crate) fn elsewhere(path: &Path) -> anyhow::Result<skiff_apiserver::Access> 
         value[what].as_str().map(read).transpose()
     };
     let (cert, key) = (pem(&user, "client-certificate")?, pem(&user, "client-key")?);
-    let token = match (user["token"].as_str(), user["tokenFile"].as_str()) {
+    let token_file = user["tokenFile"].as_str();
+    let token = match (user["token"].as_str(), token_file) {
         (Some(token), _) => Some(token.to_owned()),
         (None, Some(file)) => Some(read(file)?.trim().to_owned()),
         (None, None) => None,
@@ -126,7 +127,35 @@ pub(crate) fn elsewhere(path: &Path) -> anyhow::Result<skiff_apiserver::Access> 
         ca_pem: pem(&cluster, "certificate-authority")?,
         identity: cert.zip(key).map(|(cert_pem, key_pem)| Identity { cert_pem, key_pem }),
         token,
+        token_file: token_file.map(|file| folder.join(file)),
         insecure: cluster["insecure-skip-tls-verify"] == true,
+    })
+}
+
+/// Where a pod finds what it needs to reach its cluster.
+const IN_POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The cluster whose pod this process is in.
+pub(crate) fn in_cluster() -> anyhow::Result<skiff_apiserver::Access> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let place = variable("KUBERNETES_SERVICE_HOST").zip(variable("KUBERNETES_SERVICE_PORT"));
+    in_pod(Path::new(IN_POD), place)
+}
+
+fn in_pod(folder: &Path, place: Option<(String, String)>) -> anyhow::Result<skiff_apiserver::Access> {
+    let (host, port) = place.context(
+        "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined",
+    )?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let file = folder.join("token");
+    let token = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    Ok(skiff_apiserver::Access {
+        url: format!("https://{host}:{port}"),
+        // Without one the machine's own choice counts.
+        ca_pem: std::fs::read_to_string(folder.join("ca.crt")).ok(),
+        token: Some(token.trim().to_owned()),
+        token_file: Some(file),
+        ..skiff_apiserver::Access::default()
     })
 }
 
@@ -227,5 +256,18 @@ mod tests {
         let read = Access::read(&path).unwrap();
         assert_eq!((read.server.as_str(), read.ca_pem.as_str()), ("https://one:6443", "CA"));
         assert_eq!(read.identity.key_pem, "KEY");
+    }
+
+    #[test]
+    fn a_pod_reaches_its_cluster_with_the_token_of_its_account() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = || Some(("fd00::1".to_owned(), "443".to_owned()));
+        assert!(in_pod(folder.path(), None).unwrap_err().to_string().contains("KUBERNETES_SERVICE_HOST"));
+        assert!(in_pod(folder.path(), place()).unwrap_err().to_string().starts_with("read "));
+        std::fs::write(folder.path().join("token"), "t\n").unwrap();
+        let access = in_pod(folder.path(), place()).unwrap();
+        assert_eq!((access.url.as_str(), access.token.as_deref()), ("https://[fd00::1]:443", Some("t")));
+        assert_eq!(access.token_file, Some(folder.path().join("token")));
+        assert_eq!(access.ca_pem, None);
     }
 }

@@ -34,6 +34,8 @@ struct Elsewhere {
     url: String,
     authority: Authority,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
+    /// What the last one who asked showed.
+    shown: Arc<Mutex<String>>,
     answers: Arc<Mutex<Answers>>,
     tasks: Tasks,
 }
@@ -60,13 +62,19 @@ impl Elsewhere {
         let (asked, tasks) = (Arc::<Mutex<Vec<(String, Value)>>>::default(), Tasks::new());
         let answers: Arc<Mutex<Answers>> = Arc::new(Mutex::new(Box::new(answers)));
         let (log, group, words) = (Arc::clone(&asked), tasks.clone(), Arc::clone(&answers));
+        let shown = Arc::<Mutex<String>>::default();
+        let badge = Arc::clone(&shown);
         tasks.spawn_until_stop(async move {
             while let Ok((stream, _)) = socket.accept().await {
                 let (acceptor, log, words) = (acceptor.clone(), Arc::clone(&log), Arc::clone(&words));
+                let badge = Arc::clone(&badge);
                 group.spawn("elsewhere", Policy::Optional, async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return Ok(()) };
                     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
                         let (log, words) = (Arc::clone(&log), Arc::clone(&words));
+                        let bearer = request.headers().get(http::header::AUTHORIZATION);
+                        *badge.lock() =
+                            bearer.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
                         async move {
                             let path = request.uri().path().to_owned();
                             let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -85,7 +93,7 @@ impl Elsewhere {
                 });
             }
         });
-        Self { url, authority, asked, answers, tasks }
+        Self { url, authority, asked, shown, answers, tasks }
     }
 
     fn access(&self) -> Access {
@@ -286,6 +294,34 @@ async fn a_webhook_is_asked_what_its_conditions_name_and_denies_when_it_is_away(
         assert_eq!(authz::judge(server.api(), &path).await, Verdict::NoOpinion(String::new()));
     }
     assert_eq!(webhook.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_token_in_a_file_is_read_again_and_lasts_while_the_file_is_away() {
+    let webhook = Elsewhere::start(|_, _| json!({ "status": { "allowed": true } })).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let access =
+        Access { token: Some("first".to_owned()), token_file: Some(file.clone()), ..webhook.access() };
+    let options = AccessWebhookOptions {
+        cache_authorized_ttl: Duration::ZERO,
+        timeout: Some(Duration::from_secs(3)),
+        ..AccessWebhookOptions::of(access)
+    };
+    let server = server(|it| it.authorizers = vec![Authorizer::Webhook(Box::new(options))]);
+    let jane = User::new("jane", ["devs"]);
+    // The file is not there yet, then it is, changes, and goes.
+    for (written, shown) in
+        [(None, "Bearer first"), (Some("a\n"), "Bearer a"), (Some("b"), "Bearer b"), (None, "Bearer b")]
+    {
+        match written {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => drop(std::fs::remove_file(&file)),
+        }
+        let ask = Ask { verb: "get", resource: "pods", name: shown, ..Ask::nothing(&jane) };
+        assert_eq!(authz::judge(server.api(), &ask).await, Verdict::Allow(String::new()));
+        assert_eq!(*webhook.shown.lock(), shown);
+    }
 }
 
 #[tokio::test]

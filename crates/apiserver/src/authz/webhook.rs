@@ -49,23 +49,23 @@ impl AccessWebhookOptions {
         }
     }
 
-    /// Whether the conditions can be compiled.
+    /// Whether a condition can be compiled.
     ///
     /// # Errors
-    /// What is wrong with them.
-    pub fn check(&self) -> Result<(), String> {
-        self.conditions().map(|_| ())
+    /// What is wrong with it.
+    pub fn check_condition(source: &str) -> Result<(), String> {
+        condition(source).map(|_| ())
     }
 
     fn conditions(&self) -> Result<Vec<(String, Program)>, String> {
-        let env = Env { variables: &["request"], objects: false, authorizer: false };
-        let compile = |source: &String| {
-            let program =
-                Program::compile(source, &env).map_err(|why| format!("compilation failed: {why}"))?;
-            Ok((source.clone(), program))
-        };
+        let compile = |source: &String| Ok((source.clone(), condition(source)?));
         self.match_conditions.iter().map(compile).collect()
     }
+}
+
+fn condition(source: &str) -> Result<Program, String> {
+    let env = Env { variables: &["request"], objects: false, authorizer: false };
+    Program::compile(source, &env).map_err(|why| format!("compilation failed: {why}"))
 }
 
 /// The server that knows what somebody may.

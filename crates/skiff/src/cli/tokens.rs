@@ -18,6 +18,9 @@ pub(crate) struct TokenArgs {
     /// kubernetes of the cluster's domain]
     #[arg(long, value_name = "ISSUER")]
     service_account_issuer: Vec<String>,
+    /// Where others find the keys of these tokens, if that is not at the API itself: https
+    #[arg(long, value_name = "URL", value_parser = jwks_uri)]
+    service_account_jwks_uri: Option<String>,
     /// Whom tokens are for that the API believes [default: the issuers]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     api_audiences: Vec<String>,
@@ -30,6 +33,15 @@ fn read(flag: &str, path: &PathBuf) -> anyhow::Result<String> {
 fn is_scheme(text: &str) -> bool {
     let more = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(more)
+}
+
+/// A URL that others can be sent to.
+fn jwks_uri(text: &str) -> Result<String, String> {
+    let url = text.parse::<http::Uri>().map_err(|error| format!("must be a valid URL: {error}"))?;
+    match url.scheme_str() {
+        Some("https") => Ok(text.to_owned()),
+        _ => Err(format!("requires https scheme, parsed as: {text}")),
+    }
 }
 
 impl TokenArgs {
@@ -59,8 +71,31 @@ impl TokenArgs {
         Ok(if named.is_empty() { vec![own] } else { named.clone() })
     }
 
+    /// Where others find the keys.
+    pub(crate) fn jwks_uri(&self) -> Option<String> {
+        self.service_account_jwks_uri.clone()
+    }
+
     /// Whom tokens are for.
     pub(crate) fn audiences(&self) -> Vec<String> {
         self.api_audiences.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::jwks_uri;
+
+    #[test]
+    fn keys_are_found_by_https() {
+        assert!(jwks_uri("https://keys.example.com/jwks").is_ok());
+        for (text, expected) in [
+            ("http://keys.example.com", "requires https scheme, parsed as: http://keys.example.com"),
+            ("/jwks", "requires https scheme, parsed as: /jwks"),
+            ("https://[keys", "must be a valid URL"),
+        ] {
+            let refused = jwks_uri(text).unwrap_err();
+            assert!(refused.starts_with(expected), "{refused}");
+        }
     }
 }

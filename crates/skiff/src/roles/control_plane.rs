@@ -192,6 +192,7 @@ fn options(
         }),
         token_keys_pem: cluster.tokens.keys()?,
         issuers,
+        jwks_uri: cluster.tokens.jwks_uri(),
         audiences: cluster.tokens.audiences(),
         token_file: cluster.authn.token_file()?,
         oidc: believed.issuers,
