@@ -30,5 +30,6 @@ mod services;
 mod streams;
 mod subresources;
 mod tokens;
+mod versions;
 mod watches;
 mod webhooks;
