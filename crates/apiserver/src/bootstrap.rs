@@ -173,16 +173,8 @@ pub(crate) async fn ensure<K: Readable>(
     let Some(entry) = &api.catalog.of::<K>() else { return Ok(()) };
     let user = User::server();
     let name = object.metadata().name.clone().unwrap_or_default();
-    let scope = Scope {
-        api,
-        entry,
-        user: &user,
-        namespace,
-        name: &name,
-        subresource: "",
-        manager: Some("kube-apiserver"),
-        legacy_name: false,
-    };
+    let scope =
+        Scope { namespace, name: &name, manager: Some("kube-apiserver"), ..Scope::own(api, entry, &user) };
     let json = serde_json::to_vec(object).map_err(ApiError::internal)?;
     let propose = || input::decode(entry, &json, skiff_api::Strictness::Ignore);
     match (scope.current().await?, renew) {

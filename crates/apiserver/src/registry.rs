@@ -42,6 +42,13 @@ pub(crate) struct Scope<'a> {
     pub(crate) legacy_name: bool,
 }
 
+impl<'a> Scope<'a> {
+    /// What the server does by itself, to nothing in particular yet: no namespace, no name, the whole object.
+    pub(crate) fn own(api: &'a Api, entry: &'a Arc<Entry>, user: &'a User) -> Self {
+        Self { api, entry, user, namespace: "", name: "", subresource: "", manager: None, legacy_name: false }
+    }
+}
+
 /// An object as it now is.
 pub(crate) struct Written {
     /// Its JSON.

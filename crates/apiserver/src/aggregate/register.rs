@@ -188,14 +188,5 @@ fn scope<'a>(
     name: &'a str,
     subresource: &'a str,
 ) -> Scope<'a> {
-    Scope {
-        api,
-        entry,
-        user,
-        namespace: "",
-        name,
-        subresource,
-        manager: Some("kube-apiserver"),
-        legacy_name: false,
-    }
+    Scope { name, subresource, manager: Some("kube-apiserver"), ..Scope::own(api, entry, user) }
 }

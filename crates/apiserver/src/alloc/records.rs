@@ -76,16 +76,7 @@ pub(super) async fn add(api: &Api, address: IpAddr, namespace: &str, name: &str)
     let decoded = entry.ops.decode(&json, Strictness::Ignore);
     let draft = decoded.map_err(|fault| ApiError::internal(format!("{fault:?}")))?.object;
     let user = User::server();
-    let scope = Scope {
-        api,
-        entry,
-        user: &user,
-        namespace: "",
-        name: "",
-        subresource: "",
-        manager: None,
-        legacy_name: false,
-    };
+    let scope = Scope::own(api, entry, &user);
     let frozen = draft.freeze().map_err(ApiError::internal)?;
     let written = scope.put(&address.to_string(), Expect::Absent, frozen, Change::Added).await;
     written.map(|_| ()).map_err(ApiError::internal)

@@ -245,14 +245,10 @@ fn ensure<'a, K: Readable + Clone>(
         let (namespace, name) =
             (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         let scope = Scope {
-            api,
-            entry,
-            user: &user,
             namespace: &namespace,
             name: &name,
-            subresource: "",
             manager: Some("kube-apiserver"),
-            legacy_name: false,
+            ..Scope::own(api, entry, &user)
         };
         let propose = |current: Option<&Object>| {
             let mut whole = match current {

@@ -74,14 +74,10 @@ async fn say(
     super::ensure(api, "", &missing, false).await?;
     let user = User::server();
     let scope = Scope {
-        api,
-        entry,
-        user: &user,
-        namespace: "",
         name: &name,
         subresource: "status",
         manager: Some("kube-apiserver"),
-        legacy_name: false,
+        ..Scope::own(api, entry, &user)
     };
     let change = |current: Option<&Object>| {
         let current = current.ok_or_else(ApiError::no_such_path)?;

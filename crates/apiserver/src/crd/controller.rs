@@ -246,14 +246,9 @@ async fn finish(api: &Arc<Api>, name: &str, entry: Option<&Arc<Entry>>) -> Resul
             for stored in snapshot.objects.values().filter(standing) {
                 let meta = stored.object().meta();
                 let scope = Scope {
-                    api,
-                    entry,
-                    user: &user,
                     namespace: meta.namespace.as_deref().unwrap_or_default(),
                     name: &meta.name,
-                    subresource: "",
-                    manager: None,
-                    legacy_name: false,
+                    ..Scope::own(api, entry, &user)
                 };
                 match registry::delete::delete(&scope, &DeleteOptions::default()).await {
                     Err(error) if error.code() != 404 => return Err(error),
@@ -281,14 +276,10 @@ async fn change(
     let Some(entry) = api.catalog.of::<CustomResourceDefinition>() else { return Ok(()) };
     let user = User::server();
     let scope = Scope {
-        api,
-        entry: &entry,
-        user: &user,
-        namespace: "",
         name,
         subresource: "status",
         manager: Some("kube-apiserver"),
-        legacy_name: false,
+        ..Scope::own(api, &entry, &user)
     };
     let changed = |current: Option<&Object>| {
         let current = current.ok_or_else(ApiError::no_such_path)?;

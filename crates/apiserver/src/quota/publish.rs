@@ -41,14 +41,11 @@ async fn write(api: &Api, namespace: &str, name: &str, status: &ResourceQuotaSta
     let Some(entry) = &api.catalog.of::<ResourceQuota>() else { return Ok(()) };
     let user = User::new("system:apiserver", ["system:masters"]);
     let scope = Scope {
-        api,
-        entry,
-        user: &user,
         namespace,
         name,
         subresource: "status",
-        legacy_name: false,
         manager: Some("kube-apiserver"),
+        ..Scope::own(api, entry, &user)
     };
     let change = |current: Option<&skiff_api::Object>| {
         let Some(current) = current else { return Err(ApiError::not_found(&entry.resource, name)) };

@@ -132,16 +132,8 @@ async fn spend(api: &Api, pod: &Object, budget: &PodDisruptionBudget, dry_run: b
     let user = User::server();
     let name = budget.metadata.name.clone().unwrap_or_default();
     let namespace = budget.metadata.namespace.clone().unwrap_or_default();
-    let scope = Scope {
-        api,
-        entry,
-        user: &user,
-        namespace: &namespace,
-        name: &name,
-        subresource: "status",
-        manager: None,
-        legacy_name: false,
-    };
+    let scope =
+        Scope { namespace: &namespace, name: &name, subresource: "status", ..Scope::own(api, entry, &user) };
     let now = Time(api.clock.now_seconds());
     let change = |current: Option<&Object>| {
         let current = current.ok_or_else(ApiError::no_such_path)?;
