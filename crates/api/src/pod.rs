@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 pub mod affinity;
+pub mod claims;
 pub mod conditions;
 pub mod facts;
 pub mod ports;

@@ -49,6 +49,8 @@ pub struct PodFacts {
     pub ports: Box<[Port]>,
     /// The claims behind its volumes, each as `namespace/name`.
     pub claims: Box<[Box<str>]>,
+    /// Its ResourceClaims, if it has any.
+    pub devices: Option<Box<Devices>>,
     /// Annotations, of those that are [`NOTED`].
     pub notes: Box<[(&'static str, Box<str>)]>,
 }
@@ -90,6 +92,15 @@ pub struct Host {
     pub subdomain: Box<str>,
 }
 
+/// The ResourceClaims of a pod, and of claims that are to be made from templates those that were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// Each as `namespace/name`.
+    pub claims: Box<[Box<str>]>,
+    /// Some have not been made.
+    pub unmade: bool,
+}
+
 /// A port with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
@@ -128,6 +139,7 @@ impl Facts for PodFacts {
         let leaving = glance.metadata.deletion_timestamp.is_some();
         let ended = (finished || leaving).then(|| ended(&glance)).flatten();
         let claims = claims(&glance);
+        let devices = devices(&glance);
         let Glance { metadata, spec, status } = glance;
         let ready = status.ready().filter(|ready| ready.status == "True");
         let set = |text: Option<Cow<'_, str>>| text.filter(|text| !text.is_empty()).map(boxed);
@@ -145,6 +157,7 @@ impl Facts for PodFacts {
             addresses: addresses(status),
             host: host.map(|(name, subdomain)| Box::new(Host { name, subdomain })),
             claims,
+            devices,
             notes: metadata.annotations.0,
         })
     }
@@ -168,6 +181,27 @@ fn claims(glance: &Glance<'_>) -> Box<[Box<str>]> {
         Some((&*meta::key(metadata.namespace.as_deref(), &name)).into())
     };
     spec.volumes.iter().flatten().filter_map(claim).collect()
+}
+
+fn devices(glance: &Glance<'_>) -> Option<Box<Devices>> {
+    let Glance { metadata, spec, status } = glance;
+    let extended = status.extended_resource_claim_status.as_ref().map(|it| &it.resource_claim_name);
+    let wanted = spec.resource_claims.as_deref().unwrap_or_default();
+    if wanted.is_empty() && extended.is_none() {
+        return None;
+    }
+    let made = status.resource_claim_statuses.as_deref().unwrap_or_default();
+    let mut unmade = false;
+    let mut named: Vec<&str> = extended.into_iter().map(|name| &**name).collect();
+    for claim in wanted {
+        match (&claim.resource_claim_name, made.iter().find(|it| it.name == claim.name)) {
+            (Some(name), _) => named.push(name),
+            (None, Some(made)) => named.extend(made.resource_claim_name.as_deref()),
+            (None, None) => unmade = true,
+        }
+    }
+    let key = |name: &str| (&*meta::key(metadata.namespace.as_deref(), name)).into();
+    Some(Box::new(Devices { claims: named.into_iter().map(key).collect(), unmade }))
 }
 
 fn addresses(status: Status<'_>) -> Box<[Box<str>]> {

@@ -48,6 +48,8 @@ pub(super) struct Spec<'a> {
     pub(super) init_containers: Option<Vec<Container<'a>>>,
     #[serde(borrow)]
     pub(super) volumes: Option<Vec<Volume<'a>>>,
+    #[serde(borrow)]
+    pub(super) resource_claims: Option<Vec<Device<'a>>>,
     pub(super) affinity: Option<Affinity>,
 }
 
@@ -100,6 +102,23 @@ pub(super) struct Volume<'a> {
 pub(super) struct Claim<'a> {
     #[serde(borrow, default)]
     pub(super) claim_name: Cow<'a, str>,
+}
+
+/// One of the pod's ResourceClaims, as it is wanted or as it was made.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Device<'a> {
+    #[serde(borrow, default)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) resource_claim_name: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExtendedClaim<'a> {
+    #[serde(borrow, default)]
+    pub(super) resource_claim_name: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +178,10 @@ pub(super) struct Status<'a> {
     conditions: Option<Vec<Condition<'a>>>,
     pub(super) container_statuses: Option<Vec<ContainerStatus>>,
     pub(super) init_container_statuses: Option<Vec<ContainerStatus>>,
+    #[serde(borrow)]
+    pub(super) resource_claim_statuses: Option<Vec<Device<'a>>>,
+    #[serde(borrow)]
+    pub(super) extended_resource_claim_status: Option<ExtendedClaim<'a>>,
 }
 
 impl Status<'_> {

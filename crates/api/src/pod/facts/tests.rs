@@ -34,6 +34,11 @@ fn pods() -> Vec<Value> {
         json!({"metadata": {"name": "a"}, "status": {"phase": "Tired"}, "spec": {"containers": [],
                "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
                    {"nodeSelectorTerms": [pin("two"), {"matchExpressions": [{"key": "a", "operator": "Exists"}]}]}}}}}),
+        json!({"metadata": {"name": "a", "namespace": "n"}, "spec": {"containers": [], "resourceClaims": [
+                   {"name": "x", "resourceClaimName": "given"}, {"name": "y", "resourceClaimTemplateName": "t"},
+                   {"name": "z", "resourceClaimTemplateName": "t"}]},
+               "status": {"resourceClaimStatuses": [{"name": "y", "resourceClaimName": "a-y-1"}],
+                   "extendedResourceClaimStatus": {"resourceClaimName": "a-extended", "requestMappings": []}}}),
     ]
 }
 
@@ -53,6 +58,14 @@ fn a_glance_at_the_json_tells_what_the_typed_form_tells() {
             .map(|(claim, _)| meta::key(typed.metadata.namespace.as_deref(), &claim).to_string())
             .collect();
         assert!(facts.claims.iter().map(|it| &**it).eq(claims.iter().map(String::as_str)), "{value}");
+        let named: Vec<_> =
+            pod::claims::of(&typed).iter().map(|claim| pod::claims::name(&typed, claim)).collect();
+        let devices = facts.devices.as_deref().cloned().unwrap_or_default();
+        assert_eq!(devices.unmade, named.iter().any(Result::is_err), "{value}");
+        let named = named.into_iter().flatten().filter_map(pod::claims::Name::text);
+        let named = pod::claims::extended(&typed).into_iter().chain(named);
+        let keys: Vec<Box<str>> = named.map(|name| (&*meta::key(Some("n"), name)).into()).collect();
+        assert_eq!(*devices.claims, *keys, "{value}");
     }
 }
 
