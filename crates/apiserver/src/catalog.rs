@@ -13,15 +13,19 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use skiff_api::{ApiError, Errors, Object, Resource};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::conversion::Conversion;
 use crate::crd::scale;
 use crate::kinds::{self, Dependents, Ops, Row};
 use crate::openapi::Documents;
+use crate::recent::Recent;
 use crate::request::Target;
 use crate::reviews::{self, Review};
 use crate::served::RuntimeConfig;
+use crate::stored::Stored;
+use crate::verbs::watch::Frames;
 
 /// Something of a built-in kind, which lives for ever, or of a dynamic one, which is counted.
 pub(crate) enum Held<T: ?Sized + 'static> {
@@ -85,6 +89,10 @@ pub(crate) struct Entry {
     pub(crate) gone: CancellationToken,
     /// How stored objects become objects of this version and back; nothing if they always are.
     pub(crate) conversion: Option<Held<dyn Conversion>>,
+    /// States that watchers were told of, by revision, as this version has them.
+    pub(crate) converted: Recent<u64, OnceCell<Arc<Stored>>>,
+    /// The same as they stand in a watch that is not in JSON.
+    pub(crate) frames: Frames,
     /// Its table in the store; shared by all versions of a kind.
     pub(crate) table: Arc<str>,
     /// `v1` or `apps/v1`.
@@ -145,6 +153,8 @@ impl Entry {
             ending: false,
             gone: CancellationToken::new(),
             conversion: None,
+            converted: Recent::default(),
+            frames: Frames::default(),
             table: resource.table(),
             api_version: resource.api_version(),
             list_head: Bytes::new(),

@@ -17,7 +17,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::{BoxFuture, ready};
+use futures::future::{BoxFuture, OptionFuture, ready};
 use serde::Serialize;
 use serde_json::Value;
 use skiff_api::object::DecodeError;
@@ -134,19 +134,31 @@ impl Entry {
         Ok(Snapshot { revision: snapshot.revision, objects })
     }
 
-    /// An event as watchers of this version see it.
+    /// True if watchers of this version see an event only after [conversion](Self::served_event).
+    pub(crate) fn is_foreign(&self, event: &Event<Stored>) -> bool {
+        let Some(conversion) = &self.conversion else { return false };
+        let mut states = std::iter::once(&event.object).chain(&event.previous);
+        states.any(|stored| !conversion.is_served(stored.object()))
+    }
+
+    /// An event as watchers of this version see it. A state is converted once, whatever the number of watchers.
     ///
     /// # Errors
     /// If an object cannot be converted.
     pub(crate) async fn served_event(&self, event: Event<Stored>) -> Result<Event<Stored>, ApiError> {
-        if self.conversion.is_none() {
-            return Ok(event);
-        }
         let Event { revision, key, object, previous, deleted } = event;
-        let both = std::iter::once(object).chain(previous).collect();
-        let mut served = self.served(both).await?.into_iter();
-        let object = served.next().ok_or_else(|| ApiError::internal("an object was lost in conversion"))?;
-        Ok(Event { revision, key, object, previous: served.next(), deleted })
+        let previous = OptionFuture::from(previous.map(|stored| self.served_to_all(stored)));
+        let (object, previous) = tokio::join!(self.served_to_all(object), previous);
+        Ok(Event { revision, key, object: object?, previous: previous.transpose()?, deleted })
+    }
+
+    async fn served_to_all(&self, stored: Arc<Stored>) -> Result<Arc<Stored>, ApiError> {
+        if self.conversion.as_ref().is_none_or(|conversion| conversion.is_served(stored.object())) {
+            return Ok(stored);
+        }
+        let (revision, size) = (stored.object().meta().revision, stored.object().bytes().len());
+        let slot = self.converted.slot(revision, size);
+        slot.get_or_try_init(|| self.served_one(stored)).await.cloned()
     }
 }
 

@@ -21,6 +21,7 @@ mod fairness;
 
 mod admission;
 mod aggregate;
+mod recent;
 mod registry;
 mod reviews;
 mod subresource;

@@ -28,7 +28,7 @@ pub struct Stored {
 type Fields = Box<[(Cow<'static, str>, Box<str>)]>;
 
 /// What happened to an object, as a watch names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// Created, or selected from now on.
     Added,

@@ -163,19 +163,64 @@ impl Connection {
     }
 
     /// Begins a watch on this connection.
-    pub(crate) async fn watch(mut self, path: &str) -> anyhow::Result<Watch> {
-        let response = self.send(Call::get(path)).await?;
+    pub(crate) async fn watch(self, path: &str) -> anyhow::Result<Watch> {
+        self.watch_in(Form::Json, path).await
+    }
+
+    /// The same in a form of one's choice.
+    pub(crate) async fn watch_in(mut self, form: Form, path: &str) -> anyhow::Result<Watch> {
+        let response = self.send(Call::get(path).header("accept", form.media())).await?;
         if response.status() != StatusCode::OK {
             let status = response.status();
             let body = response.into_body().collect().await.context("read the refusal")?.to_bytes();
             bail!("watch {path}: {status}: {}", String::from_utf8_lossy(&body));
         }
-        Ok(Watch { body: response.into_body(), pending: BytesMut::new(), searched: 0, _connection: self })
+        Ok(Watch {
+            form,
+            body: response.into_body(),
+            pending: BytesMut::new(),
+            searched: 0,
+            _connection: self,
+        })
     }
 }
 
-/// A stream of events, a line each.
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A line each.
+    Json,
+    /// As Go clients have it: each after its length, in four bytes.
+    Protobuf,
+}
+
+impl Form {
+    fn media(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        }
+    }
+
+    /// How long the first event is, if it is there; what was searched already is not searched again.
+    fn first(self, pending: &[u8], searched: usize) -> Option<usize> {
+        match self {
+            Self::Json => {
+                let end = pending[searched..].iter().position(|byte| *byte == b'\n')?;
+                Some(searched + end + 1)
+            }
+            Self::Protobuf => {
+                let (length, rest) = pending.split_first_chunk::<4>()?;
+                let length = u32::from_be_bytes(*length) as usize;
+                (rest.len() >= length).then_some(4 + length)
+            }
+        }
+    }
+}
+
+/// A stream of events.
 pub(crate) struct Watch {
+    form: Form,
     body: Incoming,
     pending: BytesMut,
     searched: usize,
@@ -183,13 +228,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The next line; an error when the stream ends.
+    /// The next event, as it is written; an error when the stream ends.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Bytes> {
         loop {
-            if let Some(end) = self.pending[self.searched..].iter().position(|byte| *byte == b'\n') {
-                let line = self.pending.split_to(self.searched + end + 1).freeze();
+            if let Some(length) = self.form.first(&self.pending, self.searched) {
                 self.searched = 0;
-                return Ok(line);
+                return Ok(self.pending.split_to(length).freeze());
             }
             self.searched = self.pending.len();
             let frame = self.body.frame().await.context("the watch ended")?.context("read the watch")?;
@@ -203,6 +247,14 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_cut_as_their_form_has_it() {
+        assert_eq!(Form::Json.first(b"{}\n{}", 0), Some(3));
+        assert_eq!(Form::Json.first(b"{}", 0), None);
+        assert_eq!(Form::Protobuf.first(b"\0\0\0\x03abcdef", 0), Some(7));
+        assert_eq!(Form::Protobuf.first(b"\0\0\0\x03ab", 0), None);
+    }
 
     #[test]
     fn both_ends_of_a_long_answer_are_kept() {

@@ -240,30 +240,15 @@ pub(crate) fn answer(
             }
         }
         media::Form::Cbor => {
-            let head = cbor::list(
-                &entry.api_version,
-                &entry.list_kind,
-                metadata.to_string().as_bytes(),
-                found.items.len(),
-            );
-            let known = protobuf::Kind::find(&entry.api_version, &entry.resource.kind);
-            let items = found.items.into_iter();
-            let elements = items.map(move |stored| in_cbor(known.as_ref(), stored.object().bytes()));
-            Ok(wire::answer(200, cbor::MEDIA, Body::row(head.map_err(ApiError::internal)?.into(), elements)))
+            let objects = found.items.into_iter().map(|stored| stored.object().bytes().clone());
+            let kinds = [&*entry.api_version, &entry.resource.kind, &entry.list_kind];
+            in_cbor(kinds, &metadata, objects.collect())
         }
         media::Form::PartialCbor(version) => {
-            let api_version = format!("meta.k8s.io/{version}");
-            let head = cbor::list(
-                &api_version,
-                "PartialObjectMetadataList",
-                metadata.to_string().as_bytes(),
-                found.items.len(),
-            );
-            let known = protobuf::Kind::find(&api_version, "PartialObjectMetadata");
-            let items: Result<Vec<Bytes>, ApiError> =
-                found.items.iter().map(|stored| media::partial(stored.object(), version)).collect();
-            let elements = items?.into_iter().map(move |item| in_cbor(known.as_ref(), &item));
-            Ok(wire::answer(200, cbor::MEDIA, Body::row(head.map_err(ApiError::internal)?.into(), elements)))
+            let objects = found.items.iter().map(|stored| media::partial(stored.object(), version));
+            let version = format!("meta.k8s.io/{version}");
+            let kinds = [&*version, "PartialObjectMetadata", "PartialObjectMetadataList"];
+            in_cbor(kinds, &metadata, objects.collect::<Result<_, _>>()?)
         }
         media::Form::Json => {
             let slices = found.items.into_iter().map(|stored| stored.object().bytes().clone());
@@ -301,9 +286,21 @@ pub(crate) fn answer(
     }
 }
 
+/// A list in CBOR, of objects of this version, kind and kind of list.
+fn in_cbor(
+    [version, kind, list_kind]: [&str; 3],
+    metadata: &serde_json::Value,
+    objects: Vec<Bytes>,
+) -> Result<Response, ApiError> {
+    let head = cbor::list(version, list_kind, metadata.to_string().as_bytes(), objects.len());
+    let known = protobuf::Kind::find(version, kind);
+    let elements = objects.into_iter().map(move |json| cbor_element(known.as_ref(), &json));
+    Ok(wire::answer(200, cbor::MEDIA, Body::row(head.map_err(ApiError::internal)?.into(), elements)))
+}
+
 /// An element of a list in CBOR. There are as many as the list says, so one that is no JSON, of which there are none, is
 /// nothing.
-fn in_cbor(kind: Option<&protobuf::Kind>, json: &[u8]) -> Bytes {
+fn cbor_element(kind: Option<&protobuf::Kind>, json: &[u8]) -> Bytes {
     let written = cbor::element(kind, json).or_else(|fault| {
         tracing::error!(%fault, "an object could not be told in CBOR");
         cbor::element(None, b"null")

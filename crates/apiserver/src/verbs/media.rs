@@ -15,7 +15,7 @@ use crate::wire::{self, Body, Response};
 use skiff_api::{cbor, protobuf};
 
 /// A form of answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     Json,
     Yaml,

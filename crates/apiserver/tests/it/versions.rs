@@ -152,3 +152,27 @@ async fn a_writer_takes_what_it_changes_from_owners_in_another_version() {
     assert_eq!(owners(&put.body), ["four v1 image", "one v1 size"]);
     assert_eq!(client.get(&path("v2")).await.body["spec"]["picture"], "c");
 }
+
+#[tokio::test]
+async fn a_change_is_converted_once_for_all_who_watch() {
+    let server = Server::start(converted).await;
+    let given = given(&server).await;
+    let client = &given.client;
+    let uri = "/apis/example.com/v2/namespaces/default/frames?watch=1";
+    let mut watchers = Vec::new();
+    for _ in 0..20 {
+        watchers.push(Lines::open(client, uri).await);
+    }
+    client.post("/apis/example.com/v1/namespaces/default/frames", &json!({
+        "apiVersion": "example.com/v1", "kind": "Frame", "metadata": { "name": "a" }, "spec": { "image": "a" },
+    })).await.code(201);
+    for (image, told) in [("a", "ADDED"), ("b", "MODIFIED")] {
+        let change = json!({ "spec": { "image": image } });
+        client.patch(&path("v1"), "merge-patch", &change).await.code(200);
+        for watcher in &mut watchers {
+            let event = watcher.next().await.unwrap();
+            assert_eq!((&event["type"], &event["object"]["spec"]["picture"]), (&told.into(), &image.into()));
+        }
+    }
+    assert_eq!(server.asked().len(), 2, "one for each state");
+}

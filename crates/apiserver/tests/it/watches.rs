@@ -184,3 +184,28 @@ async fn events_go_after_an_hour() {
     tokio::time::advance(std::time::Duration::from_secs(3601)).await;
     assert!(matches!(feed.next().await, Some(Delta::Gone(_))));
 }
+
+/// More than leaves at once.
+#[tokio::test]
+async fn a_long_beginning_comes_whole_then_its_bookmark_then_what_changed_meanwhile() {
+    let given = Given::new().await;
+    let client = &given.client;
+    let names: Vec<String> = (0..40).map(|number| format!("m{number:02}")).collect();
+    for name in &names {
+        client.post(MAPS, &map(name, &"x".repeat(10_000))).await.code(201);
+    }
+    let uri = "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut lines = Lines::open(client, &format!("{MAPS}{uri}")).await;
+    client.post(MAPS, &map("later", "0")).await.code(201);
+    client.delete(&format!("{MAPS}/m00")).await.code(200);
+    for name in &names {
+        assert_eq!(lines.told().await, format!("ADDED {name}"));
+    }
+    let end = lines.next().await.unwrap();
+    assert_eq!(end["type"], "BOOKMARK");
+    assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    assert_eq!(
+        (lines.told().await, lines.told().await),
+        ("ADDED later".to_owned(), "DELETED m00".to_owned())
+    );
+}

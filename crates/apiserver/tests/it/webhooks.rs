@@ -74,7 +74,7 @@ impl Server {
     }
 
     /// The requests seen, oldest first.
-    fn asked(&self) -> Vec<Value> {
+    pub(crate) fn asked(&self) -> Vec<Value> {
         self.asked.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
     }
 

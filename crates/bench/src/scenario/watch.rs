@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::Row;
 use crate::cluster::{Cluster, Role};
-use crate::connection::{Call, Connection, Watch};
+use crate::connection::{Call, Connection, Form, Watch};
 use crate::lab::Lab;
 use crate::namespace::Namespace;
 use crate::objects::{self, Template, Update};
@@ -21,38 +21,47 @@ use crate::sample::{Sample, each};
 
 pub(crate) const SCENARIO: Row = Row {
     name: "watch",
-    about: "one write of 1 KiB to 100 and 1,000 watchers",
+    about: "one write of 1 KiB to 100 and 1,000 watchers, in JSON and as Go clients read it",
     run: |lab| run(lab).boxed_local(),
 };
 
 /// Between two paced writes, after the last watcher had the first.
 const PACE: Duration = Duration::from_millis(20);
 /// The annotation that numbers the writes, as it stands in an event.
-const MARKER: &[u8] = b"\"bench.skiff.dev/revision\":\"";
+const MARKER: &[u8] = b"bench.skiff.dev/revision";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which write an event told of, and when it was there.
 type Seen = (usize, Instant);
 
 async fn run(lab: &Lab) -> anyhow::Result<()> {
-    for full in [100, 1_000] {
+    for (full, form) in [(100, Form::Json), (1_000, Form::Json), (1_000, Form::Protobuf)] {
         // A cluster each, so that the memory of 100 watchers is not that of 1,000.
         let cluster = lab.cluster(Role::Server).await?;
         let namespace = Namespace::make(&cluster).await?;
-        let outcome = measure(lab, &cluster, &namespace, full).await;
+        let outcome = measure(lab, &cluster, &namespace, (full, form)).await;
         outcome.and(namespace.remove(&cluster).await)?;
     }
     Ok(())
 }
 
-async fn measure(lab: &Lab, cluster: &Cluster, namespace: &Namespace, full: usize) -> anyhow::Result<()> {
+async fn measure(
+    lab: &Lab,
+    cluster: &Cluster,
+    namespace: &Namespace,
+    (full, form): (usize, Form),
+) -> anyhow::Result<()> {
+    let watched = match form {
+        Form::Json => format!("{full} watchers"),
+        Form::Protobuf => format!("{full} watchers in protobuf"),
+    };
     let count = lab.count(full, full / 20);
     let mut writer = Writer::make(cluster, namespace).await?;
     let before = procs::memory(&cluster.pids)?;
-    let mut watchers = Watchers::open(cluster, namespace, &writer.version, count).await?;
+    let mut watchers = Watchers::open(cluster, namespace, &writer.version, (count, form)).await?;
     let memory = procs::memory(&cluster.pids)?;
     let each_watch = memory.resident.saturating_sub(before.resident) / count.max(1) as u64;
-    row(&Figure::new(format!("resident memory with {full} watchers")).note(format!(
+    row(&Figure::new(format!("resident memory with {watched}")).note(format!(
         "{}, {:.1} KiB a watcher",
         mebibytes(memory.resident),
         each_watch as f64 / 1024.0
@@ -71,13 +80,12 @@ async fn measure(lab: &Lab, cluster: &Cluster, namespace: &Namespace, full: usiz
         tokio::time::sleep(PACE).await;
     }
     let (cpu, lasts) = (meter.spent()?, Sample::new(lasts));
-    tell(&format!("one write to {full} watchers, paced, each event"), events, cpu, String::new());
+    tell(&format!("one write to {watched}, paced, each event"), events, cpu, String::new());
     row(&Figure {
         median: lasts.median(),
         p99: lasts.percentile(99.0),
         cpu: each(cpu, writes),
-        ..Figure::new(format!("one write to {full} watchers, until all have it"))
-            .note(format!("{writes} writes"))
+        ..Figure::new(format!("one write to {watched}, until all have it")).note(format!("{writes} writes"))
     });
 
     let meter = cluster.meter()?;
@@ -93,7 +101,7 @@ async fn measure(lab: &Lab, cluster: &Cluster, namespace: &Namespace, full: usiz
     let late = |(number, at): &Seen| Some(at.saturating_duration_since(*begins.get(number)?));
     let note = format!("{writes} writes, all had by all after {}", duration(wall));
     tell(
-        &format!("writes to {full} watchers, burst, each event"),
+        &format!("writes to {watched}, burst, each event"),
         seen.iter().filter_map(late).collect(),
         meter.spent()?,
         note,
@@ -159,10 +167,10 @@ impl Watchers {
         cluster: &Cluster,
         namespace: &Namespace,
         version: &str,
-        count: usize,
+        (count, form): (usize, Form),
     ) -> anyhow::Result<Self> {
         let path = namespace.path(&format!("configmaps?watch=true&resourceVersion={version}"));
-        let open = |_| async { cluster.connect().await?.watch(&path).await };
+        let open = |_| async { cluster.connect().await?.watch_in(form, &path).await };
         let watches: Vec<Watch> = futures::stream::iter(0..count)
             .map(open)
             .buffer_unordered(16)
@@ -214,10 +222,12 @@ async fn follow(mut watch: Watch, to: mpsc::UnboundedSender<Seen>) -> anyhow::Re
     }
 }
 
-/// The number of the write that an event tells of.
-fn number(line: &[u8]) -> Option<usize> {
-    let start = line.windows(MARKER.len()).position(|window| window == MARKER)? + MARKER.len();
-    std::str::from_utf8(line.get(start..start + 10)?).ok()?.parse().ok()
+/// The number of the write that an event tells of: the ten digits that follow the annotation's name, after a few bytes that
+/// the form has between them.
+fn number(event: &[u8]) -> Option<usize> {
+    let start = event.windows(MARKER.len()).position(|window| window == MARKER)? + MARKER.len();
+    let digits = event.get(start..)?.iter().position(u8::is_ascii_digit)? + start;
+    std::str::from_utf8(event.get(digits..digits + 10)?).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -230,6 +240,7 @@ mod tests {
         let update = Update::of(&stored).unwrap();
         let event = [b"{\"type\":\"MODIFIED\",\"object\":", update.body(42).as_ref(), b"}\n"].concat();
         assert_eq!(number(&event), Some(42));
+        assert_eq!(number(b"\0\0\0\x2ak8s\0bench.skiff.dev/revision\x12\x0a0000000042"), Some(42));
         assert_eq!(number(b"{\"type\":\"ADDED\"}\n"), None);
     }
 }
