@@ -4,6 +4,7 @@
 //! client connection, parallelism) is read and left alone; what it does not have (extenders, unknown plugins and fields)
 //! is refused with its path.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -14,8 +15,10 @@ use skiff_api::Errors;
 use skiff_api::decode::{Strictness, decode_own, yaml_to_json};
 
 use crate::NAME;
+use crate::plugin::Plugin;
 use crate::profile::Profile;
 
+mod points;
 mod profiles;
 
 /// How pods are placed, by the scheduler name they ask for, and how long those pause that fit nowhere.
@@ -81,6 +84,11 @@ impl Profiles {
     /// The profile that a pod asks for, if it is one of ours.
     pub(crate) fn of(&self, pod: &Pod) -> Option<&Profile> {
         self.named(scheduler(pod))
+    }
+
+    /// Who says which pod goes first: the same for all profiles.
+    pub(crate) fn sort(&self) -> Option<Arc<dyn Plugin>> {
+        self.0.first().and_then(Profile::sort).cloned()
     }
 
     /// The profile with a name.

@@ -10,6 +10,7 @@ use crate::classes::{Class, Classes};
 use crate::fit::Unfit;
 use crate::plugin::{Judge, Refusal, Share};
 use crate::pod::Pending;
+use crate::points::Point;
 use crate::profile::Profile;
 use crate::snapshot::{Node, Snapshot};
 
@@ -110,12 +111,13 @@ fn any(equals: usize) -> usize {
 /// Every plugin that has something to say about the pod.
 pub(crate) fn seats<'a>(pod: &'a Pending, cluster: &'a Snapshot, profile: &Profile) -> Vec<Seat<'a>> {
     let begin = |seat: &crate::profile::Seat| {
-        if !seat.points.filters && !seat.points.scores {
+        let (filters, scores) = (seat.points.has(Point::Filter), seat.points.has(Point::Score));
+        if !filters && !scores {
             return None;
         }
         let judge = seat.plugin.begin(pod, cluster)?;
-        let weight = if seat.points.scores { seat.weight } else { 0 };
-        Some(Seat { name: seat.plugin.name(), weight, filters: seat.points.filters, judge })
+        let weight = if scores { seat.weight } else { 0 };
+        Some(Seat { name: seat.plugin.name(), weight, filters, judge })
     };
     profile.seats.iter().filter_map(begin).collect()
 }

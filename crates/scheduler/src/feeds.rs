@@ -190,7 +190,11 @@ impl Hands {
         match pod::node_name(&pod) {
             Some(node) => {
                 self.queue.remove(uid);
-                self.snapshot.lock().denominate(uid);
+                {
+                    let mut snapshot = self.snapshot.lock();
+                    snapshot.denominate(uid);
+                    snapshot.waiting.bound(uid);
+                }
                 let info = Arc::new(PodInfo::new(Arc::clone(object), &pod));
                 let relabelled =
                     change.old.as_ref().is_some_and(|old| old.meta().labels != object.meta().labels);

@@ -26,6 +26,7 @@ mod group;
 mod plugin;
 mod plugins;
 mod pod;
+mod points;
 mod preempt;
 mod preemption;
 mod profile;

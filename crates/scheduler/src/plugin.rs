@@ -3,10 +3,18 @@
 //! A plugin begins a [`Judge`] for each pod: there it computes once what it needs of the whole cluster. A plugin that
 //! has nothing to say about a pod begins none and costs nothing.
 
+use std::cmp::Reverse;
 use std::hash::Hasher;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use skiff_client::{Link, write};
 
 use crate::event::Hope;
 use crate::pod::{Pending, PodInfo};
+use crate::queue::Queue;
 use crate::snapshot::{Node, PodGroup, Snapshot};
 use crate::storage::Needs;
 
@@ -64,6 +72,46 @@ pub(crate) enum Feasible {
     No(String),
 }
 
+/// A pod or group that wants a turn.
+#[cfg_attr(not(test), expect(dead_code, reason = "the first who asks so is Coscheduling"))]
+pub(crate) struct Asking<'a> {
+    /// A group's is its key.
+    pub(crate) uid: &'a str,
+    /// `namespace/name`.
+    pub(crate) key: &'a Arc<str>,
+    pub(crate) priority: i32,
+    /// When it first asked, in microseconds.
+    pub(crate) since: i64,
+}
+
+/// Where somebody stands among those who want a turn: the least goes first, and of equals the one who asked first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub(crate) priority: Reverse<i32>,
+    pub(crate) since: i64,
+    pub(crate) key: Option<Arc<str>>,
+}
+
+impl Rank {
+    pub(crate) fn by_priority(priority: i32) -> Self {
+        Self { priority: Reverse(priority), since: 0, key: None }
+    }
+}
+
+/// What a plugin says to a pod that has its room.
+#[cfg_attr(not(test), expect(dead_code, reason = "the first who asks so is Coscheduling"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Permit {
+    Allow,
+    /// It must give the room back, and why.
+    Reject(String),
+    /// It keeps its room for so long; until then somebody lets it go, or it must give it back.
+    Wait(Duration),
+}
+
+/// A binding on its way.
+pub(crate) type Bound<'a> = Pin<Box<dyn Future<Output = write::Result<()>> + Send + 'a>>;
+
 /// One plugin's view of one pod.
 pub(crate) trait Judge {
     /// Whether the node can hold the pod.
@@ -98,6 +146,11 @@ pub(crate) trait Judge {
 pub(crate) trait Plugin: Send + Sync {
     /// Its name, as upstream calls it.
     fn name(&self) -> &'static str;
+
+    /// Where the pod or group stands among those who want a turn (upstream's queue sort).
+    fn rank(&self, asking: &Asking<'_>) -> Rank {
+        Rank::by_priority(asking.priority)
+    }
 
     /// Whether the pod may queue (upstream's pre-enqueue); if not, nobody tries to place it.
     ///
@@ -137,6 +190,22 @@ pub(crate) trait Plugin: Send + Sync {
     fn needs(&self, _pod: &Pending, _cluster: &Snapshot, _node: &str) -> Option<Needs> {
         None
     }
+
+    /// Whether a pod that has its room, so far only assumed, may go.
+    fn permit(&self, _pod: &Pending, _cluster: &mut Snapshot, _queue: &Queue) -> Permit {
+        Permit::Allow
+    }
+
+    /// The pod had its room and does not go after all; it is still counted where it was to go (upstream's un-reserve).
+    fn unreserve(&self, _pod: &Pending, _cluster: &mut Snapshot) {}
+
+    /// Binds the pod; nothing if it leaves that to the next plugin.
+    fn bind<'a>(&self, _link: &'a Link, _pod: &'a Pod, _node: &'a str) -> Option<Bound<'a>> {
+        None
+    }
+
+    /// The pod was bound.
+    fn post_bind(&self, _pod: &Pending, _node: &str) {}
 }
 
 /// Scales scores so that the greatest becomes [`BEST`].

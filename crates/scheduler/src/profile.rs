@@ -2,14 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use skiff_client::{Link, write};
 
 use crate::NAME;
 use crate::event::Hope;
-use crate::plugin::{Feasible, Plugin, Progress};
+use crate::plugin::{Feasible, Permit, Plugin, Progress};
 use crate::plugins;
 use crate::pod::{Pending, PodInfo};
-use crate::snapshot::{PodGroup, Snapshot};
+use crate::points::{Point, Points};
+use crate::queue::Queue;
+use crate::snapshot::{Answer, PodGroup, Rejection, Snapshot};
 use crate::storage::Needs;
+
+/// Longer than this no pod waits, whatever a plugin says.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// How pods of one scheduler name are placed.
 pub(crate) struct Profile {
@@ -21,33 +30,19 @@ pub(crate) struct Profile {
     pub(crate) preemption: Option<Preemption>,
 }
 
-/// A plugin, how much its score counts, and at which points it is asked.
+/// A plugin, how much its score counts, and where it is asked.
 pub(crate) struct Seat {
     pub(crate) plugin: Arc<dyn Plugin>,
     pub(crate) weight: i64,
     pub(crate) points: Points,
 }
 
-/// The points at which a plugin is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Points {
-    /// Before the pod queues, and while its group is placed.
-    pub(crate) enqueues: bool,
-    /// Before any node is looked at.
-    pub(crate) admits: bool,
-    pub(crate) filters: bool,
-    pub(crate) scores: bool,
-    /// Before the pod is bound: what it needs there.
-    pub(crate) reserves: bool,
-}
-
-impl Points {
-    pub(crate) const ALL: Self = Self::each(true);
-    pub(crate) const NONE: Self = Self::each(false);
-
-    const fn each(asked: bool) -> Self {
-        Self { enqueues: asked, admits: asked, filters: asked, scores: asked, reserves: asked }
-    }
+/// What all plugins together say to a pod that has its room.
+pub(crate) enum Verdict {
+    Go,
+    No(Rejection),
+    /// It keeps its room until this tells more.
+    Wait(Answer),
 }
 
 /// How many nodes are looked at when others must make room.
@@ -69,7 +64,7 @@ impl Default for Profile {
     /// Upstream's: all plugins, with their default weights.
     fn default() -> Self {
         let seat =
-            |row: &plugins::Row| Seat { plugin: (row.default)(), weight: row.weight, points: Points::ALL };
+            |row: &plugins::Row| Seat { plugin: (row.default)(), weight: row.weight, points: row.points };
         Self {
             name: NAME.into(),
             seats: plugins::ALL.iter().map(seat).collect(),
@@ -80,9 +75,20 @@ impl Default for Profile {
 }
 
 impl Profile {
+    /// The plugins that are asked at a point.
+    fn at(&self, point: Point) -> impl DoubleEndedIterator<Item = &Arc<dyn Plugin>> {
+        self.seats.iter().filter(move |seat| seat.points.has(point)).map(|seat| &seat.plugin)
+    }
+
+    /// Who says which pod goes first.
+    pub(crate) fn sort(&self) -> Option<&Arc<dyn Plugin>> {
+        self.at(Point::QueueSort).next()
+    }
+
     /// Has the snapshot follow the numbers that the plugins will ask for.
     pub(crate) fn track(&self, pod: &Pending, cluster: &mut Snapshot) {
-        for seat in self.seats.iter().filter(|seat| seat.points.filters || seat.points.scores) {
+        let judges = |seat: &&Seat| seat.points.has(Point::Filter) || seat.points.has(Point::Score);
+        for seat in self.seats.iter().filter(judges) {
             seat.plugin.track(pod, cluster);
         }
     }
@@ -92,13 +98,12 @@ impl Profile {
     /// # Errors
     /// Why not.
     pub(crate) fn enqueue(&self, pod: &PodInfo, cluster: &Snapshot) -> Result<(), String> {
-        let asked = self.seats.iter().filter(|seat| seat.points.enqueues);
-        asked.map(|seat| &seat.plugin).try_for_each(|plugin| plugin.enqueue(pod, cluster))
+        self.at(Point::PreEnqueue).try_for_each(|plugin| plugin.enqueue(pod, cluster))
     }
 
     /// Whether a group that has come so far may go, and who says so if not.
     pub(crate) fn feasible(&self, group: &PodGroup, so_far: Progress) -> (Feasible, &'static str) {
-        let asked = self.seats.iter().filter(|seat| seat.points.enqueues).map(|seat| &seat.plugin);
+        let asked = self.at(Point::PreEnqueue);
         let answers = asked.map(|plugin| (plugin.feasible(group, so_far), plugin.name()));
         answers.fold((Feasible::Yes, ""), |so_far, answer| match (&so_far.0, &answer.0) {
             (Feasible::No(_), _) | (Feasible::NotYet(_), Feasible::Yes | Feasible::NotYet(_)) => so_far,
@@ -111,9 +116,7 @@ impl Profile {
     /// # Errors
     /// Who says no, and why.
     pub(crate) fn admit(&self, pod: &Pending, cluster: &Snapshot) -> Result<(), (&'static str, String)> {
-        let asked = self.seats.iter().filter(|seat| seat.points.admits);
-        asked
-            .map(|seat| &seat.plugin)
+        self.at(Point::PreFilter)
             .try_for_each(|plugin| plugin.admit(pod, cluster).map_err(|why| (plugin.name(), why)))
     }
 
@@ -123,9 +126,56 @@ impl Profile {
         refused.map(|seat| seat.plugin.hope(pod, cluster)).collect()
     }
 
-    /// What must be so before the pod can be bound to the node that was chosen.
+    /// What must be so before the pod can be bound to the node that was chosen: who reserves it sees to it.
     pub(crate) fn needs(&self, pod: &Pending, cluster: &Snapshot, node: &str) -> Option<Needs> {
-        let asked = self.seats.iter().filter(|seat| seat.points.reserves);
+        let sees_to_it = |seat: &&Seat| seat.points.has(Point::Reserve) && seat.points.has(Point::PreBind);
+        let asked = self.seats.iter().filter(sees_to_it);
         asked.map(|seat| &seat.plugin).find_map(|plugin| plugin.needs(pod, cluster, node))
     }
+
+    /// Whether a pod that has its room on a node may go, or must wait there.
+    pub(crate) fn permit(
+        &self,
+        pod: &Pending,
+        node: &Arc<str>,
+        cluster: &mut Snapshot,
+        queue: &Queue,
+    ) -> Verdict {
+        let mut waits = Vec::new();
+        for plugin in self.at(Point::Permit) {
+            match plugin.permit(pod, cluster, queue) {
+                Permit::Allow => {}
+                Permit::Reject(why) => return Verdict::No(Rejection { plugin: plugin.name(), why }),
+                Permit::Wait(longest) => waits.push((plugin.name(), longest.min(LONGEST))),
+            }
+        }
+        if waits.is_empty() {
+            return Verdict::Go;
+        }
+        Verdict::Wait(cluster.waiting.enter(&pod.info, node, waits))
+    }
+
+    /// Tells those who reserved room for the pod that it does not go after all.
+    pub(crate) fn unreserve(&self, pod: &Pending, cluster: &mut Snapshot) {
+        self.at(Point::Reserve).rev().for_each(|plugin| plugin.unreserve(pod, cluster));
+    }
+
+    /// Binds the pod: the first who takes it.
+    ///
+    /// # Errors
+    /// What the server refused, or a failure on the way.
+    pub(crate) async fn bind(&self, link: &Link, pod: &Pod, node: &str) -> write::Result<()> {
+        match self.at(Point::Bind).find_map(|plugin| plugin.bind(link, pod, node)) {
+            Some(bound) => bound.await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells that the pod was bound.
+    pub(crate) fn post_bind(&self, pod: &Pending, node: &str) {
+        self.at(Point::PostBind).for_each(|plugin| plugin.post_bind(pod, node));
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,21 @@
 //! Who is next.
 //!
-//! A pod is *active* (to be tried as soon as its turn comes; the higher the priority and the longer it waits, the
-//! sooner), *backing off* (tried lately; to be tried at a set time), or *waiting* (fits nowhere; to be tried when
+//! A pod is *active* (to be tried as soon as its turn comes: one plugin of the table says who goes first), *backing off* (tried lately; to be tried at a set time), or *waiting* (fits nowhere; to be tried when
 //! something happens that may help, or after five minutes in any case). Events that come while a pod is being tried are
 //! remembered: it may have been refused on what is no longer so.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use skiff_base::Clock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Pauses;
 use crate::event::{Event, Hope};
+use crate::plugin::{Asking, Plugin, Rank};
 
 /// A waiting pod is tried again after so long even if nothing seems to help.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -40,27 +40,34 @@ struct Entry {
     priority: i32,
     likeness: u64,
     attempts: u32,
+    /// When it came, in microseconds.
+    since: i64,
+    /// Its place among the active ones.
+    rank: Rank,
     tried: Instant,
     /// What those who refused it hope for; any event will do if nobody in particular did (there was no node).
     hopes: Vec<Hope>,
     state: State,
 }
 
-#[derive(Default)]
 struct Inner {
     entries: HashMap<Uid, Entry>,
-    active: BTreeSet<(Reverse<i32>, u64, Uid)>,
+    active: BTreeSet<(Rank, u64, Uid)>,
     timers: BTreeSet<(Instant, Uid)>,
     /// Those that wait for something to happen: only they need to be asked when it does.
     waiting: HashSet<Uid>,
     /// Gives active pods their order and events their number.
     counter: u64,
     events: VecDeque<(u64, Event)>,
+    /// The number of the last event that is remembered no more.
+    forgotten: u64,
     pauses: Pauses,
+    sort: Arc<dyn Plugin>,
+    clock: Clock,
 }
 
 /// The pods that want a node; clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Queue {
     inner: Arc<Mutex<Inner>>,
     wake: Arc<Notify>,
@@ -89,11 +96,21 @@ pub(crate) enum Failure {
 }
 
 impl Queue {
-    /// An empty one.
-    pub(crate) fn new(pauses: Pauses) -> Self {
-        let queue = Self::default();
-        queue.inner.lock().pauses = pauses;
-        queue
+    /// An empty one, in which `sort` says who goes first.
+    pub(crate) fn new(pauses: Pauses, sort: Arc<dyn Plugin>, clock: Clock) -> Self {
+        let inner = Inner {
+            entries: HashMap::new(),
+            active: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            waiting: HashSet::new(),
+            counter: 0,
+            events: VecDeque::new(),
+            forgotten: 0,
+            pauses,
+            sort,
+            clock,
+        };
+        Self { inner: Arc::new(Mutex::new(inner)), wake: Arc::default() }
     }
 
     /// A pod that wants a node came or changed; `likeness` tells whether it changed in what matters.
@@ -101,7 +118,8 @@ impl Queue {
         let mut inner = self.inner.lock();
         match inner.entries.get_mut(uid) {
             None => {
-                inner.entries.insert(Arc::clone(uid), Entry::new(key, priority, likeness));
+                let entry = inner.entry(key, priority, likeness);
+                inner.entries.insert(Arc::clone(uid), entry);
                 inner.activate(uid);
             }
             Some(entry) if entry.likeness != likeness => {
@@ -130,7 +148,7 @@ impl Queue {
         if inner.entries.contains_key(uid) {
             return;
         }
-        let mut entry = Entry::new(key, priority, likeness);
+        let mut entry = inner.entry(key, priority, likeness);
         entry.attempts = 1;
         inner.entries.insert(Arc::clone(uid), entry);
         inner.wait(uid, State::Backing);
@@ -174,7 +192,9 @@ impl Queue {
         match failure {
             Failure::Error => inner.wait(uid, State::Backing),
             Failure::Unfit(hopes) => {
-                let helped = inner.events.iter().any(|(n, event)| *n > since && helps(&hopes, event));
+                // What is remembered no more may have helped as well.
+                let helped = inner.forgotten > since
+                    || inner.events.iter().any(|(n, event)| *n > since && helps(&hopes, event));
                 if let Some(entry) = inner.entries.get_mut(uid) {
                     entry.hopes = hopes;
                 }
@@ -194,7 +214,7 @@ impl Queue {
         let helped: Vec<Uid> = inner.waiting.iter().filter(hopeful).cloned().collect();
         inner.events.push_back((number, event));
         if inner.events.len() > MEMORY {
-            inner.events.pop_front();
+            inner.forgotten = inner.events.pop_front().map_or(0, |(number, _)| number);
         }
         for uid in &helped {
             inner.give_a_chance(uid);
@@ -214,25 +234,26 @@ impl Queue {
     }
 }
 
-impl Entry {
-    fn new(key: &Arc<str>, priority: i32, likeness: u64) -> Self {
-        Self {
-            key: Arc::clone(key),
-            priority,
-            likeness,
-            attempts: 0,
-            tried: Instant::now(),
-            hopes: Vec::new(),
-            state: State::Active(0),
-        }
-    }
-}
-
 fn helps(hopes: &[Hope], event: &Event) -> bool {
     hopes.is_empty() || hopes.iter().any(|hope| hope(event))
 }
 
 impl Inner {
+    /// Somebody who comes now.
+    fn entry(&self, key: &Arc<str>, priority: i32, likeness: u64) -> Entry {
+        Entry {
+            key: Arc::clone(key),
+            priority,
+            likeness,
+            attempts: 0,
+            since: self.clock.now().as_microsecond(),
+            rank: Rank::by_priority(priority),
+            tried: Instant::now(),
+            hopes: Vec::new(),
+            state: State::Active(0),
+        }
+    }
+
     /// The pause after so many tries.
     fn pause(&self, attempts: u32) -> Duration {
         let doubled =
@@ -245,8 +266,10 @@ impl Inner {
         self.counter += 1;
         let number = self.counter;
         if let Some(entry) = self.entries.get_mut(uid) {
+            let Entry { key, priority, since, .. } = &*entry;
+            entry.rank = self.sort.rank(&Asking { uid, key, priority: *priority, since: *since });
             entry.state = State::Active(number);
-            self.active.insert((Reverse(entry.priority), number, Arc::clone(uid)));
+            self.active.insert((entry.rank.clone(), number, Arc::clone(uid)));
         }
     }
 
@@ -280,7 +303,7 @@ impl Inner {
         let Some((uid, entry)) = self.entries.get_key_value(uid) else { return };
         match entry.state {
             State::Active(number) => {
-                self.active.remove(&(Reverse(entry.priority), number, Arc::clone(uid)));
+                self.active.remove(&(entry.rank.clone(), number, Arc::clone(uid)));
             }
             State::Backing(at) | State::Waiting(at) => {
                 self.timers.remove(&(at, Arc::clone(uid)));

@@ -13,27 +13,30 @@ use tokio::time::Instant;
 
 use crate::config::Profiles;
 use crate::cycle::{self, Search};
-use crate::event::{Event, Hope};
+use crate::event::Hope;
 use crate::feeds::Feeds;
 use crate::figures::Figures;
 use crate::fit::Unfit;
+use crate::plugins::PrioritySort;
 use crate::pod::{Pending, PodInfo};
 use crate::preemption::{self, Plan};
 use crate::profile::Profile;
 use crate::queue::{Failure, Queue, Turn};
 use crate::snapshot::Snapshot;
-use crate::storage::Needs;
 use crate::{NAME, Options, bind, preempt};
 
+mod going;
 mod groups;
+
+use going::Going;
 
 /// How many bindings may be on their way at once.
 const BINDINGS: usize = 64;
 
 /// What became of a pod's turn.
 enum Decision {
-    /// It goes to this node.
-    Bind(Arc<str>, Option<Needs>),
+    /// It has its room.
+    Bind(Going),
     /// It fits nowhere; perhaps others can make room. True if room that was being made for it is no use any more.
     Refuse(Box<Unfit>, Vec<Hope>, Option<Plan>, bool),
 }
@@ -57,7 +60,8 @@ impl Loop {
         let Options { link, clock, configuration, .. } = options;
         let profiles = Arc::new(configuration.profiles);
         let snapshot = Arc::default();
-        let queue = Queue::new(configuration.pauses);
+        let sort = profiles.sort().unwrap_or_else(|| Arc::new(PrioritySort));
+        let queue = Queue::new(configuration.pauses, sort, clock.clone());
         let feeds = Feeds::follow(&link, grouped, &snapshot, &queue, &profiles, tasks);
         let source = Source { component: NAME.to_owned(), host: String::new() };
         let recorder = Recorder::start(&link, source, clock.clone(), tasks);
@@ -86,8 +90,8 @@ impl Loop {
                 tokio::task::consume_budget().await;
                 continue;
             }
-            // A permit first: while the server cannot keep up there is no use in deciding more.
-            let Ok(permit) = Arc::clone(&self.bindings).acquire_owned().await else { return };
+            // A slot first: while the server cannot keep up there is no use in deciding more.
+            let Ok(slot) = Arc::clone(&self.bindings).acquire_owned().await else { return };
             let Some(pending) = self.pending(&turn) else {
                 self.queue.remove(&turn.uid);
                 continue;
@@ -99,25 +103,18 @@ impl Loop {
             };
             let decision = self.decide(&pending, profile, &mut search);
             self.figures.seconds.observe(begun.elapsed().as_secs_f64());
-            let (this, pod) = (Arc::clone(&self), Arc::clone(&pending.pod));
+            let this = Arc::clone(&self);
             self.tasks.spawn_until_stop(async move {
-                let mut permit = Some(permit);
                 match decision {
-                    Decision::Bind(node, needs) => {
-                        if needs.is_some() {
-                            // Volumes may take long to be made; others need not wait for them.
-                            permit = None;
-                        }
-                        this.bind(&turn, &pending, &node, needs).await;
-                    }
+                    Decision::Bind(going) => this.go(going, Some(slot)).await,
                     Decision::Refuse(unfit, hopes, plan, lost) => {
                         if lost && let Err(error) = preempt::denominate(&this.link, &pending.info).await {
                             tracing::debug!(%error, "a nomination could not be taken back");
                         }
-                        this.refuse(&turn, &pod, (*unfit, hopes), plan).await;
+                        this.refuse(&turn, &pending.pod, (*unfit, hopes), plan).await;
+                        drop(slot);
                     }
                 }
-                drop(permit);
             });
             tokio::task::consume_budget().await;
         }
@@ -135,10 +132,16 @@ impl Loop {
         let mut snapshot = self.snapshot.lock();
         let uid = pending.info.uid();
         profile.track(pending, &mut snapshot);
-        let decision = match cycle::node_for(pending, &mut snapshot, profile, search) {
+        match cycle::node_for(pending, &mut snapshot, profile, search) {
             Ok(node) => {
                 let needs = profile.needs(pending, &snapshot, &node);
-                Decision::Bind(node, needs)
+                if let Some(needs) = &needs {
+                    snapshot.storage.promise(needs);
+                }
+                snapshot.denominate(uid);
+                snapshot.place(Arc::clone(&pending.info), &node, true);
+                let verdict = profile.permit(pending, &node, &mut snapshot, &self.queue);
+                Decision::Bind(Going { pending: pending.clone(), node, needs, verdict })
             }
             Err(mut unfit) => {
                 let had = snapshot.nominated_node(uid).is_some();
@@ -147,68 +150,12 @@ impl Loop {
                 snapshot.banish(&ghosts);
                 let lost = had && snapshot.nominated_node(uid).is_none();
                 let hopes = profile.hopes(pending, &snapshot, &unfit.plugins);
+                if let Some(plan) = &plan {
+                    snapshot.nominate(Arc::clone(&pending.info), &plan.node);
+                }
                 Decision::Refuse(unfit, hopes, plan, lost)
             }
-        };
-        match &decision {
-            Decision::Bind(node, needs) => {
-                if let Some(needs) = needs {
-                    snapshot.storage.promise(needs);
-                }
-                snapshot.denominate(uid);
-                snapshot.place(Arc::clone(&pending.info), node, true);
-            }
-            Decision::Refuse(_, _, Some(plan), _) => snapshot.nominate(Arc::clone(&pending.info), &plan.node),
-            Decision::Refuse(_, _, None, _) => {}
         }
-        decision
-    }
-
-    async fn bind(&self, turn: &Turn, pending: &Pending, node: &str, needs: Option<Needs>) {
-        let pod = &pending.pod;
-        if let Some(needs) = needs {
-            let hands = self.snapshot.lock().storage.hands(&self.link);
-            let bound = hands.bind(&needs, node).await;
-            self.snapshot.lock().storage.release(&needs);
-            if let Err(why) = bound {
-                tracing::warn!(pod = %turn.key, node, why, "the pod's volumes could not be bound");
-                let message = format!("running PreBind plugin \"VolumeBinding\": {why}");
-                return self.failed(turn, pod, message).await;
-            }
-        }
-        match bind::bind(&self.link, pod, node).await {
-            Ok(()) => {
-                self.queue.remove(&turn.uid);
-                self.figures.attempt("scheduled");
-                let message = format!("Successfully assigned {} to {node}", turn.key);
-                self.recorder.record(reference(&**pod), EventKind::Normal, "Scheduled", message);
-            }
-            Err(error) if write::is_not_found(&error) => {
-                self.forget(turn);
-                self.queue.remove(&turn.uid);
-            }
-            Err(error) => {
-                tracing::warn!(pod = %turn.key, node, %error, "binding failed");
-                let message = format!("binding rejected: {}", write::words(&error));
-                self.failed(turn, pod, message).await;
-            }
-        }
-    }
-
-    /// The pod did not get to its node: others may have the room.
-    fn forget(&self, turn: &Turn) {
-        let forgotten = self.snapshot.lock().forget(&turn.uid);
-        if let Some(pod) = forgotten {
-            self.queue.happened(Event::PodGone(Arc::clone(&pod)));
-            self.regroup(&pod);
-        }
-        self.figures.attempt("error");
-    }
-
-    async fn failed(&self, turn: &Turn, pod: &Pod, message: String) {
-        self.forget(turn);
-        self.queue.give_back(&turn.uid, Failure::Error);
-        self.tell(pod, "SchedulerError", message, None).await;
     }
 
     async fn refuse(

@@ -26,6 +26,7 @@ mod nominations;
 mod selectors;
 mod tallies;
 mod topology;
+mod waiting;
 
 pub(crate) use budgets::Budgets;
 pub(crate) use counts::{Counts, Domains, NodeId, Numbers};
@@ -37,6 +38,7 @@ pub(crate) use nominations::Taken;
 pub(crate) use selectors::Selectors;
 pub(crate) use tallies::Group;
 pub(crate) use topology::{DomainId, KeyId, Labels, Topology};
+pub(crate) use waiting::{Answer, Rejection, Waiting, Word};
 
 /// The cluster as the scheduler sees it.
 #[derive(Default)]
@@ -73,6 +75,8 @@ pub(crate) struct Snapshot {
     pub(crate) storage: Storage,
     /// Groups of pods that go together.
     pub(crate) groups: Groups,
+    /// Pods that have their room and wait to be let go.
+    pub(crate) waiting: Waiting,
 }
 
 impl Snapshot {
@@ -212,6 +216,7 @@ impl Snapshot {
         let node = &mut self.nodes[id as usize];
         let gone = node.known.then(|| Event::NodeGone(Arc::new(Facts::of(node))));
         node.known = false;
+        self.waiting.lost(name);
         self.avoided -= usize::from(node.is_avoided());
         node.taints.clear();
         let images = std::mem::take(&mut node.images);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::state::{PodState, Progress, SandboxWork, Slot, Verdict, VolumeState, Waiting, Work};
-use super::{deadline, find_container, grace, is_static, name, namespace, order, resize, text, uid};
+use super::{deadline, find_container, grace, is_static, name, namespace, order, resize, uid};
 use crate::runtime::{ContainerState, SandboxState};
 
 /// How long a failed pull is shown as such before it is shown as waiting.
@@ -273,7 +273,7 @@ fn attempt(pod: &Pod, container: &Container, slot: &Slot) -> u32 {
 }
 
 fn crash_loop(pod: &Pod, container: &Container, slot: &Slot) -> Waiting {
-    let delay = text::go_seconds(slot.restarts.delay());
+    let delay = skiff_base::duration::go_seconds(slot.restarts.delay());
     let message = format!(
         "back-off {delay} restarting failed container={} pod={}_{}({})",
         container.name,

@@ -2,17 +2,6 @@
 
 use std::time::Duration;
 
-/// A duration of whole seconds as Go prints it: `10s`, `1m20s`, `5m0s`, `1h0m0s`.
-pub(crate) fn go_seconds(duration: Duration) -> String {
-    let all = duration.as_secs();
-    let (hours, minutes, seconds) = (all / 3600, all / 60 % 60, all % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
-    }
-}
-
 /// A duration to the millisecond, as Go prints it: `28ms`, `1.234s`, `1m2.5s`.
 pub(crate) fn go_millis(duration: Duration) -> String {
     let millis = duration.as_millis();

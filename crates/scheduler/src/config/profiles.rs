@@ -4,14 +4,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use skiff_api::Errors;
 
+use super::points::Plugins;
 use super::{args, percent};
 use crate::NAME;
 use crate::plugins::{self, Row};
-use crate::profile::{Points, Preemption, Profile, Seat};
+use crate::points::{Point, Points};
+use crate::profile::{Preemption, Profile, Seat};
 
-/// Plugins that are part of Skiff's queue and loop; they take no seat.
-const BUILT_IN: [&str; 3] = ["PrioritySort", "SchedulingGates", "DefaultBinder"];
-const PREEMPTION: &str = "DefaultPreemption";
+/// Plugins that are part of Skiff's queue; they take no seat.
+pub(super) const BUILT_IN: [&str; 1] = ["SchedulingGates"];
+pub(super) const PREEMPTION: &str = "DefaultPreemption";
 
 /// A profile as it stands in the file.
 #[derive(Default, Deserialize)]
@@ -21,39 +23,6 @@ pub(super) struct Given {
     percentage_of_nodes_to_score: Option<i64>,
     plugins: Plugins,
     plugin_config: Vec<Config>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Plugins {
-    multi_point: Set,
-    pre_enqueue: Set,
-    queue_sort: Set,
-    pre_filter: Set,
-    filter: Set,
-    post_filter: Set,
-    pre_score: Set,
-    score: Set,
-    reserve: Set,
-    permit: Set,
-    pre_bind: Set,
-    bind: Set,
-    post_bind: Set,
-}
-
-/// What changes at one point.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Set {
-    enabled: Vec<Named>,
-    disabled: Vec<Named>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Named {
-    name: String,
-    weight: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -94,7 +63,37 @@ pub(super) fn read(given: Vec<Given>, everywhere: Option<usize>, errors: &mut Er
         });
         profiles.push(profile);
     }
+    one_queue_sort(&given, &profiles, errors);
     profiles
+}
+
+/// All profiles' pods are in one queue, so all must have the same order.
+fn one_queue_sort(given: &[Given], profiles: &[Profile], errors: &mut Errors) {
+    let (Some((first, others)), Some(chosen)) = (given.split_first(), profiles.first()) else { return };
+    let named = &first.plugins.queue_sort.enabled;
+    if named.len() > 1 {
+        let path = "profiles[0].plugins.queueSort.enabled";
+        errors.invalid(path, &named.len(), "only one queue sort plugin can be enabled");
+    }
+    let sort = |profile: &Profile| profile.sort().map(|plugin| plugin.name()).unwrap_or_default();
+    let args = |given: &Given| given.args_of(sort(chosen)).cloned();
+    for (index, other) in others.iter().enumerate() {
+        let other_chosen = &profiles[index + 1];
+        errors.item("profiles", index + 1, |errors| {
+            if other.plugins.queue_sort != first.plugins.queue_sort {
+                let shown = other.plugins.queue_sort.shown();
+                errors.invalid("plugins.queueSort", &shown, "must be the same for all profiles");
+            } else if sort(other_chosen) != sort(chosen) {
+                let (name, own, first) = (&other_chosen.name, sort(other_chosen), sort(chosen));
+                let why =
+                    format!("different queue sort plugins for profile {name:?}: {own:?}, first: {first:?}");
+                errors.invalid("plugins", own, why);
+            } else if args(other) != args(first) {
+                let why = "queueSort must be the same for all profiles";
+                errors.invalid("pluginConfig.args", &args(other).unwrap_or_default(), why);
+            }
+        });
+    }
 }
 
 impl Given {
@@ -105,9 +104,21 @@ impl Given {
             errors.item("pluginConfig", index, |errors| check(config, twice, errors));
         }
         let own = percent(self.percentage_of_nodes_to_score, errors);
-        let seats = plugins::ALL.iter().filter_map(|row| self.seat(row, errors)).collect();
-        let preempts =
-            self.plugins.post_filter.has(PREEMPTION, self.plugins.multi_point.has(PREEMPTION, true));
+        let seats: Vec<Seat> = plugins::ALL.iter().filter_map(|row| self.seat(row, errors)).collect();
+        let asked = |point: Point| seats.iter().filter(|seat| seat.points.has(point)).count();
+        let (sorts, binds) = (asked(Point::QueueSort), asked(Point::Bind));
+        if sorts != 1 && self.plugins.queue_sort.enabled.len() < 2 {
+            let why = format!(
+                "only one queue sort plugin required for profile with scheduler name {name:?}, but got {sorts}"
+            );
+            errors.invalid("plugins.queueSort", &sorts, why);
+        }
+        if binds == 0 {
+            let why = format!("at least one bind plugin is needed for profile with scheduler name {name:?}");
+            errors.invalid("plugins.bind", &binds, why);
+        }
+        let post_filter = Points::of(&[Point::PostFilter]);
+        let preempts = self.plugins.asked(PREEMPTION, post_filter, true) != Points::NONE;
         let preemption = self.with_args(PREEMPTION, errors, preemption);
         let preemption = preempts.then(|| preemption.unwrap_or_default());
         Profile { name: name.into(), seats, percent: own.or(everywhere), preemption }
@@ -117,18 +128,15 @@ impl Given {
     fn seat(&self, row: &Row, errors: &mut Errors) -> Option<Seat> {
         let sets = &self.plugins;
         let plugin = row.configured.and_then(|configured| self.with_args(row.name, errors, configured));
-        let by_default = sets.multi_point.has(row.name, true);
-        let points = Points {
-            enqueues: sets.pre_enqueue.has(row.name, by_default),
-            admits: sets.pre_filter.has(row.name, by_default),
-            filters: sets.filter.has(row.name, by_default),
-            scores: sets.score.has(row.name, by_default),
-            reserves: sets.reserve.has(row.name, by_default),
-        };
+        let points = sets.asked(row.name, row.points, true);
         let given = sets.score.weight(row.name).or_else(|| sets.multi_point.weight(row.name));
         let weight = given.unwrap_or(row.weight);
         let plugin = plugin.unwrap_or_else(row.default);
         (points != Points::NONE).then_some(Seat { plugin, weight, points })
+    }
+
+    fn args_of(&self, name: &str) -> Option<&Value> {
+        self.plugin_config.iter().find(|config| config.name == name).map(|config| &config.args)
     }
 
     fn with_args<T>(
@@ -143,7 +151,7 @@ impl Given {
     }
 }
 
-fn names() -> Vec<&'static str> {
+pub(super) fn names() -> Vec<&'static str> {
     let rows = plugins::ALL.iter().map(|row| row.name);
     rows.chain([PREEMPTION]).chain(BUILT_IN).collect()
 }
@@ -179,67 +187,4 @@ fn preemption(given: &Value, errors: &mut Errors) -> Preemption {
     }
     let number = |value: i64| usize::try_from(value).unwrap_or(0);
     Preemption { least: number(least), share: number(share) }
-}
-
-impl Plugins {
-    fn check(&self, errors: &mut Errors) {
-        let sets = [
-            ("multiPoint", &self.multi_point),
-            ("preEnqueue", &self.pre_enqueue),
-            ("queueSort", &self.queue_sort),
-            ("preFilter", &self.pre_filter),
-            ("filter", &self.filter),
-            ("postFilter", &self.post_filter),
-            ("preScore", &self.pre_score),
-            ("score", &self.score),
-            ("reserve", &self.reserve),
-            ("permit", &self.permit),
-            ("preBind", &self.pre_bind),
-            ("bind", &self.bind),
-            ("postBind", &self.post_bind),
-        ];
-        for (point, set) in sets {
-            errors.at(point, |errors| set.check(point, errors));
-        }
-    }
-}
-
-impl Set {
-    fn check(&self, point: &str, errors: &mut Errors) {
-        let known = names();
-        for (index, named) in self.enabled.iter().enumerate() {
-            errors.item("enabled", index, |errors| {
-                if !known.contains(&named.name.as_str()) {
-                    errors.not_supported("name", &named.name, &known);
-                }
-                if let Some(weight) = named.weight.filter(|weight| *weight < 0) {
-                    errors.invalid("weight", &weight, "must not be negative");
-                }
-            });
-        }
-        for (index, named) in self.disabled.iter().enumerate() {
-            errors.item("disabled", index, |errors| {
-                let own = |name: &str| BUILT_IN.contains(&name);
-                if named.name != "*" && !known.contains(&named.name.as_str()) {
-                    errors.not_supported("name", &named.name, &known);
-                } else if own(&named.name) && !self.enabled.iter().any(|other| other.name == named.name) {
-                    errors.forbidden("name", format!("{} cannot be disabled", named.name));
-                } else if named.name == "*" && point == "bind" && self.enabled.is_empty() {
-                    errors.forbidden("name", "at least one bind plugin is needed");
-                }
-            });
-        }
-    }
-
-    /// Whether a plugin is asked here, if it would be by default.
-    fn has(&self, name: &str, by_default: bool) -> bool {
-        let disabled = || self.disabled.iter().any(|named| named.name == name || named.name == "*");
-        self.enabled.iter().any(|named| named.name == name) || (by_default && !disabled())
-    }
-
-    /// The weight that is given; none at all and zero stand for the plugin's own if it is a default.
-    fn weight(&self, name: &str) -> Option<i64> {
-        let named = self.enabled.iter().find(|named| named.name == name)?;
-        named.weight.filter(|weight| *weight != 0).or(Some(1))
-    }
 }

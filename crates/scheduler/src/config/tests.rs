@@ -3,6 +3,7 @@
 use super::*;
 use crate::cycle::{Search, choose};
 use crate::plugins::tests::{cluster, pending};
+use crate::points::Point;
 
 fn file(more: &str) -> Result<Configuration, String> {
     let head = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n";
@@ -11,7 +12,7 @@ fn file(more: &str) -> Result<Configuration, String> {
 
 fn weight(configuration: &Configuration, plugin: &str) -> Option<i64> {
     let seat = configuration.profiles.0[0].seats.iter().find(|seat| seat.plugin.name() == plugin);
-    seat.filter(|seat| seat.points.scores).map(|seat| seat.weight)
+    seat.filter(|seat| seat.points.has(Point::Score)).map(|seat| seat.weight)
 }
 
 fn chosen(more: &str, pods: &str, pod: &str) -> String {
@@ -40,7 +41,12 @@ fn plugins_are_switched_and_weighed_point_by_point() {
     assert_eq!(weight(&switched, "TaintToleration"), Some(7));
     assert_eq!(weight(&switched, "NodeResourcesFit"), None);
     let profile = &switched.profiles.0[0];
-    assert!(profile.seats.iter().any(|seat| seat.plugin.name() == "NodeResourcesFit" && seat.points.filters));
+    assert!(
+        profile
+            .seats
+            .iter()
+            .any(|seat| seat.plugin.name() == "NodeResourcesFit" && seat.points.has(Point::Filter))
+    );
     assert!(!profile.seats.iter().any(|seat| seat.plugin.name() == "ImageLocality"));
     assert!(profile.preemption.is_none());
     let few =
@@ -103,7 +109,31 @@ fn what_is_wrong_is_told_with_its_path() {
         ("extenders: [{urlPrefix: x}]", "extenders: Forbidden"),
         (
             "profiles: [{plugins: {bind: {disabled: [{name: DefaultBinder}]}}}]",
-            "profiles[0].plugins.bind.disabled[0].name: Forbidden: DefaultBinder cannot be disabled",
+            "profiles[0].plugins.bind: Invalid value: 0: at least one bind plugin is needed for profile with scheduler name \"default-scheduler\"",
+        ),
+        (
+            "profiles: [{plugins: {queueSort: {disabled: [{name: '*'}]}}}]",
+            "profiles[0].plugins.queueSort: Invalid value: 0: only one queue sort plugin required for profile with scheduler name \"default-scheduler\", but got 0",
+        ),
+        (
+            "profiles: [{schedulerName: a}, {schedulerName: b, plugins: {queueSort: {enabled: [{name: PrioritySort}]}}}]",
+            "profiles[1].plugins.queueSort: Invalid value: {\"disabled\":[],\"enabled\":[{\"name\":\"PrioritySort\"}]}: must be the same for all profiles",
+        ),
+        (
+            "profiles: [{plugins: {score: {enabled: [{name: NodeName}]}}}]",
+            "profiles[0].plugins.score.enabled[0].name: Invalid value: \"NodeName\": plugin \"NodeName\" does not extend ScorePlugin plugin",
+        ),
+        (
+            "profiles: [{plugins: {permit: {enabled: [{name: DefaultBinder}]}}}]",
+            "plugin \"DefaultBinder\" does not extend PermitPlugin plugin",
+        ),
+        (
+            "profiles: [{plugins: {bind: {enabled: [{name: DefaultBinder}, {name: DefaultBinder}]}}}]",
+            "profiles[0].plugins.bind.enabled[1].name: Invalid value: \"DefaultBinder\": plugin \"DefaultBinder\" already registered as \"BindPlugin\"",
+        ),
+        (
+            "profiles: [{plugins: {preEnqueue: {disabled: [{name: SchedulingGates}]}}}]",
+            "profiles[0].plugins.preEnqueue.disabled[0].name: Forbidden: SchedulingGates cannot be disabled",
         ),
     ] {
         let fault = file(more).err().unwrap_or_default();

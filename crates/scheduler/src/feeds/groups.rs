@@ -68,7 +68,11 @@ impl Hands {
     /// A pod wants no node any more.
     pub(super) fn retire(&self, uid: &str) {
         self.queue.remove(uid);
-        let group = self.snapshot.lock().groups.leave(uid);
+        let group = {
+            let mut snapshot = self.snapshot.lock();
+            snapshot.waiting.gone(uid);
+            snapshot.groups.leave(uid)
+        };
         if let Some(key) = group {
             self.regroup(&key);
         }

@@ -6,6 +6,11 @@ fn uid(name: &str) -> Uid {
     name.into()
 }
 
+fn queue() -> Queue {
+    let sort = crate::profile::Profile::default().sort().cloned().unwrap();
+    Queue::new(Pauses::default(), sort, Clock::system())
+}
+
 fn put(queue: &Queue, name: &str, priority: i32) {
     queue.put(&uid(name), &uid(name), priority, 1);
 }
@@ -24,7 +29,7 @@ async fn turn(queue: &Queue, seconds: u64) -> Option<(String, u64)> {
 
 #[tokio::test(start_paused = true)]
 async fn the_urgent_go_first_and_then_those_who_waited_longest() {
-    let queue = Queue::default();
+    let queue = queue();
     put(&queue, "first", 0);
     put(&queue, "second", 0);
     put(&queue, "urgent", 10);
@@ -36,7 +41,7 @@ async fn the_urgent_go_first_and_then_those_who_waited_longest() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_pod_waits_for_an_event_that_helps() {
-    let queue = Queue::default();
+    let queue = queue();
     put(&queue, "a", 0);
     turn(&queue, 1).await.unwrap();
     queue.give_back(&uid("a"), unfit());
@@ -50,7 +55,7 @@ async fn a_refused_pod_waits_for_an_event_that_helps() {
 
 #[tokio::test(start_paused = true)]
 async fn a_chance_soon_after_a_try_waits_for_the_pause_to_end() {
-    let queue = Queue::default();
+    let queue = queue();
     put(&queue, "a", 0);
     for expected in [1, 2, 4, 8, 10, 10] {
         turn(&queue, 60).await.unwrap();
@@ -67,7 +72,7 @@ async fn a_chance_soon_after_a_try_waits_for_the_pause_to_end() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_during_the_try_is_not_lost() {
-    let queue = Queue::default();
+    let queue = queue();
     put(&queue, "a", 0);
     turn(&queue, 1).await.unwrap();
     queue.happened(Event::ClassChanged);
@@ -77,7 +82,7 @@ async fn an_event_during_the_try_is_not_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn after_five_minutes_a_pod_is_tried_in_any_case() {
-    let queue = Queue::default();
+    let queue = queue();
     put(&queue, "a", 0);
     turn(&queue, 1).await.unwrap();
     queue.give_back(&uid("a"), unfit());
@@ -86,7 +91,7 @@ async fn after_five_minutes_a_pod_is_tried_in_any_case() {
 
 #[tokio::test(start_paused = true)]
 async fn a_changed_pod_gets_a_chance_and_a_removed_one_none() {
-    let queue = Queue::default();
+    let queue = queue();
     put(&queue, "a", 0);
     put(&queue, "b", 0);
     for name in ["a", "b"] {
@@ -104,7 +109,7 @@ async fn a_changed_pod_gets_a_chance_and_a_removed_one_none() {
 
 #[tokio::test(start_paused = true)]
 async fn what_failed_after_its_turn_has_another_one_after_a_pause() {
-    let queue = Queue::default();
+    let queue = queue();
     put(&queue, "a", 0);
     turn(&queue, 1).await.unwrap();
     queue.remove("a");
@@ -112,4 +117,44 @@ async fn what_failed_after_its_turn_has_another_one_after_a_pause() {
     assert_eq!(turn(&queue, 5).await, Some(("a".into(), 1)));
     queue.again(&uid("a"), &uid("a"), 0, 1);
     assert_eq!(queue.lengths(), (0, 0, 0), "it is in hand");
+}
+
+/// Goes by name alone.
+struct ByName;
+
+impl Plugin for ByName {
+    fn name(&self) -> &'static str {
+        "ByName"
+    }
+
+    fn rank(&self, asking: &Asking<'_>) -> Rank {
+        assert_eq!((asking.uid, asking.since), (&**asking.key, 7_000_000));
+        Rank { key: Some(Arc::clone(asking.key)), ..Rank::by_priority(0) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_says_who_goes_first() {
+    let seven = Clock::from_fn(|| k8s_openapi::jiff::Timestamp::from_second(7).unwrap());
+    let queue = Queue::new(Pauses::default(), Arc::new(ByName), seven);
+    put(&queue, "b", 10);
+    put(&queue, "c", 7);
+    put(&queue, "a", 1);
+    queue.remove("b");
+    for expected in ["a", "c"] {
+        assert_eq!(turn(&queue, 1).await.unwrap().0, expected);
+    }
+    assert_eq!(turn(&queue, 1).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_took_longer_than_events_are_remembered_may_have_been_helped() {
+    let queue = queue();
+    put(&queue, "a", 0);
+    turn(&queue, 1).await.unwrap();
+    for _ in 0..=MEMORY {
+        queue.happened(Event::VolumeChanged);
+    }
+    queue.give_back(&uid("a"), unfit());
+    assert_eq!(turn(&queue, 5).await, Some(("a".into(), 1)));
 }

@@ -9,6 +9,7 @@ use skiff_client::write::{self, Basis};
 use tokio::time::Instant;
 
 use super::Loop;
+use super::going::Going;
 use crate::config::Profiles;
 use crate::cycle::Search;
 use crate::group::{self, Left, Outcome, Placed};
@@ -42,8 +43,12 @@ impl Loop {
         let checked = fellows(&group, &pods, &self.snapshot.lock(), &self.profiles);
         match checked {
             Ok(profile) => {
-                let outcome = self.decide_group(turn, &group, pods, profile, search);
+                let (going, outcome) = self.decide_group(turn, &group, pods, profile, search);
                 self.figures.seconds.observe(begun.elapsed().as_secs_f64());
+                for pod in going {
+                    let this = Arc::clone(self);
+                    self.tasks.spawn_until_stop(async move { this.go(pod, None).await });
+                }
                 self.tell_group(turn, &group, outcome);
             }
             Err(why) => {
@@ -84,12 +89,16 @@ impl Loop {
         pods: Vec<Pending>,
         profile: &Profile,
         search: &mut Search,
-    ) -> Outcome {
+    ) -> (Vec<Going>, Outcome) {
         let mut snapshot = self.snapshot.lock();
         let mut outcome = group::place_or_preempt(group, pods, &mut snapshot, profile, search);
-        for each in &outcome.placed {
-            snapshot.denominate(each.pod.info.uid());
-        }
+        let placed = std::mem::take(&mut outcome.placed);
+        let going = placed.into_iter().map(|Placed { pod: pending, node, needs }| {
+            snapshot.denominate(pending.info.uid());
+            let verdict = profile.permit(&pending, &node, &mut snapshot, &self.queue);
+            Going { pending, node, needs, verdict }
+        });
+        let going = going.collect();
         for (pod, node) in outcome.plan.iter().flat_map(|plan| &plan.seats) {
             snapshot.nominate(Arc::clone(pod), node);
         }
@@ -99,26 +108,15 @@ impl Loop {
         } else {
             self.queue.give_back(&turn.uid, Failure::Unfit(std::mem::take(&mut outcome.hopes)));
         }
-        outcome
+        (going, outcome)
     }
 
-    /// Sends those that go on their way, and tells the others why not.
+    /// Tells those that stay behind why, and the group how it fares.
     fn tell_group(self: &Arc<Self>, turn: &Turn, group: &Group, outcome: Outcome) {
         let word = match &outcome.refused {
             None => (true, "Scheduled", String::new()),
             Some(why) => (false, "Unschedulable", why.clone()),
         };
-        for Placed { pod, node, needs } in outcome.placed {
-            let this = Arc::clone(self);
-            self.tasks.spawn_until_stop(async move {
-                let Ok(permit) = Arc::clone(&this.bindings).acquire_owned().await else { return };
-                // Volumes may take long to be made; others need not wait for them.
-                let permit = needs.is_none().then_some(permit);
-                let turn = Turn { uid: Arc::clone(pod.info.uid()), key: pod.info.object.meta().key() };
-                this.bind(&turn, &pod, &node, needs).await;
-                drop(permit);
-            });
-        }
         let seats = outcome.plan.iter().flat_map(|plan| &plan.seats);
         let seats: HashMap<&Arc<str>, &Arc<str>> = seats.map(|(pod, node)| (pod.uid(), node)).collect();
         for Left { pod, unfit } in outcome.left {

@@ -1,0 +1,164 @@
+//! The way of a pod from its room to its node: it waits until it may go, what it needs there is made ready, and it is bound.
+//!
+//! Whatever goes wrong on the way, the room is handed back and the pod tried again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use skiff_client::events::{EventKind, reference};
+use skiff_client::write;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until};
+
+use super::Loop;
+use crate::event::Event;
+use crate::pod::Pending;
+use crate::profile::Verdict;
+use crate::queue::{Failure, Turn};
+use crate::snapshot::{Answer, Rejection, Word};
+use crate::storage::Needs;
+
+/// A pod that has its room, so far only assumed.
+pub(super) struct Going {
+    pub(super) pending: Pending,
+    pub(super) node: Arc<str>,
+    pub(super) needs: Option<Needs>,
+    pub(super) verdict: Verdict,
+}
+
+impl Going {
+    fn turn(&self) -> Turn {
+        let info = &self.pending.info;
+        Turn { uid: Arc::clone(info.uid()), key: info.object.meta().key() }
+    }
+}
+
+impl Loop {
+    /// Takes the pod to its node. Of those that are bound at once there are only so many: who goes holds one of their slots,
+    /// who waits for something else does not.
+    pub(super) async fn go(&self, mut going: Going, mut slot: Option<OwnedSemaphorePermit>) {
+        match std::mem::replace(&mut going.verdict, Verdict::Go) {
+            Verdict::Go => {}
+            Verdict::No(by) => return self.rejected(going, by).await,
+            Verdict::Wait(answer) => {
+                slot = None;
+                match self.wait(&going, answer).await {
+                    Word::Go => {}
+                    Word::No(by) => return self.rejected(going, by).await,
+                    Word::Bound => return self.release(&going),
+                }
+            }
+        }
+        // Volumes may take long to be made; others need not wait for them.
+        if going.needs.is_some() {
+            slot = None;
+        } else if slot.is_none() {
+            slot = Arc::clone(&self.bindings).acquire_owned().await.ok();
+        }
+        self.bind(going).await;
+        drop(slot);
+    }
+
+    async fn wait(&self, going: &Going, mut answer: Answer) -> Word {
+        let uid = going.pending.info.uid();
+        loop {
+            let until = self.snapshot.lock().waiting.until(uid);
+            let word = match until {
+                Some(at) => tokio::select! {
+                    word = &mut answer => word,
+                    () = sleep_until(at) => {
+                        self.snapshot.lock().waiting.expire(uid, Instant::now());
+                        continue;
+                    }
+                },
+                None => (&mut answer).await,
+            };
+            return word.unwrap_or(Word::Bound);
+        }
+    }
+
+    async fn bind(&self, mut going: Going) {
+        let turn = going.turn();
+        if let Some(needs) = going.needs.take() {
+            let hands = self.snapshot.lock().storage.hands(&self.link);
+            let bound = hands.bind(&needs, &going.node).await;
+            self.snapshot.lock().storage.release(&needs);
+            if let Err(why) = bound {
+                tracing::warn!(pod = %turn.key, node = %going.node, why, "the pod's volumes could not be bound");
+                let message = format!("running PreBind plugin \"VolumeBinding\": {why}");
+                return self.failed(going, message).await;
+            }
+        }
+        let (pod, node) = (&going.pending.pod, &*going.node);
+        let Some(profile) = self.profiles.of(pod) else { return };
+        match profile.bind(&self.link, pod, node).await {
+            Ok(()) => {
+                self.queue.remove(&turn.uid);
+                self.figures.attempt("scheduled");
+                let message = format!("Successfully assigned {} to {node}", turn.key);
+                self.recorder.record(reference(&**pod), EventKind::Normal, "Scheduled", message);
+                profile.post_bind(&going.pending, node);
+            }
+            Err(error) if write::is_not_found(&error) => {
+                self.figures.attempt("error");
+                self.unreserve(&going);
+                self.queue.remove(&turn.uid);
+            }
+            Err(error) => {
+                tracing::warn!(pod = %turn.key, node, %error, "binding failed");
+                let message = format!("binding rejected: {}", write::words(&error));
+                self.failed(going, message).await;
+            }
+        }
+    }
+
+    async fn failed(&self, going: Going, message: String) {
+        self.figures.attempt("error");
+        self.unreserve(&going);
+        self.queue.give_back(going.pending.info.uid(), Failure::Error);
+        self.tell(&going.pending.pod, "SchedulerError", message, None).await;
+    }
+
+    /// A plugin does not let the pod go, or it is gone.
+    async fn rejected(&self, going: Going, by: Rejection) {
+        let (turn, pending) = (going.turn(), &going.pending);
+        self.figures.attempt("unschedulable");
+        self.unreserve(&going);
+        let hopes = {
+            let snapshot = self.snapshot.lock();
+            let profile = self.profiles.of(&pending.pod);
+            let by = BTreeSet::from([by.plugin]);
+            profile.map(|profile| profile.hopes(pending, &snapshot, &by)).unwrap_or_default()
+        };
+        tracing::debug!(pod = %turn.key, node = %going.node, why = by.why, "a pod may not keep its room");
+        self.queue.give_back(&turn.uid, Failure::Unfit(hopes));
+        if self.pending(&turn).is_some() {
+            let message = format!("0/1 nodes are available: 1 {}.", by.why);
+            self.tell(&pending.pod, "Unschedulable", message, None).await;
+        }
+    }
+
+    /// The pod does not get to its node: others may have the room.
+    fn unreserve(&self, going: &Going) {
+        let pending = &going.pending;
+        let forgotten = {
+            let mut snapshot = self.snapshot.lock();
+            if let Some(profile) = self.profiles.of(&pending.pod) {
+                profile.unreserve(pending, &mut snapshot);
+            }
+            snapshot.forget(pending.info.uid())
+        };
+        self.release(going);
+        if let Some(pod) = forgotten {
+            self.queue.happened(Event::PodGone(Arc::clone(&pod)));
+            self.regroup(&pod);
+        }
+    }
+
+    /// Takes back what was promised to the pod.
+    fn release(&self, going: &Going) {
+        if let Some(needs) = &going.needs {
+            self.snapshot.lock().storage.release(needs);
+        }
+    }
+}
