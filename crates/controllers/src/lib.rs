@@ -34,6 +34,7 @@ mod policy_types;
 mod replica_set;
 mod replicas;
 mod replication;
+mod resource_claims;
 mod role_aggregation;
 mod root_ca;
 mod service_accounts;

@@ -27,6 +27,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("pod-garbage-collector", "pod-garbage-collector-controller", "podgc"),
     ("replicaset-controller", "", "replicaset"),
     ("replication-controller", "replicationcontroller-controller", "replicationcontroller"),
+    ("resource-claim-controller", "resourceclaim-controller", ""),
     ("clusterrole-aggregation-controller", "", "clusterrole-aggregation"),
     ("root-ca-certificate-publisher", "root-ca-certificate-publisher-controller", "root-ca-cert-publisher"),
     ("service-cidrs-controller", "service-cidr-controller", ""),

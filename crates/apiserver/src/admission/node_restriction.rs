@@ -1,8 +1,9 @@
 //! NodeRestriction: a kubelet touches its own node, lease and pods only, and creates no pods but the mirrors of its files.
-//! Of a volume that is one of its folders it takes off the finalizer that waits for it, and nothing else.
+//! It creates slices of its own devices only. Of a volume that is one of its folders it takes off the finalizer that waits for it, and nothing else.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, Pod};
+use k8s_openapi::api::resource::v1::ResourceSlice;
 use skiff_api::ApiError;
 use skiff_api::volume::LOCAL_PATH;
 
@@ -44,6 +45,16 @@ fn own(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), ApiEr
     Ok(())
 }
 
+/// Slices are of the node's own devices; other verbs the authoriser knows about.
+fn slice(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), ApiError> {
+    let Some(slice) = draft.as_any().downcast_ref::<ResourceSlice>() else { return Ok(()) };
+    if attempt.operation != Operation::Create || slice.spec.node_name.as_deref() == Some(node) {
+        return Ok(());
+    }
+    let why = "can only create ResourceSlice with the same NodeName as the requesting node";
+    Err(attempt.forbidden(slice.metadata.name.as_deref().unwrap_or_default(), why))
+}
+
 /// What may change in a volume.
 fn volume(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), ApiError> {
     let Some(new) = draft.as_any().downcast_ref::<PersistentVolume>() else { return Ok(()) };
@@ -73,6 +84,7 @@ fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError
     if let Some(node) = node(attempt) {
         own(attempt, node, draft)?;
         volume(attempt, node, draft)?;
+        slice(attempt, node, draft)?;
     }
     let Some((node, new)) = node(attempt).zip(pod(draft)) else { return Ok(()) };
     let name = new.metadata.name.as_deref().unwrap_or_default();

@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     ConfigMap,
     Claim,
     Account,
+    /// A ResourceClaim.
+    Devices,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Self::ConfigMap => 'c',
             Self::Claim => 'v',
             Self::Account => 'a',
+            Self::Devices => 'd',
         }
     }
 }
@@ -224,6 +227,12 @@ fn references(object: &Object) -> Option<(String, String)> {
             add(Kind::ConfigMap, source.config_map.and_then(|map| map.name));
         }
     }
+    spec.resource_claims.into_iter().for_each(|claim| add(Kind::Devices, claim.resource_claim_name));
+    let status = pod.status.unwrap_or_default();
+    let extended = status.extended_resource_claim_status.into_iter();
+    for claim in status.resource_claim_statuses.into_iter().chain(extended) {
+        add(Kind::Devices, claim.resource_claim_name);
+    }
     let containers = [spec.containers, spec.init_containers, spec.ephemeral_containers];
     for container in containers.into_iter().flatten() {
         for from in container.env_from {
@@ -241,6 +250,20 @@ fn references(object: &Object) -> Option<(String, String)> {
 #[derive(Deserialize)]
 struct Pod {
     spec: Spec,
+    status: Option<Status>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    resource_claim_statuses: Vec<Devices>,
+    extended_resource_claim_status: Option<Devices>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Devices {
+    resource_claim_name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -252,6 +275,8 @@ struct Spec {
     image_pull_secrets: Vec<Named>,
     #[serde(default)]
     volumes: Vec<Volume>,
+    #[serde(default)]
+    resource_claims: Vec<Devices>,
     #[serde(default)]
     containers: Vec<Container>,
     #[serde(default)]

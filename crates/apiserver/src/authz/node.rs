@@ -4,6 +4,7 @@
 //! routes to them, and volumes, of which it lets go those that are its own folders; and all pods while there is any network
 //! policy, since it enforces these and they are peers (as the agents of other networks do always). Which pods are a node's and what they refer to is an index that follows the store.
 
+use serde::Deserialize;
 use skiff_api::volume::LOCAL_PATH_NODE;
 use skiff_store::Key;
 
@@ -39,7 +40,6 @@ const RULES: &[(&str, &str, &str)] = &[
     ("get list watch", "storage.k8s.io", "csidrivers storageclasses"),
     ("get list watch", "node.k8s.io", "runtimeclasses"),
     ("get list watch", "networking.k8s.io", "networkpolicies servicecidrs"),
-    ("get", "resource.k8s.io", "resourceclaims"),
 ];
 
 pub(super) fn judge(api: &Api, ask: &Ask<'_>) -> Verdict {
@@ -56,6 +56,8 @@ pub(super) fn judge(api: &Api, ask: &Ask<'_>) -> Verdict {
         }
         ("coordination.k8s.io", "leases", "") => lease(node, ask),
         ("storage.k8s.io", "csinodes", "") => csi_node(node, ask),
+        ("resource.k8s.io", "resourceclaims", "") => devices(api, node, ask),
+        ("resource.k8s.io", "resourceslices", "") => slice(api, node, ask),
         _ if ruled(ask) => Ok(()),
         _ => Err(String::new()),
     };
@@ -132,13 +134,19 @@ fn token(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
     or(api.graph.refers(&api.store, node, ask.namespace, Kind::Account, ask.name), unrelated(node))
 }
 
+/// The question is only about objects whose field has this value.
+fn selects(ask: &Ask<'_>, field: &str, value: &str) -> bool {
+    ask.fields.split(',').any(|one| {
+        let given = one.strip_prefix(field).and_then(|rest| rest.strip_prefix('='));
+        given.map(|given| given.trim_start_matches('=')) == Some(value)
+    })
+}
+
 fn pods(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
     if ask.verb == "get" || !ask.name.is_empty() {
         return or(api.graph.runs(&api.store, node, ask.namespace, ask.name), unrelated(node));
     }
-    let own = ask.fields.split(',').any(|field| {
-        field.strip_prefix("spec.nodeName=").map(|name| name.trim_start_matches('=')) == Some(node)
-    });
+    let own = selects(ask, "spec.nodeName", node);
     let peers = || !api.store.snapshot("networking.k8s.io/networkpolicies").objects.is_empty();
     or(own || peers(), "can only list/watch pods with spec.nodeName field selector")
 }
@@ -165,4 +173,42 @@ fn csi_node(node: &str, ask: &Ask<'_>) -> Outcome {
         return Ok(());
     }
     own(node, ask, "can only access CSINode with the same name as the requesting node")
+}
+
+fn devices(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
+    or(ask.verb == "get", "can only get individual resources of this type")?;
+    or(api.graph.refers(&api.store, node, ask.namespace, Kind::Devices, ask.name), unrelated(node))
+}
+
+fn slice(api: &Api, node: &str, ask: &Ask<'_>) -> Outcome {
+    match ask.verb {
+        // What is in it is not known before the body is read; admission looks at it.
+        "create" => Ok(()),
+        "get" | "update" | "patch" | "delete" => or(is_slice_of(api, node, ask.name), unrelated(node)),
+        "list" | "watch" | "deletecollection" => {
+            let why = "can only list/watch/deletecollection resourceslices with nodeName field selector";
+            or(selects(ask, "spec.nodeName", node), why)
+        }
+        _ => Err(
+            "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, \
+                  patch, delete, deletecollection"
+                .to_owned(),
+        ),
+    }
+}
+
+/// A slice whose devices are the node's.
+fn is_slice_of(api: &Api, node: &str, name: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Slice {
+        spec: Spec,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Spec {
+        node_name: Option<String>,
+    }
+    let stored = api.store.get(&Key::new("resource.k8s.io/resourceslices", name));
+    let slice = stored.and_then(|stored| serde_json::from_slice::<Slice>(stored.object().bytes()).ok());
+    slice.is_some_and(|slice| slice.spec.node_name.as_deref() == Some(node))
 }

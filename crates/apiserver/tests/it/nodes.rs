@@ -61,6 +61,62 @@ async fn a_node_touches_its_own_node_and_lease_only() {
 }
 
 #[tokio::test]
+async fn a_node_reads_the_claims_of_its_pods_and_has_slices_of_its_own_devices() {
+    const DEVICES: &str = "/apis/resource.k8s.io/v1";
+    let given = Given::new().await;
+    let admin = &given.client;
+    let node =
+        |name: &str| Client::of(&given.cluster, User::new(&format!("system:node:{name}"), ["system:nodes"]));
+    let (one, two) = (node("one"), node("two"));
+    let claims = format!("{DEVICES}/namespaces/default/resourceclaims");
+    for name in ["given", "made", "extended", "other"] {
+        let exactly = json!({ "name": "r", "exactly": { "deviceClassName": "c" } });
+        let claim = json!({ "metadata": { "name": name }, "spec": { "devices": { "requests": [exactly] } } });
+        admin.post(&claims, &claim).await.code(201);
+    }
+    let mut body = pod("a");
+    body["spec"]["nodeName"] = "one".into();
+    body["spec"]["resourceClaims"] = json!([{ "name": "x", "resourceClaimName": "given" },
+        { "name": "y", "resourceClaimTemplateName": "t" }]);
+    admin.post(PODS, &body).await.code(201);
+    one.get(&format!("{claims}/made")).await.code(403);
+    let status = json!({ "resourceClaimStatuses": [{ "name": "y", "resourceClaimName": "made" }],
+        "extendedResourceClaimStatus": { "resourceClaimName": "extended", "requestMappings": [] } });
+    admin.patch(&format!("{PODS}/a/status"), "merge-patch", &json!({ "status": status })).await.code(200);
+    for name in ["given", "made", "extended"] {
+        one.get(&format!("{claims}/{name}")).await.code(200);
+        two.get(&format!("{claims}/{name}")).await.code(403);
+    }
+    one.get(&format!("{claims}/other")).await.code(403);
+    one.get(&claims).await.code(403);
+    one.patch(&format!("{claims}/given"), "merge-patch", &json!({})).await.code(403);
+
+    let slices = format!("{DEVICES}/resourceslices");
+    let slice = |name: &str, node: &str| {
+        json!({ "metadata": { "name": name }, "spec": { "driver": "d.test", "nodeName": node,
+            "pool": { "name": "p", "generation": 1, "resourceSliceCount": 1 } } })
+    };
+    one.post(&slices, &slice("of-one", "one")).await.code(201);
+    assert_eq!(
+        one.post(&slices, &slice("of-two", "two")).await.code(403).message(),
+        "resourceslices.resource.k8s.io \"of-two\" is forbidden: can only create ResourceSlice with the same NodeName as the requesting node"
+    );
+    two.post(&slices, &slice("of-two", "two")).await.code(201);
+    one.get(&format!("{slices}/of-one")).await.code(200);
+    one.get(&format!("{slices}/of-two")).await.code(403);
+    one.delete(&format!("{slices}/of-two")).await.code(403);
+    one.get(&slices).await.code(403);
+    assert_eq!(
+        one.get(&format!("{slices}?fieldSelector=spec.nodeName%3Done")).await.code(200).names(),
+        ["of-one"]
+    );
+    one.delete(&slices).await.code(403);
+    let own = "fieldSelector=spec.nodeName%3Done%2Cspec.driver%3Dd.test";
+    one.delete(&format!("{slices}?{own}")).await.code(200);
+    assert_eq!(admin.get(&slices).await.code(200).names(), ["of-two"]);
+}
+
+#[tokio::test]
 async fn a_node_lets_go_of_volumes_that_are_its_own_folders_and_changes_nothing_else() {
     const VOLUMES: &str = "/api/v1/persistentvolumes";
     let given = Given::new().await;

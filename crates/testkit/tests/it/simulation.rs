@@ -9,6 +9,7 @@ mod attach;
 mod autoscale;
 mod batch;
 mod certificates;
+mod devices;
 mod life;
 mod namespaces;
 mod nodes;

@@ -14,6 +14,7 @@ use skiff_api::{Errors, names};
 use crate::kinds::{Kind, Row, Table, check, row};
 
 mod affinity;
+mod claims;
 mod columns;
 mod containers;
 mod defaults;
@@ -188,6 +189,7 @@ impl Kind for Pod {
         if let Some(node) = check::given(status.nominated_node_name.as_ref()) {
             check::named(errors, "status.nominatedNodeName", node, names::dns1123_subdomain(node));
         }
+        claims::validate_status(&status, &spec_of(self), errors);
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {

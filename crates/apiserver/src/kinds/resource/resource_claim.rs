@@ -34,6 +34,25 @@ fn state(claim: &ResourceClaim) -> String {
     states.join(",")
 }
 
+/// What drivers say of devices that are allocated no more goes with the allocation.
+fn forget_given_back(claim: &mut ResourceClaim, old: &ResourceClaim) {
+    let held = |claim: &ResourceClaim| -> HashSet<[String; 3]> {
+        let allocation = claim.status.as_ref().and_then(|status| status.allocation.as_ref());
+        let devices = allocation.and_then(|allocation| allocation.devices.as_ref());
+        let results = devices.and_then(|devices| devices.results.as_ref()).into_iter().flatten();
+        results.map(|it| [it.driver.clone(), it.pool.clone(), it.device.clone()]).collect()
+    };
+    let (now, before) = (held(claim), held(old));
+    let Some(status) = &mut claim.status else { return };
+    status.devices.take_if(|devices| {
+        devices.retain(|it| {
+            let device = [it.driver.clone(), it.pool.clone(), it.device.clone()];
+            now.contains(&device) || !before.contains(&device)
+        });
+        devices.is_empty()
+    });
+}
+
 impl Kind for ResourceClaim {
     fn set_defaults(&mut self) {
         claim::set_defaults(self.spec.get_or_insert_default().devices.get_or_insert_default());
@@ -50,6 +69,7 @@ impl Kind for ResourceClaim {
 
     fn prepare_status(&mut self, old: &Self) {
         self.spec.clone_from(&old.spec);
+        forget_given_back(self, old);
     }
 
     fn validate_create(&self, errors: &mut Errors) {
@@ -98,5 +118,29 @@ impl Kind for ResourceClaim {
 
     fn columns() -> Vec<Column<Self>> {
         vec![Column::<Self>::text("State", |claim, _| state(claim).into()), Column::age()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_drivers_said_of_devices_goes_with_them() {
+        let said =
+            "devices: [{driver: a.test, pool: p, device: d}, {driver: a.test, pool: p, device: other}]";
+        let claim = |status: &str| -> ResourceClaim {
+            serde_saphyr::from_str(&format!("{{metadata: {{name: c}}, status: {{{status}}}}}")).unwrap()
+        };
+        let given = "allocation: {devices: {results: [{driver: a.test, pool: p, device: d, request: r}]}}, ";
+        let old = claim(&format!("{given}{said}"));
+        let left = |status: String| {
+            let mut new = claim(&status);
+            new.prepare_status(&old);
+            let devices = new.status.unwrap().devices.unwrap_or_default();
+            devices.into_iter().map(|it| it.device).collect::<Vec<_>>()
+        };
+        assert_eq!(left(format!("{given}{said}")), ["d", "other"]);
+        assert_eq!(left(said.to_owned()), ["other"]);
     }
 }

@@ -1,5 +1,6 @@
 //! What gives each controller a reason for each of its rights. Objects are YAML; their paths are where they are posted.
 
+mod devices;
 mod upkeep;
 
 use std::sync::Arc;
@@ -127,6 +128,7 @@ pub(super) async fn play(cluster: &Cluster) {
     certificates(&stage).await;
     volumes(&stage).await;
     attachments(&stage).await;
+    devices::play(&stage).await;
     autoscalers(&stage).await;
     upkeep::play(&stage).await;
     lost(&stage, silent).await;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use k8s_openapi::api::core::v1::{PodDNSConfig, PodSpec};
 use skiff_api::{Errors, names};
 
-use super::{affinity, containers, resources, security, spread, volumes};
+use super::{affinity, claims, containers, resources, security, spread, volumes};
 use crate::kinds::check;
 
 const MAX_NAMESERVERS: usize = 3;
@@ -15,6 +15,7 @@ const MAX_SEARCHES: usize = 32;
 pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
     volumes::validate(spec, errors);
     containers::validate(spec, errors);
+    claims::validate(spec, errors);
     required_of(errors, "restartPolicy", spec.restart_policy.as_ref(), &["Always", "OnFailure", "Never"]);
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     required_of(errors, "dnsPolicy", spec.dns_policy.as_ref(), &policies);

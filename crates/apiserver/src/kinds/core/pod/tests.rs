@@ -169,6 +169,34 @@ fn probes_and_handlers_have_one_action() {
 }
 
 #[test]
+fn containers_use_claims_that_the_pod_has() {
+    check(
+        &pod(
+            "resources: {claims: [{name: x}, {name: w, request: r}, {name: w, request: s}, {name: x}, {name: z}, {name: w, request: A}, {}]}",
+            "resourceClaims: [{name: x, resourceClaimName: a}, {name: w, resourceClaimTemplateName: b}]",
+        ),
+        &[
+            "spec.containers[0].resources.claims[3]: Duplicate value: \"x\"",
+            "spec.containers[0].resources.claims[4].name: Not found: \"z\"",
+            "spec.containers[0].resources.claims[5].request: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+            "spec.containers[0].resources.claims[6].name: Required value",
+        ],
+    );
+    check(
+        &pod(
+            "",
+            "resourceClaims: [{name: x}, {name: x, resourceClaimName: a, resourceClaimTemplateName: b}, {name: w, resourceClaimName: A_}]",
+        ),
+        &[
+            "spec.resourceClaims[0]: Invalid value: {\"name\":\"x\"}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            "spec.resourceClaims[1].name: Duplicate value: \"x\"",
+            "spec.resourceClaims[1]: Invalid value: {\"name\":\"x\",\"resourceClaimName\":\"a\",\"resourceClaimTemplateName\":\"b\"}: at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+            "spec.resourceClaims[2].resourceClaimName: Invalid value: \"A_\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+        ],
+    );
+}
+
+#[test]
 fn requests_stay_within_limits() {
     check(
         &pod("resources: {limits: {cpu: 100m, memory: lots, foo: 1}, requests: {cpu: 1, memory: -5}}", ""),
