@@ -190,7 +190,7 @@ impl Source {
     }
 
     fn reset(&mut self) -> Delta<Arc<Object>> {
-        let (snapshot, watch) = self.api.store.snapshot_and_watch(&self.entry.table);
+        let (snapshot, watch) = self.select.snapshot_and_watch(&self.api.store, &self.entry);
         self.watch = Some(watch);
         let prefix = self.select.prefix();
         let selected =

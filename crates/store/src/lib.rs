@@ -30,6 +30,8 @@ mod suite;
 mod disk;
 mod memory;
 
+mod listeners;
+mod narrow;
 mod state;
 mod window;
 
@@ -40,6 +42,7 @@ mod writer;
 pub use disk::Disk;
 pub use engine::{Engine, EngineError, Entry, Loaded, Record};
 pub use memory::Memory;
+pub use narrow::{Narrow, Read};
 pub use state::Snapshot;
 pub use store::{OpenError, Options, Store};
 pub use value::{Key, Value};

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 
 use imbl::OrdMap;
 
-use crate::{Event, Expect, Key, Options, Refused, Value, window::Window};
+use crate::{Compacted, Event, Expect, Key, Options, Refused, Value, window::Window};
 
 pub(crate) struct State<V> {
     /// The revision of the last change in here.
@@ -84,6 +84,15 @@ impl<V: Value> State<V> {
         self.tables.get(table).map(|table| &table.window)
     }
 
+    /// The place in a table's window of the first event after a revision.
+    pub(crate) fn place(&self, table: &str, after: u64) -> Result<u64, Compacted> {
+        let compacted = self.compacted(table);
+        if after < compacted {
+            return Err(Compacted { asked: after, compacted });
+        }
+        self.window(table).map_or(Ok(0), |window| window.after(after))
+    }
+
     pub(crate) fn compacted(&self, table: &str) -> u64 {
         self.window(table).map_or(self.floor, Window::compacted)
     }
@@ -105,7 +114,7 @@ impl<V: Value> State<V> {
     }
 
     /// Makes a change that was checked and numbered: the next revision, in values and in the window.
-    pub(crate) fn apply(&mut self, event: Event<V>, at: Instant) {
+    pub(crate) fn apply(&mut self, event: Event<V>, at: Instant) -> Arc<Event<V>> {
         debug_assert_eq!(event.revision, self.revision + 1, "revisions are dense");
         self.revision = event.revision;
         let table = self.table_mut(&event.key.table);
@@ -116,7 +125,9 @@ impl<V: Value> State<V> {
             table.objects.insert(event.key.name.clone(), event.object.clone());
             table.revisions.insert(event.key.name.clone(), event.revision);
         }
-        table.window.push(Arc::new(event), at);
+        let event = Arc::new(event);
+        table.window.push(event.clone(), at);
+        event
     }
 
     /// Forgets a table's oldest events, as far as the bounds say.

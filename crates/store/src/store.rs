@@ -6,7 +6,6 @@
 
 use std::{
     any::Any,
-    collections::HashMap,
     error::Error,
     panic::resume_unwind,
     sync::{Arc, OnceLock},
@@ -14,11 +13,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
-    Change, Compacted, Engine, EngineError, Key, Refused, Snapshot, Value, Watch, Write, state::State, writer,
+    Change, Compacted, Engine, EngineError, Key, Narrow, Refused, Snapshot, Value, Watch, Write,
+    listeners::Listeners, state::State, writer,
 };
 
 /// How much a store keeps.
@@ -102,8 +101,8 @@ pub(crate) struct Shared<V> {
     pub(crate) failure: OnceLock<EngineError>,
     /// Asks the writer to take no more and to finish.
     pub(crate) closing: Notify,
-    /// Wakes a table's watches. One for each table ever watched; they are few.
-    signals: Mutex<HashMap<Arc<str>, Arc<Notify>>>,
+    /// Whom the writer wakes.
+    pub(crate) listeners: Listeners<V>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,32 +112,6 @@ pub(crate) struct Progress {
 }
 
 impl<V> Shared<V> {
-    /// The signal of a table, and the name all its watches share.
-    pub(crate) fn signal(&self, table: &str) -> (Arc<str>, Arc<Notify>) {
-        let mut signals = self.signals.lock();
-        if let Some((name, signal)) = signals.get_key_value(table) {
-            return (name.clone(), signal.clone());
-        }
-        let (name, signal) = (Arc::<str>::from(table), Arc::new(Notify::new()));
-        signals.insert(name.clone(), signal.clone());
-        (name, signal)
-    }
-
-    /// Wakes the watches of these tables.
-    pub(crate) fn wake<'a>(&self, tables: impl Iterator<Item = &'a Arc<str>>) {
-        let woken: Vec<_> = {
-            let signals = self.signals.lock();
-            tables.filter_map(|table| signals.get(table).cloned()).collect()
-        };
-        woken.iter().for_each(|signal| signal.notify_waiters());
-    }
-
-    /// Wakes every watch.
-    pub(crate) fn wake_all(&self) {
-        let woken: Vec<_> = self.signals.lock().values().cloned().collect();
-        woken.iter().for_each(|signal| signal.notify_waiters());
-    }
-
     fn refusal(&self) -> Refused<V> {
         self.failure.get().map_or(Refused::Closed, |error| Refused::Engine(error.clone()))
     }
@@ -162,7 +135,7 @@ impl<V: Value> Store<V> {
             progress: watch::Sender::new(progress),
             failure: OnceLock::new(),
             closing: Notify::new(),
-            signals: Mutex::default(),
+            listeners: Listeners::default(),
         });
         let (writes, jobs) = mpsc::channel(options.queue.max(1));
         writer::start(engine, state, shared.clone(), jobs, options).map_err(OpenError::Thread)?;
@@ -230,12 +203,19 @@ impl<V: Value> Store<V> {
     }
 
     fn watch_from(&self, state: &State<V>, table: &str, after: u64) -> Result<Watch<V>, Compacted> {
-        let compacted = state.compacted(table);
-        if after < compacted {
-            return Err(Compacted { asked: after, compacted });
-        }
-        let place = state.window(table).map_or(Ok(0), |window| window.after(after))?;
-        Ok(Watch::new(self.shared.clone(), table, after, place))
+        let place = state.place(table, after)?;
+        Ok(Watch::wide(self.shared.clone(), table, after, place))
+    }
+
+    /// As [`Self::watch`], of those changes alone that concern a wanted value: others cost it nothing.
+    pub fn watch_narrow(&self, table: &str, after: u64, narrow: Narrow<V>) -> Result<Watch<V>, Compacted> {
+        Watch::narrow(&self.shared, table, Some(after), narrow).map(|(_, watch)| watch)
+    }
+
+    /// As [`Self::snapshot_and_watch`], the watch being narrow; the snapshot is of the whole table.
+    pub fn snapshot_and_watch_narrow(&self, table: &str, narrow: Narrow<V>) -> (Snapshot<V>, Watch<V>) {
+        let begun = Watch::narrow(&self.shared, table, None, narrow);
+        begun.expect("a state's own revision is never compacted in it")
     }
 
     /// Waits until readers see a revision, or the store has ended.

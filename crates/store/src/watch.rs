@@ -3,8 +3,12 @@
 //! A watch is a place in the table's shared window, nothing more: it holds no events, so a slow one costs
 //! nothing and learns from [`Compacted`] that what it needed is gone. It is woken when its own table changes and
 //! then looks at the published state, which is why it cannot see an event before a reader could see the value.
+//!
+//! A narrow watch has an inbox instead (`narrow.rs`) and is woken only by what concerns it; it too takes what the
+//! published state has reached.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -14,7 +18,12 @@ use std::{
 use futures::Stream;
 use tokio::sync::futures::OwnedNotified;
 
-use crate::{Key, Value, store::Shared, window::Found};
+use crate::{
+    Key, Snapshot, Value,
+    narrow::{Inbox, Narrow, Next},
+    store::Shared,
+    window::Found,
+};
 
 /// One change.
 pub struct Event<V> {
@@ -56,13 +65,20 @@ pub struct Compacted {
 pub struct Watch<V> {
     shared: Arc<Shared<V>>,
     table: Arc<str>,
-    /// The place of the next event in the window.
-    place: u64,
-    /// The revision of the last event handed out, or the one asked for.
+    source: Source<V>,
+    /// The revision of the last event handed out, the one asked for, or one that was seen since.
     after: u64,
     signal: Arc<tokio::sync::Notify>,
     waiting: Option<Pin<Box<OwnedNotified>>>,
     ended: bool,
+}
+
+/// Where the next event is.
+enum Source<V> {
+    /// At this place of the window.
+    Window(u64),
+    /// Among those that the window had when the watch began; after them in the inbox.
+    Inbox { early: VecDeque<Arc<Event<V>>>, inbox: Arc<Inbox<V>>, narrow: Narrow<V> },
 }
 
 enum Step<V> {
@@ -73,19 +89,52 @@ enum Step<V> {
 }
 
 impl<V: Value> Watch<V> {
-    pub(crate) fn new(shared: Arc<Shared<V>>, table: &str, after: u64, place: u64) -> Self {
-        let (table, signal) = shared.signal(table);
-        Self { shared, table, place, after, signal, waiting: None, ended: false }
+    /// A watch of everything, from a place of the window on.
+    pub(crate) fn wide(shared: Arc<Shared<V>>, table: &str, after: u64, place: u64) -> Self {
+        let (table, signal) = shared.listeners.signal(table);
+        Self { shared, table, source: Source::Window(place), after, signal, waiting: None, ended: false }
+    }
+
+    /// A watch of what concerns some values, after a revision or from now on, and all there is now.
+    pub(crate) fn narrow(
+        shared: &Arc<Shared<V>>,
+        table: &str,
+        after: Option<u64>,
+        narrow: Narrow<V>,
+    ) -> Result<(Snapshot<V>, Self), Compacted> {
+        let (table, _) = shared.listeners.signal(table);
+        let (inbox, state) = shared.listeners.register(&table, &narrow, || shared.state.load_full());
+        let snapshot = state.snapshot(&table);
+        let after = after.unwrap_or(snapshot.revision);
+        let (signal, source) =
+            (inbox.signal.clone(), Source::Inbox { early: VecDeque::new(), inbox, narrow });
+        // From here on it unregisters when it goes.
+        let mut watch =
+            Self { shared: shared.clone(), table, source, after, signal, waiting: None, ended: false };
+        let place = state.place(&watch.table, after)?;
+        if let (Source::Inbox { early, narrow, .. }, Some(window)) =
+            (&mut watch.source, state.window(&watch.table))
+        {
+            early.extend(window.from(place).filter(|event| narrow.concerns(event)).cloned());
+        }
+        Ok((snapshot, watch))
     }
 
     /// The revision up to which the receiver of this watch has been given everything: what a bookmark may say.
-    /// It moves on with the store while this table rests.
-    pub fn seen(&self) -> u64 {
+    /// It moves on with the store while this table rests, and never back.
+    pub fn seen(&mut self) -> u64 {
         let state = self.shared.state.load();
-        match state.window(&self.table).map(|window| window.at(self.place)) {
-            None | Some(Found::End) if !self.ended => state.revision.max(self.after),
-            _ => self.after,
+        let given = match &self.source {
+            Source::Window(place) => {
+                matches!(state.window(&self.table).map(|window| window.at(*place)), None | Some(Found::End))
+            }
+            // What this state has was delivered before it became visible.
+            Source::Inbox { early, inbox, .. } => early.is_empty() && inbox.is_empty_at(state.revision),
+        };
+        if given && !self.ended {
+            self.after = self.after.max(state.revision);
         }
+        self.after
     }
 
     /// The next event if there is one already; never waits. Nothing after the end, nor after [`Compacted`].
@@ -106,13 +155,25 @@ impl<V: Value> Watch<V> {
     fn step(&mut self) -> Step<V> {
         let state = self.shared.state.load();
         loop {
-            match state.window(&self.table).map_or(Found::End, |window| window.at(self.place)) {
+            let found = match &mut self.source {
+                Source::Window(place) => {
+                    let found = state.window(&self.table).map_or(Found::End, |window| window.at(*place));
+                    *place += u64::from(matches!(found, Found::Event(_)));
+                    found
+                }
+                Source::Inbox { early, inbox, .. } => match early.pop_front() {
+                    Some(event) => Found::Event(event),
+                    None => match inbox.take(state.revision) {
+                        Next::Event(event) => Found::Event(event),
+                        Next::Lost(revision) => Found::Gone(revision),
+                        Next::Nothing => Found::End,
+                    },
+                },
+            };
+            match found {
+                // Only when asked to watch from a revision yet to come.
+                Found::Event(event) if event.revision <= self.after => {}
                 Found::Event(event) => {
-                    self.place += 1;
-                    // Only when asked to watch from a revision yet to come.
-                    if event.revision <= self.after {
-                        continue;
-                    }
                     self.after = event.revision;
                     return Step::Event(Event::clone(&event));
                 }
@@ -120,6 +181,14 @@ impl<V: Value> Watch<V> {
                 Found::End if state.closed => return Step::End,
                 Found::End => return Step::Wait,
             }
+        }
+    }
+}
+
+impl<V> Drop for Watch<V> {
+    fn drop(&mut self) {
+        if let Source::Inbox { inbox, narrow, .. } = &self.source {
+            self.shared.listeners.unregister(&self.table, narrow, inbox);
         }
     }
 }

@@ -95,6 +95,14 @@ impl<V: Value> Window<V> {
     }
 }
 
+impl<V> Window<V> {
+    /// Everything from a place on.
+    pub(crate) fn from(&self, place: u64) -> impl Iterator<Item = &Arc<Event<V>>> {
+        let skip = usize::try_from(place.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.events.iter().skip(skip).map(|kept| &kept.event)
+    }
+}
+
 /// What the window alone keeps alive for an event: the value it replaced and, for a deletion, the last state.
 /// A value that is current costs the window nothing; it is charged to the event that replaces it.
 fn cost<V: Value>(event: &Event<V>) -> usize {

@@ -44,6 +44,7 @@ struct Batch<V> {
     records: Vec<Record>,
     touched: HashSet<Key>,
     tables: HashSet<Arc<str>>,
+    events: Vec<Arc<Event<V>>>,
     answers: Vec<(oneshot::Sender<Answer<V>>, Answer<V>)>,
     bytes: usize,
     at: Instant,
@@ -72,7 +73,7 @@ pub(crate) fn start<V: Value, E: Engine>(
         last.closed = true;
         shared.state.store(Arc::new(last));
         shared.progress.send_modify(|progress| progress.closed = true);
-        shared.wake_all();
+        shared.listeners.all().iter().for_each(|signal| signal.notify_waiters());
     })?;
     Ok(())
 }
@@ -159,11 +160,12 @@ impl<V: Value, E: Engine> Writer<V, E> {
         batch.tables.insert(key.table.clone());
         batch.touched.insert(key.clone());
         batch.answers.push((answer, Ok(Ok(object.clone()))));
-        self.state.apply(Event { revision, key, object, previous, deleted }, batch.at);
+        batch.events.push(self.state.apply(Event { revision, key, object, previous, deleted }, batch.at));
     }
 
     /// Makes the batch durable, then visible, then known.
     fn commit(&mut self, batch: Batch<V>) -> Result<(), EngineError> {
+        let mut signals = Vec::new();
         if !batch.records.is_empty() {
             if let Err(failure) = self.engine("commit", |engine| engine.commit(&batch.records)) {
                 for (answer, _) in batch.answers {
@@ -175,12 +177,15 @@ impl<V: Value, E: Engine> Writer<V, E> {
             for table in &batch.tables {
                 self.state.trim(table, &self.options, batch.at);
             }
-            self.shared.state.store(Arc::new(self.state.clone()));
+            let state = Arc::new(self.state.clone());
+            let shared = &self.shared;
+            signals =
+                shared.listeners.deliver(&batch.events, batch.tables.iter(), || shared.state.store(state));
             let revision = self.state.revision;
             self.shared.progress.send_replace(Progress { revision, closed: false });
         }
         batch.answers.into_iter().for_each(|(answer, result)| send(answer, result));
-        self.shared.wake(batch.tables.iter());
+        signals.iter().for_each(|signal| signal.notify_waiters());
         Ok(())
     }
 }
@@ -208,6 +213,7 @@ impl<V> Batch<V> {
             records: Vec::new(),
             touched: HashSet::new(),
             tables: HashSet::new(),
+            events: Vec::new(),
             answers: Vec::new(),
             bytes: 0,
             at: Instant::now(),

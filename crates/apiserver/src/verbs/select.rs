@@ -1,11 +1,17 @@
 //! Which objects a list or watch means: namespace, labels, fields.
 
+use std::sync::Arc;
+
 use skiff_api::ApiError;
 use skiff_api::selector::{FieldSelector, LabelSelector};
+use skiff_store::{Compacted, Narrow, Read, Snapshot, Store, Watch};
 
 use crate::catalog::Entry;
 use crate::request::Target;
 use crate::stored::Stored;
+
+/// The fields by which the many watches of nodes tell what is theirs.
+const NARROWING: &[&str] = &["metadata.name", "spec.nodeName"];
 
 /// A selection of one kind's objects.
 #[derive(Clone, Debug)]
@@ -47,6 +53,44 @@ impl Select {
     /// True if what is selected by may differ between versions of a kind.
     pub(crate) fn looks_inside(&self) -> bool {
         !self.fields.only_names(&["metadata.name", "metadata.namespace"])
+    }
+
+    /// All of the kind, and every change after that which may concern the selection.
+    pub(crate) fn snapshot_and_watch(
+        &self,
+        store: &Store<Stored>,
+        entry: &Arc<Entry>,
+    ) -> (Snapshot<Stored>, Watch<Stored>) {
+        match self.narrow(entry) {
+            Some(narrow) => store.snapshot_and_watch_narrow(&entry.table, narrow),
+            None => store.snapshot_and_watch(&entry.table),
+        }
+    }
+
+    /// Every change after a revision that may concern the selection.
+    ///
+    /// # Errors
+    /// If these are not kept any more.
+    pub(crate) fn watch(
+        &self,
+        store: &Store<Stored>,
+        entry: &Arc<Entry>,
+        after: u64,
+    ) -> Result<Watch<Stored>, Compacted> {
+        match self.narrow(entry) {
+            Some(narrow) => store.watch_narrow(&entry.table, after, narrow),
+            None => store.watch(&entry.table, after),
+        }
+    }
+
+    /// How watches of the selection are narrowed in the store: by a field in which few objects say the same.
+    fn narrow(&self, entry: &Arc<Entry>) -> Option<Narrow<Stored>> {
+        // What is stored in another version may say something else there; its name it has in all.
+        let fields = if entry.conversion.is_some() { &NARROWING[..1] } else { NARROWING };
+        let (field, wanted) = fields.iter().find_map(|field| Some((*field, self.fields.exact(field)?)))?;
+        let entry = Arc::clone(entry);
+        let read: Read<Stored> = Arc::new(move |stored| stored.field(&*entry.ops, field).unwrap_or_default());
+        Some(Narrow { field: field.into(), read, wanted: wanted.into() })
     }
 
     /// Whether an object is selected.

@@ -99,12 +99,12 @@ async fn begin(
     let mut first = VecDeque::new();
     let mut ended = false;
     let (initial, watch) = if wants_initial {
-        let (snapshot, watch) = api.store.snapshot_and_watch(&entry.table);
+        let (snapshot, watch) = select.snapshot_and_watch(&api.store, entry);
         let bookmark = options.initial_events == Some(true) && options.bookmarks;
         (Some(Initial::of(entry, snapshot, select.prefix(), bookmark).await?), watch)
     } else {
         let after = if revision == 0 { api.store.revision() } else { revision };
-        let watch = api.store.watch(&entry.table, after).unwrap_or_else(|compacted| {
+        let watch = select.watch(&api.store, entry, after).unwrap_or_else(|compacted| {
             first.push_back(lines.expired(compacted.asked, compacted.compacted));
             ended = true;
             api.store.snapshot_and_watch(&entry.table).1

@@ -209,3 +209,31 @@ async fn a_long_beginning_comes_whole_then_its_bookmark_then_what_changed_meanwh
         ("ADDED later".to_owned(), "DELETED m00".to_owned())
     );
 }
+
+#[tokio::test]
+async fn a_node_s_watch_tells_of_pods_that_come_to_it_and_of_nothing_else() {
+    let given = Given::new().await;
+    let client = &given.client;
+    let pods = "/api/v1/namespaces/default/pods";
+    client.post(pods, &pod("before")).await.code(201);
+    let mut mine = Lines::open(client, "/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3Dn1").await;
+    let mut unbound = Lines::open(client, "/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3D").await;
+    assert_eq!(unbound.told().await, "ADDED before");
+    for (name, node) in [("other", "n2"), ("before", "n1")] {
+        if name != "before" {
+            client.post(pods, &pod(name)).await.code(201);
+        }
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name }, "target": { "kind": "Node", "name": node },
+        });
+        client.post(&format!("{pods}/{name}/binding"), &binding).await.code(201);
+    }
+    client.delete(&format!("{pods}/before?gracePeriodSeconds=0")).await.code(200);
+    assert_eq!(
+        (mine.told().await, mine.told().await),
+        ("ADDED before".to_owned(), "DELETED before".to_owned())
+    );
+    for told in ["ADDED other", "DELETED other", "DELETED before"] {
+        assert_eq!(unbound.told().await, told);
+    }
+}

@@ -7,6 +7,7 @@ mod given;
 mod close;
 mod crash;
 mod model;
+mod narrow;
 mod order;
 mod refused;
 mod window;
