@@ -25,7 +25,7 @@ use crate::layout::Layout;
 use crate::progress::READY;
 use crate::roles::control_plane::ControlPlane;
 use crate::roles::node::{SERVICES_TABLE, Sources};
-use crate::state::{self, State};
+use crate::state::{self, Process, State};
 
 /// The minions' network: names and addresses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -146,7 +146,7 @@ pub(crate) async fn start(
             name: agent.minion.name.clone(),
             address: agent.minion.address,
             netns: Some(agent.minion.netns.display().to_string()),
-            pid: child.process.id(),
+            agent: child.process.id().and_then(Process::find),
             stopped: false,
         });
         agents.insert(agent.minion.name.clone(), (agent, child));
@@ -270,7 +270,7 @@ impl Agent {
                 tracing::error!(error = format!("{error:#}"), "agent did not come back");
                 continue;
             }
-            note_pid(&self.setting.layout, &self.minion.name, child.process.id())?;
+            note_agent(&self.setting.layout, &self.minion.name, child.process.id())?;
             backoff.reset();
         }
     }
@@ -282,10 +282,10 @@ fn taken_out(layout: &Layout, name: &str) -> bool {
     nodes.iter().any(|node| node.name == name && node.stopped)
 }
 
-fn note_pid(layout: &Layout, name: &str, pid: Option<u32>) -> anyhow::Result<()> {
+fn note_agent(layout: &Layout, name: &str, pid: Option<u32>) -> anyhow::Result<()> {
     if let Some(mut state) = State::read(layout)? {
         for node in state.nodes.iter_mut().filter(|node| node.name == name) {
-            node.pid = pid;
+            node.agent = pid.and_then(Process::find);
         }
         state.write(layout)?;
     }

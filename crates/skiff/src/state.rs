@@ -5,16 +5,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 
+/// A process, told from a later one with the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    /// When it started, in clock ticks since boot.
+    start_ticks: u64,
+}
+
+impl Process {
+    pub(crate) fn current() -> Self {
+        let pid = std::process::id();
+        Self { pid, start_ticks: start_ticks(pid).unwrap_or_default() }
+    }
+
+    /// The process that has this number now.
+    pub(crate) fn find(pid: u32) -> Option<Self> {
+        Some(Self { pid, start_ticks: start_ticks(pid)? })
+    }
+
+    pub(crate) fn is_running(self) -> bool {
+        start_ticks(self.pid) == Some(self.start_ticks)
+    }
+}
+
 /// A running (or crashed) Skiff.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct State {
-    /// The process of `skiff up` or `skiff server`.
-    pub(crate) pid: u32,
-    /// The process's start time in clock ticks, which tells it from a later process with the same number.
-    pub(crate) start_ticks: u64,
+    /// The process of `skiff up` or `skiff server`, or of `skiff agent` where there is no server.
+    #[serde(flatten)]
+    pub(crate) process: Process,
     /// `https://127.0.0.1:6443`.
     pub(crate) server: String,
+    /// The URL by which other machines reach the server, where there is one here.
+    pub(crate) advertised: Option<String>,
     /// Nodes on this machine.
     pub(crate) nodes: Vec<Node>,
     /// Where cluster DNS answers.
@@ -31,8 +57,9 @@ pub(crate) struct Node {
     pub(crate) address: std::net::Ipv4Addr,
     /// Its network namespace, if it has one of its own.
     pub(crate) netns: Option<String>,
-    /// The agent's process, where it is not `skiff up` itself.
-    pub(crate) pid: Option<u32>,
+    /// The agent's process, where it is another one than the state's.
+    #[serde(flatten)]
+    pub(crate) agent: Option<Process>,
     /// Taken out for good by `skiff down --node`.
     #[serde(default)]
     pub(crate) stopped: bool,
@@ -41,8 +68,7 @@ pub(crate) struct Node {
 impl State {
     /// What this process is about to run.
     pub(crate) fn of_this_process(server: String, dns: std::net::Ipv4Addr) -> Self {
-        let pid = std::process::id();
-        Self { pid, start_ticks: start_ticks(pid).unwrap_or_default(), server, nodes: Vec::new(), dns }
+        Self { process: Process::current(), server, advertised: None, nodes: Vec::new(), dns }
     }
 
     pub(crate) fn read(layout: &Layout) -> anyhow::Result<Option<Self>> {
@@ -64,12 +90,18 @@ impl State {
 
     /// Whether the process that wrote this still runs.
     pub(crate) fn is_running(&self) -> bool {
-        start_ticks(self.pid) == Some(self.start_ticks)
+        self.process.is_running()
+    }
+
+    /// The nodes' agents that run as processes of their own.
+    pub(crate) fn agents(&self) -> impl Iterator<Item = (&str, Process)> {
+        let agents = self.nodes.iter().filter_map(|node| Some((node.name.as_str(), node.agent?)));
+        agents.filter(|(_, agent)| agent.is_running())
     }
 }
 
 /// When a process started, in clock ticks since boot; absent if there is none (field 22 of `/proc/PID/stat`).
-pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
+fn start_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name stands in parentheses and may hold blanks.
     let after_name = stat.rsplit_once(')')?.1;
@@ -85,10 +117,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_agent_is_remembered_with_its_process_or_as_part_of_this_one() {
+        for agent in [Some(Process::current()), None] {
+            let mut state = State::of_this_process(String::new(), std::net::Ipv4Addr::LOCALHOST);
+            let (name, address) = ("n".to_owned(), std::net::Ipv4Addr::LOCALHOST);
+            state.nodes.push(Node { name, address, netns: None, agent, stopped: false });
+            let text = serde_json::to_vec(&state).unwrap();
+            let read: State = serde_json::from_slice(&text).unwrap();
+            assert_eq!((read.process, read.nodes[0].agent), (state.process, agent));
+            assert_eq!(read.agents().count(), usize::from(agent.is_some()));
+        }
+    }
+
+    #[test]
     fn own_process_is_seen_and_a_reused_number_is_not() {
         let mut state = State::of_this_process(String::new(), std::net::Ipv4Addr::LOCALHOST);
         assert!(state.is_running());
-        state.start_ticks += 1;
+        state.process.start_ticks += 1;
         assert!(!state.is_running());
     }
 }

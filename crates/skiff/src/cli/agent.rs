@@ -17,6 +17,7 @@ use crate::isolate::Place;
 use crate::kubeconfig::Access;
 use crate::progress::say;
 use crate::roles::{self, node};
+use crate::state::{self, Process, State};
 
 #[derive(Args)]
 pub(crate) struct Agent {
@@ -61,6 +62,9 @@ impl Agent {
     async fn live(self, spec: node::Spec) -> anyhow::Result<ExitCode> {
         let tasks = Tasks::new();
         let access = Access::read(&self.kubeconfig)?;
+        if !self.minion {
+            self.remember(&spec, &access.server)?;
+        }
         let name = spec.name.clone();
         let identity = node::Identity { identity: access.identity.clone(), ca_pem: access.ca_pem.clone() };
         node::start(spec, roles::remote(&access)?, identity, &tasks).await?;
@@ -78,6 +82,25 @@ impl Agent {
             Some(why) => bail!("stopped because {why}"),
             None => Ok(ExitCode::SUCCESS),
         }
+    }
+}
+
+impl Agent {
+    /// Notes that it runs, for `status`, `image` and `down`: beside a server from the same directory if there is one.
+    fn remember(&self, spec: &node::Spec, server: &str) -> anyhow::Result<()> {
+        let layout = self.data_dir.layout();
+        let beside = State::read(&layout)?.filter(State::is_running);
+        let node = spec.state(beside.is_some().then(Process::current));
+        let mut state =
+            beside.unwrap_or_else(|| State::of_this_process(server.to_owned(), self.cluster.dns()));
+        let runs = |other: &state::Node| other.agent.unwrap_or(state.process);
+        let running = state.nodes.iter().filter(|other| other.name == node.name).map(runs);
+        if let Some(process) = running.into_iter().find(|process| process.is_running()) {
+            bail!("{} runs already (process {}); `skiff down` stops it", node.name, process.pid);
+        }
+        state.nodes.retain(|other| other.name != node.name);
+        state.nodes.push(node);
+        state.write(&layout)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::kubeconfig;
 use crate::layout::Layout;
 use crate::progress::{Progress, say};
 use crate::roles::node;
-use crate::state::{self, State};
+use crate::state::{Process, State};
 
 #[derive(Args)]
 pub(crate) struct Down {
@@ -53,11 +53,16 @@ impl Down {
             return one_node(&layout, state, name);
         }
         let mut progress = Progress::start();
-        if let Some(state) = &state
-            && state.is_running()
-        {
-            end(state.pid).context("stop skiff")?;
-            progress.done(&format!("stopped process {}", state.pid));
+        if let Some(state) = &state {
+            if state.is_running() {
+                end(state.process).context("stop skiff")?;
+                progress.done(&format!("stopped process {}", state.process.pid));
+            }
+            // Minions end with the process that started them; others live by themselves.
+            for (name, agent) in state.agents() {
+                end(agent).with_context(|| format!("stop the agent of {name}"))?;
+                progress.done(&format!("stopped the agent of {name}"));
+            }
         }
         for node_dir in folders(&layout.nodes())? {
             let name = node_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -88,13 +93,13 @@ fn one_node(layout: &Layout, state: Option<State>, name: &str) -> anyhow::Result
     let Some(node) = state.nodes.iter_mut().find(|node| node.name == name) else {
         bail!("no node {name} on this machine");
     };
-    let Some(pid) = node.pid else {
+    let Some(agent) = node.agent else {
         bail!("{name} runs in the server's own process: `skiff down` stops both")
     };
     node.stopped = true;
     state.write(layout)?;
-    if state::start_ticks(pid).is_some() {
-        end(pid).with_context(|| format!("stop the agent of {name}"))?;
+    if agent.is_running() {
+        end(agent).with_context(|| format!("stop the agent of {name}"))?;
     }
     stop_node(layout, name)?;
     say(&format!("{name} is stopped for good; the cluster will notice and move its pods."));
@@ -102,8 +107,8 @@ fn one_node(layout: &Layout, state: Option<State>, name: &str) -> anyhow::Result
 }
 
 /// Asks a process to end and waits until it has; kills it if it does not within 30 s.
-fn end(pid: u32) -> anyhow::Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process number")?;
+fn end(process: Process) -> anyhow::Result<()> {
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw).context("a process number")?;
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
     for (signal, patience) in [(Signal::TERM, 30), (Signal::KILL, 10)] {
         if kill_process(pid, signal).is_err() {

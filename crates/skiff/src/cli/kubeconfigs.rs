@@ -22,7 +22,7 @@ pub(crate) struct Kubeconfig {
     /// The node's address
     #[arg(long)]
     address: Option<IpAddr>,
-    /// The server's URL as the reader of the kubeconfig reaches it
+    /// The server's URL as the reader of the kubeconfig reaches it; for a node, by default, the address that the server advertises
     #[arg(long, value_name = "URL")]
     server: Option<String>,
 }
@@ -37,7 +37,7 @@ impl Kubeconfig {
         } else if self.node.is_some()
             && let Some(state) = State::read(&layout)?
         {
-            access.server = state.server;
+            access.server = state.advertised.unwrap_or(state.server);
         }
         if let (Some(node), Some(address)) = (&self.node, self.address) {
             let authority = certificates::authority(&layout)?;

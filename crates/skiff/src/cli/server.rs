@@ -43,7 +43,8 @@ impl Server {
         let plane = ControlPlane::start(&layout, &self.cluster, advertise, None, &tasks).await?;
         progress.done(&format!("API server at {}", plane.url()));
         plane.admin(plane.url())?.write(&layout.kubeconfig())?;
-        let state = State::of_this_process(plane.url(), self.cluster.dns());
+        let mut state = State::of_this_process(plane.url(), self.cluster.dns());
+        state.advertised = Some(plane.url_at(advertise));
         state.write(&layout)?;
         say(&format!("\nUp in {}. Next:", progress.total()));
         say(&format!("  export KUBECONFIG={}", layout.kubeconfig().display()));

@@ -16,12 +16,16 @@ pub(super) fn run(layout: &Layout) -> anyhow::Result<ExitCode> {
         say(&format!("Not up (data in {}). Start it with `skiff up`.", layout.root().display()));
         return Ok(ExitCode::from(3));
     };
-    say(&format!(
-        "server   {}   process {}   {} MB resident",
-        state.server,
-        state.pid,
-        resident_mb(state.pid)
-    ));
+    let pid = state.process.pid;
+    let role = if layout.kubeconfig().exists() { "server" } else { "agent of" };
+    say(&format!("{role:<8} {}   process {pid}   {} MB resident", state.server, resident_mb(pid)));
+    if role != "server" {
+        for node in &state.nodes {
+            say(&format!("node     {:<16} {}", node.name, node.address));
+        }
+        say("How the node is, its server knows: kubectl get nodes.");
+        return Ok(ExitCode::SUCCESS);
+    }
     let access = Access::read(&layout.kubeconfig())?;
     super::runtime(1)?.block_on(cluster(&state, &access))
 }

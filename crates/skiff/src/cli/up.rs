@@ -69,7 +69,7 @@ impl Up {
         {
             bail!(
                 "already up (process {}); see `skiff status`, end it with `skiff down`, or choose another --data-dir",
-                state.pid
+                state.process.pid
             );
         }
         if self.detach {
@@ -120,10 +120,11 @@ impl Up {
         let plane = ControlPlane::start(&layout, &self.cluster, advertise, own, &tasks).await?;
         progress.done(&format!("API server at {}", plane.url()));
         let mut state = State::of_this_process(plane.url(), self.cluster.dns());
+        state.advertised = Some(plane.url_at(advertise));
         plane.admin(plane.url())?.write(&layout.kubeconfig())?;
         let names = match (single, hosts) {
             (Some(spec), _) => {
-                state.nodes.push(spec.state(None, None));
+                state.nodes.push(spec.state(None));
                 state.write(&layout)?;
                 let name = spec.name.clone();
                 let (link, identity) = plane.node(&spec.node_dir, &name, advertise)?;

@@ -110,6 +110,11 @@ impl ControlPlane {
         format!("https://127.0.0.1:{}", self.port)
     }
 
+    /// The server's URL at another of its addresses.
+    pub(crate) fn url_at(&self, address: Ipv4Addr) -> String {
+        format!("https://{address}:{}", self.port)
+    }
+
     /// The administrator's access by `server`'s URL.
     pub(crate) fn admin(&self, server: String) -> anyhow::Result<Access> {
         let identity = ADMIN.identity(&self.authority, &self.layout)?;

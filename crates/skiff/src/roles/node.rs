@@ -102,8 +102,9 @@ impl Spec {
     }
 
     /// What is remembered of it while it runs.
-    pub(crate) fn state(&self, netns: Option<String>, pid: Option<u32>) -> state::Node {
-        state::Node { name: self.name.clone(), address: self.address, netns, pid, stopped: false }
+    pub(crate) fn state(&self, agent: Option<state::Process>) -> state::Node {
+        let (name, address) = (self.name.clone(), self.address);
+        state::Node { name, address, netns: None, agent, stopped: false }
     }
 
     /// Its containerd, with our pause image and CNI plugin.

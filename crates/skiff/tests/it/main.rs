@@ -9,6 +9,7 @@
     reason = "tests start programs and fail by panicking"
 )]
 
+mod agents;
 mod bad_input;
 mod clients;
 mod csi;

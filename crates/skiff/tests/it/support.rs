@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The program under test.
-const SKIFF: &str = env!("CARGO_BIN_EXE_skiff");
+pub(crate) const SKIFF: &str = env!("CARGO_BIN_EXE_skiff");
 
 /// Tells several clusters of one test process apart.
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -90,6 +90,11 @@ impl Cluster {
         let mut wait = Command::new("tail").args(["--pid", &pid, "-f", "/dev/null"]).spawn().unwrap();
         said(Command::new("kill").arg(&pid));
         assert!(wait.wait().unwrap().success());
+    }
+
+    /// The network namespace that it runs in.
+    pub(crate) fn netns(&self) -> &str {
+        &self.netns
     }
 
     /// The cluster's data directory.
