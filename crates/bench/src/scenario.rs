@@ -2,9 +2,13 @@
 
 use anyhow::bail;
 use futures::future::LocalBoxFuture;
+use http::Method;
 
+use crate::cluster::{Cluster, Role};
+use crate::connection::Call;
 use crate::lab::Lab;
-use crate::{procs, report};
+use crate::namespace::Namespace;
+use crate::{objects, procs, report};
 
 mod crds;
 mod idle;
@@ -65,6 +69,26 @@ pub(crate) async fn all(lab: &Lab, rows: &[&'static Row]) -> anyhow::Result<()> 
     }
     report::say(&format!("\nload average at the end: {}", procs::load()));
     Ok(())
+}
+
+/// Measures on a server alone, in a namespace whose pods are bound to a node that nobody runs; cleans up also after a failure.
+async fn on_nowhere(
+    lab: &Lab,
+    measure: impl AsyncFnOnce(&Cluster, &Namespace) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let cluster = lab.cluster(Role::Server).await?;
+    let namespace = Namespace::make(&cluster).await?;
+    let node = Call::new(Method::POST, "/api/v1/nodes").body(objects::node());
+    cluster.connect().await?.call(node).await?;
+    let outcome = measure(&cluster, &namespace).await;
+    let cleaned = async {
+        let mut connection = cluster.connect().await?;
+        namespace.clear(&mut connection, "pods").await?;
+        connection.call(Call::new(Method::DELETE, format!("/api/v1/nodes/{}", objects::NODE))).await?;
+        namespace.remove(&cluster).await
+    };
+    // The failure is what is told.
+    outcome.and(cleaned.await)
 }
 
 #[cfg(test)]

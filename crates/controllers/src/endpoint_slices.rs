@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use skiff_api::{Object, names};
+use skiff_api::names;
 use skiff_client::cache::{Index, decode};
 use skiff_client::controller::{Itself, Key, Next, Nobody, Outcome};
 use skiff_client::events::{EventKind, reference};
@@ -43,17 +43,7 @@ pub(crate) const CONTROLLER: Row = Row {
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 
 /// Finds our slices by `namespace/service`.
-const BY_SERVICE: Index = Index {
-    name: "service",
-    values: |object: &Object| {
-        let meta = object.meta();
-        let ours = meta.labels.get(names::MANAGED_BY).is_some_and(|manager| &**manager == MANAGER);
-        let service = meta.labels.get(names::SERVICE_NAME).filter(|_| ours);
-        let key =
-            |service: &str| format!("{}/{service}", meta.namespace.as_deref().unwrap_or_default()).into();
-        service.map(|service| key(service)).into_iter().collect()
-    },
-};
+const BY_SERVICE: Index = Index { name: "service", values: |slice| service::of_slice(slice, MANAGER) };
 
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let held = ctx.cache::<EndpointSlice>().by(&BY_SERVICE, key.as_str());

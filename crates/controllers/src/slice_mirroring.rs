@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use skiff_api::{Object, names};
+use skiff_api::names;
 use skiff_client::cache::{Index, decode};
 use skiff_client::controller::{Itself, Key, Next, Outcome};
 use skiff_client::events::{EventKind, reference};
@@ -17,7 +17,7 @@ use crate::endpoint_slices::carry_out;
 use crate::endpoint_slices::desired::{Group, key};
 use crate::endpoint_slices::plan::{self, Frame};
 use crate::shared::pods::manager;
-use crate::shared::service::Labelled;
+use crate::shared::service::{self, Labelled};
 use crate::table::{Ctx, Row, on};
 
 pub(crate) const CONTROLLER: Row = Row {
@@ -45,17 +45,7 @@ const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
 const MOST: usize = 1000;
 
 /// Finds our slices by `namespace/service`.
-const MIRRORED: Index = Index {
-    name: "mirrored",
-    values: |object: &Object| {
-        let meta = object.meta();
-        let ours = meta.labels.get(names::MANAGED_BY).is_some_and(|manager| &**manager == MANAGER);
-        let service = meta.labels.get(names::SERVICE_NAME).filter(|_| ours);
-        let key =
-            |service: &str| format!("{}/{service}", meta.namespace.as_deref().unwrap_or_default()).into();
-        service.map(|service| key(service)).into_iter().collect()
-    },
-};
+const MIRRORED: Index = Index { name: "mirrored", values: |slice| service::of_slice(slice, MANAGER) };
 
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
     let held = ctx.cache::<EndpointSlice>().by(&MIRRORED, key.as_str());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use skiff_api::Errors;
 use skiff_api::errors::Fault;
 
-use super::check;
+use super::{Column, Kind, check};
 
 pub mod cluster_role;
 pub mod cluster_role_binding;
@@ -134,6 +134,22 @@ fn created_at(meta: &ObjectMeta) -> Value {
 
 fn shown_role(role: &RoleRef) -> Value {
     format!("{}/{}", role.kind, role.name).into()
+}
+
+/// What gives a role to subjects.
+trait Binding: Kind {
+    fn parts(&self) -> (&RoleRef, Option<&Vec<Subject>>);
+}
+
+/// The columns of a binding.
+fn binding_columns<K: Binding>() -> Vec<Column<K>> {
+    let subjects = [
+        Column::text("Users", |binding: &K, _| shown_subjects(binding.parts().1, "User")),
+        Column::text("Groups", |binding: &K, _| shown_subjects(binding.parts().1, "Group")),
+        Column::text("ServiceAccounts", |binding: &K, _| shown_subjects(binding.parts().1, "ServiceAccount")),
+    ];
+    let role = Column::text("Role", |binding: &K, _| shown_role(binding.parts().0));
+    [role, Column::age()].into_iter().chain(subjects.map(Column::wide)).collect()
 }
 
 /// The subjects of one kind, as wide tables list them.

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use http::Method;
 
 use super::Row;
-use crate::cluster::{Cluster, Role};
+use crate::cluster::Cluster;
 use crate::connection::{Call, Connection};
 use crate::lab::Lab;
 use crate::load::{self, Load};
@@ -25,19 +25,7 @@ const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/js
 const REPEATS: usize = 60;
 
 async fn run(lab: &Lab) -> anyhow::Result<()> {
-    let cluster = lab.cluster(Role::Server).await?;
-    let namespace = Namespace::make(&cluster).await?;
-    let node = Call::new(Method::POST, "/api/v1/nodes").body(objects::node());
-    cluster.connect().await?.call(node).await?;
-    let outcome = measure(lab, &cluster, &namespace).await;
-    // Also after a failure; the failure is what is told.
-    let cleaned = async {
-        let mut connection = cluster.connect().await?;
-        namespace.clear(&mut connection, "pods").await?;
-        connection.call(Call::new(Method::DELETE, format!("/api/v1/nodes/{}", objects::NODE))).await?;
-        namespace.remove(&cluster).await
-    };
-    outcome.and(cleaned.await)
+    super::on_nowhere(lab, async |cluster, namespace| measure(lab, cluster, namespace).await).await
 }
 
 async fn measure(lab: &Lab, cluster: &Cluster, namespace: &Namespace) -> anyhow::Result<()> {

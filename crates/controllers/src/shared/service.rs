@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::pod::facts::PodFacts;
-use skiff_api::{LabelSelector, Object};
+use skiff_api::{LabelSelector, Object, names};
 use skiff_client::Change;
 use skiff_client::controller::{Caches, How, Key};
 
@@ -43,11 +43,20 @@ impl How<Settings> for Labelled {
     fn keys(change: &Change, _: &Caches, _: &Settings) -> Vec<Key> {
         let service = |object: &Arc<Object>| {
             let meta = object.meta();
-            let name = meta.labels.get(skiff_api::names::SERVICE_NAME)?;
+            let name = meta.labels.get(names::SERVICE_NAME)?;
             Some(Key::new(meta.namespace.as_deref(), name))
         };
         change.both().filter_map(service).collect()
     }
+}
+
+/// The service of a slice that this manager keeps, as `namespace/service`: the values of an index.
+pub(crate) fn of_slice(slice: &Object, manager: &str) -> Vec<Box<str>> {
+    let meta = slice.meta();
+    let kept = meta.labels.get(names::MANAGED_BY).is_some_and(|kept_by| **kept_by == *manager);
+    let service = meta.labels.get(names::SERVICE_NAME).filter(|_| kept);
+    let key = |service| format!("{}/{service}", meta.namespace.as_deref().unwrap_or_default()).into();
+    service.map(key).into_iter().collect()
 }
 
 /// The selector, if the service has one and its endpoints are ours to keep.

@@ -1,10 +1,10 @@
 //! RoleBinding: whom a role, of the namespace or of the cluster, is given to in this namespace.
 
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
 use skiff_api::Errors;
 
 use super::{
-    check_binding, check_role_unchanged, default_references, path_segment, shown_role, shown_subjects,
+    Binding, binding_columns, check_binding, check_role_unchanged, default_references, path_segment,
 };
 use crate::kinds::{Column, Kind, Row, row};
 
@@ -25,17 +25,12 @@ impl Kind for RoleBinding {
     }
 
     fn columns() -> Vec<Column<Self>> {
-        vec![
-            Column::<Self>::text("Role", |binding, _| shown_role(&binding.role_ref)),
-            Column::age(),
-            Column::<Self>::text("Users", |binding, _| shown_subjects(binding.subjects.as_ref(), "User"))
-                .wide(),
-            Column::<Self>::text("Groups", |binding, _| shown_subjects(binding.subjects.as_ref(), "Group"))
-                .wide(),
-            Column::<Self>::text("ServiceAccounts", |binding, _| {
-                shown_subjects(binding.subjects.as_ref(), "ServiceAccount")
-            })
-            .wide(),
-        ]
+        binding_columns()
+    }
+}
+
+impl Binding for RoleBinding {
+    fn parts(&self) -> (&RoleRef, Option<&Vec<Subject>>) {
+        (&self.role_ref, self.subjects.as_ref())
     }
 }
