@@ -171,6 +171,10 @@ pub trait Kind: Readable + k8s_openapi::ListableResource + schemars::JsonSchema 
     fn table() -> Table {
         Table::of(Self::columns())
     }
+    /// A selectable field that is known without decoding the object; nothing if it is not.
+    fn known_field<'a>(_object: &'a Object, _name: &str) -> Option<&'a str> {
+        None
+    }
     /// Selectable fields besides `metadata.name` and `metadata.namespace`, all of them on every object, empty if unset.
     fn fields(&self) -> Vec<(&'static str, String)> {
         Vec::new()

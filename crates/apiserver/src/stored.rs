@@ -106,6 +106,9 @@ impl Stored {
             "metadata.namespace" => return Some(meta.namespace.as_deref().unwrap_or_default()),
             _ => {}
         }
+        if let Some(known) = ops.known_field(&self.object, name) {
+            return Some(known);
+        }
         let fields = self.fields.get_or_init(|| {
             let found = ops.fields(&self.object).unwrap_or_default();
             found.into_iter().map(|(name, value)| (name, value.into_boxed_str())).collect()

@@ -40,6 +40,10 @@ pub trait Ops: Send + Sync {
     fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError>;
     /// Its table; made once for many objects.
     fn table(&self) -> Table;
+    /// As [`Kind::known_field`].
+    fn known_field<'a>(&self, _object: &'a Object, _name: &str) -> Option<&'a str> {
+        None
+    }
     /// Selectable fields besides `metadata.name` and `metadata.namespace`.
     ///
     /// # Errors
@@ -143,6 +147,10 @@ impl<K: Kind> Ops for Typed<K> {
 
     fn table(&self) -> Table {
         K::table()
+    }
+
+    fn known_field<'a>(&self, object: &'a Object, name: &str) -> Option<&'a str> {
+        K::known_field(object, name)
     }
 
     fn fields(&self, object: &Object) -> Result<Vec<(Cow<'static, str>, String)>, DecodeError> {

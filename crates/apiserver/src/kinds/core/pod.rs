@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::{
     NodeSelector, Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, ResourceRequirements, Toleration,
 };
 use skiff_api::errors::Fault;
-use skiff_api::{Errors, names};
+use skiff_api::pod::facts::PodFacts;
+use skiff_api::{Errors, Object, names};
 
 use crate::kinds::{Kind, Row, Table, check, row};
 
@@ -214,6 +215,11 @@ impl Kind for Pod {
 
     fn table() -> Table {
         columns::all()
+    }
+
+    /// Every node selects its pods.
+    fn known_field<'a>(object: &'a Object, name: &str) -> Option<&'a str> {
+        (name == "spec.nodeName").then(|| object.facts::<PodFacts>().node.as_deref().unwrap_or_default())
     }
 
     fn fields(&self) -> Vec<(&'static str, String)> {

@@ -401,6 +401,20 @@ fn selectable_fields_are_all_there() {
 }
 
 #[test]
+fn a_pods_node_is_known_without_decoding_it_as_its_field_says() {
+    for spec in ["", "nodeName: node-a"] {
+        let pod = created::<Pod>(&pod("", spec));
+        let object = Object::parse(serde_json::to_vec(&pod).unwrap().into()).unwrap();
+        let field = pod.fields().into_iter().find(|(name, _)| *name == "spec.nodeName");
+        assert_eq!(
+            Pod::known_field(&object, "spec.nodeName").map(str::to_owned),
+            field.map(|(_, value)| value)
+        );
+        assert_eq!(Pod::known_field(&object, "status.phase"), None);
+    }
+}
+
+#[test]
 fn a_pods_generation_counts_changes_of_what_is_wanted() {
     let pod = created::<Pod>(&pod("", ""));
     assert_eq!(pod.metadata.generation, Some(1));
