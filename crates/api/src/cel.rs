@@ -13,6 +13,7 @@ use kube_cel::cel::{ExecutionError, IdedExpr, Value as Inner};
 
 mod authorizer;
 mod check;
+pub mod device;
 mod functions;
 mod kind;
 mod parse;

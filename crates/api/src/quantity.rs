@@ -120,6 +120,16 @@ impl Quantity {
         self.nanos % NANO != 0
     }
 
+    /// The least amount that is a whole number of steps above `from` and not below this one, in the style of the step.
+    #[must_use]
+    pub fn stepped(self, from: Self, step: Self) -> Self {
+        if step.nanos <= 0 {
+            return self;
+        }
+        let steps = round_up((self.nanos - from.nanos).max(0), step.nanos);
+        Self { nanos: from.nanos + steps * step.nanos, style: step.style }
+    }
+
     /// The canonical text for an object.
     pub fn to_text(self) -> Text {
         Text(self.to_string())

@@ -45,6 +45,12 @@ pub(crate) enum Event {
     ClassChanged,
     /// What a node's storage drivers say changed.
     CsiNodeChanged,
+    /// A claim for devices came, or its status changed.
+    DeviceClaimChanged(Arc<ClaimTurn>),
+    /// Devices came or changed, or what taints them.
+    DevicesChanged,
+    /// A class of devices came or changed.
+    DeviceClassChanged,
     /// The pod group with this key came, got a pod, or is content with less.
     GroupGrew(Arc<str>),
 }
@@ -68,6 +74,14 @@ pub(crate) struct Facts {
 pub(crate) struct Turn {
     pub(crate) before: Facts,
     pub(crate) now: Facts,
+}
+
+/// A claim for devices that changed.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimTurn {
+    pub(crate) key: Arc<str>,
+    /// Whether it had devices that others may have now.
+    pub(crate) freed: bool,
 }
 
 impl Facts {

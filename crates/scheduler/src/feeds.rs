@@ -19,8 +19,10 @@ use crate::config::Profiles;
 use crate::event::Event;
 use crate::pod::{PodInfo, likeness};
 use crate::queue::Queue;
+use crate::served::Served;
 use crate::snapshot::Snapshot;
 
+mod devices;
 mod groups;
 
 /// The caches behind the snapshot.
@@ -32,10 +34,10 @@ pub(crate) struct Feeds {
 }
 
 impl Feeds {
-    /// Follows everything that matters, telling snapshot and queue; pod groups if there are any to follow.
+    /// Follows everything that matters, telling snapshot and queue; what not every server has if this one has it.
     pub(crate) fn follow(
         link: &Link,
-        grouped: bool,
+        served: &Served,
         snapshot: &Arc<Mutex<Snapshot>>,
         queue: &Queue,
         profiles: &Arc<Profiles>,
@@ -82,7 +84,8 @@ impl Feeds {
             follow::<PodDisruptionBudget>(link, tasks, &hands, Hands::budget),
         ];
         others.extend(storage);
-        let groups = grouped.then(|| {
+        others.extend(devices::follow(link, served, &hands, tasks));
+        let groups = served.groups.then(|| {
             snapshot.lock().groups.followed = true;
             follow::<PodGroup>(link, tasks, &hands, Hands::group)
         });
@@ -194,6 +197,7 @@ impl Hands {
                     let mut snapshot = self.snapshot.lock();
                     snapshot.denominate(uid);
                     snapshot.waiting.bound(uid);
+                    snapshot.devices.parked.leave(uid);
                 }
                 let info = Arc::new(PodInfo::new(Arc::clone(object), &pod));
                 let relabelled =
@@ -229,8 +233,8 @@ impl Hands {
         if let Some(node) = nominated.filter(|node| !node.is_empty()) {
             self.snapshot.lock().nominate(Arc::new(PodInfo::new(Arc::clone(object), pod)), node);
         }
-        let likeness = spec.map_or(0, |spec| likeness(object, spec));
-        if self.join(object, pod, likeness) {
+        let likeness = likeness(object, pod);
+        if self.parks(object, pod) || self.join(object, pod, likeness) {
             return;
         }
         self.queue.put(&meta.uid, &meta.key(), priority, likeness);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::plugin::Refusal;
+use crate::plugin::{Refusal, Relief};
 use crate::snapshot::Node;
 
 /// The verdict on a pod that no node can hold.
@@ -15,6 +15,8 @@ pub(crate) struct Unfit {
     /// Why no node was even asked, if so.
     verdict: Option<String>,
     preemption: BTreeMap<String, usize>,
+    /// What may be undone for it besides.
+    pub(crate) relief: Option<Relief>,
     /// Why the pod may not make others go, if it may not.
     not_eligible: Option<&'static str>,
     /// Other pods will go for it: nothing to explain.
@@ -82,6 +84,9 @@ impl fmt::Display for Unfit {
         }
         if self.preempts {
             return Ok(());
+        }
+        if let Some(relief) = &self.relief {
+            write!(f, " {},", relief.words)?;
         }
         if let Some(why) = self.not_eligible {
             return write!(f, " preemption: not eligible due to {why}.");

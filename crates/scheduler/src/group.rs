@@ -9,12 +9,12 @@ use std::sync::Arc;
 use crate::cycle::{self, Search};
 use crate::event::Hope;
 use crate::fit::Unfit;
+use crate::needs::Needs;
 use crate::plugin::{Feasible, Progress};
 use crate::pod::Pending;
 use crate::preemption::{self, GroupPlan};
 use crate::profile::Profile;
 use crate::snapshot::{PodGroup, Snapshot};
-use crate::storage::Needs;
 
 /// A pod of the group that has its node, so far only assumed.
 pub(crate) struct Placed {
@@ -67,7 +67,7 @@ pub(crate) fn place(
             Ok(node) => {
                 let needs = profile.needs(&pod, cluster, &node);
                 if let Some(needs) = &needs {
-                    cluster.storage.promise(needs);
+                    needs.promise(cluster);
                 }
                 cluster.place(Arc::clone(&pod.info), &node, true);
                 so_far.placed += 1;
@@ -117,7 +117,7 @@ pub(crate) fn place_or_preempt(
 fn take_back(placed: Vec<Placed>, left: &mut Vec<Left>, cluster: &mut Snapshot) {
     for each in placed {
         if let Some(needs) = &each.needs {
-            cluster.storage.release(needs);
+            needs.release(cluster);
         }
         cluster.displace(each.pod.info.uid());
         left.push(Left { pod: each.pod, unfit: None });
@@ -137,7 +137,7 @@ fn hopes(left: &[Left], by: &'static str, cluster: &Snapshot, profile: &Profile)
         if !by.is_empty() {
             plugins.insert(by);
         }
-        let like = crate::pod::likeness(&pod.info.object, pod.spec());
+        let like = crate::pod::likeness(&pod.info.object, &pod.pod);
         if asked.insert((like, pod.info.claims.clone(), plugins.clone())) {
             hopes.extend(profile.hopes(pod, cluster, &plugins));
         }

@@ -5,8 +5,9 @@
 //! as assumed there, and leaves the binding to a task of its own, so that the next pod need not wait for the server. A group
 //! queues as one, and its pods are placed together or not at all (`group.rs`).
 //!
-//! Invariant: the scheduler's only acts are bindings, the conditions that say whether pods and groups were placed,
-//! nominations, events, and the deletion of pods that must make room for more important ones.
+//! Invariant: the scheduler's only acts are bindings, what claims for volumes and devices get before them, the conditions that
+//! say whether pods and groups were placed, nominations, events, and the deletion of pods that must make room for more
+//! important ones.
 
 use std::sync::Arc;
 
@@ -18,11 +19,13 @@ mod bind;
 mod classes;
 mod config;
 mod cycle;
+mod devices;
 mod event;
 mod feeds;
 mod figures;
 mod fit;
 mod group;
+mod needs;
 mod plugin;
 mod plugins;
 mod pod;
@@ -88,8 +91,8 @@ impl Scheduler {
     pub fn run(self, tasks: &Tasks) {
         let within = tasks.clone();
         tasks.spawn_until_stop(async move {
-            let grouped = served::groups(&self.options.link).await;
-            let loop_ = run::Loop::new(self.options, grouped, self.figures, &within);
+            let served = served::Served::ask(&self.options.link).await;
+            let loop_ = run::Loop::new(self.options, &served, self.figures, &within);
             Arc::new(loop_).run().await;
         });
     }
@@ -107,5 +110,8 @@ pub const MAY: &[(&str, &str)] = &[
     ("patch", "pods/status"),
     ("get list watch", "podgroups"),
     ("patch", "podgroups/status"),
+    ("get list watch", "deviceclasses resourceslices devicetaintrules"),
+    ("get list watch update", "resourceclaims"),
+    ("patch update", "resourceclaims/status"),
     ("create patch", "events"),
 ];

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use skiff_client::{Link, write};
 
 use crate::event::Hope;
+use crate::needs::Needs;
 use crate::pod::{Pending, PodInfo};
 use crate::queue::Queue;
 use crate::snapshot::{Node, PodGroup, Snapshot};
-use crate::storage::Needs;
 
 /// The best score of a node, after normalisation.
 pub(crate) const BEST: i64 = 100;
@@ -112,6 +113,21 @@ pub(crate) enum Permit {
 /// A binding on its way.
 pub(crate) type Bound<'a> = Pin<Box<dyn Future<Output = write::Result<()>> + Send + 'a>>;
 
+/// What may be undone so that a pod that fits nowhere fits next time.
+#[derive(Clone, Debug)]
+pub(crate) struct Relief {
+    /// The claim that is to lose its devices; absent if nothing can be undone.
+    pub(crate) claim: Option<Arc<ResourceClaim>>,
+    /// What the pod is told.
+    pub(crate) words: &'static str,
+}
+
+impl Relief {
+    pub(crate) fn nothing(words: &'static str) -> Self {
+        Self { claim: None, words }
+    }
+}
+
 /// One plugin's view of one pod.
 pub(crate) trait Judge {
     /// Whether the node can hold the pod.
@@ -184,6 +200,11 @@ pub(crate) trait Plugin: Send + Sync {
     /// What may give a pod a chance that this plugin refused; nothing unless it can refuse.
     fn hope(&self, _pod: &Pending, _cluster: &Snapshot) -> Hope {
         Box::new(|_| false)
+    }
+
+    /// What may be undone for a pod that fits nowhere (upstream's post-filter); preemption is asked in any case.
+    fn relief(&self, _pod: &Pending, _cluster: &Snapshot) -> Option<Relief> {
+        None
     }
 
     /// What must be so before the pod can be bound to the node that was chosen (upstream's reserve and pre-bind).

@@ -11,6 +11,7 @@ use crate::points::{Point, Points};
 
 mod balanced_allocation;
 mod default_binder;
+mod dynamic_resources;
 mod gang_scheduling;
 mod image_locality;
 mod inter_pod_affinity;
@@ -61,7 +62,7 @@ const fn with_args(
 }
 
 // As upstream's plugins of the same names: some of them prepare at a point of its own what is one step here.
-use Point::{Bind, Filter, PreBind, PreEnqueue, PreFilter, PreScore, QueueSort, Reserve, Score};
+use Point::{Bind, Filter, PostFilter, PreBind, PreEnqueue, PreFilter, PreScore, QueueSort, Reserve, Score};
 const NODE: Points = Points::of(&[Filter]);
 const FILTER: Points = Points::of(&[PreFilter, Filter]);
 const SCORE: Points = Points::of(&[PreScore, Score]);
@@ -83,6 +84,7 @@ pub(crate) static ALL: &[Row] = &[
     plain("VolumeZone", FILTER, 0, || Arc::new(volume_zone::VolumeZone)),
     with_args("PodTopologySpread", BOTH, 2, || Arc::<topology_spread::TopologySpread>::default(), topology_spread::configured),
     with_args("InterPodAffinity", BOTH, 2, || Arc::<inter_pod_affinity::InterPodAffinity>::default(), inter_pod_affinity::configured),
+    plain("DynamicResources", Points::of(&[PreEnqueue, PreFilter, Filter, PostFilter, Score, Reserve, PreBind]), 2, || Arc::new(dynamic_resources::DynamicResources)),
     with_args("NodeResourcesBalancedAllocation", SCORE, 1, || Arc::<balanced_allocation::BalancedAllocation>::default(), balanced_allocation::configured),
     plain("ImageLocality", Points::of(&[Score]), 1, || Arc::new(image_locality::ImageLocality)),
     plain("GangScheduling", Points::of(&[PreEnqueue]), 0, || Arc::new(gang_scheduling::GangScheduling)),

@@ -9,6 +9,8 @@ use skiff_api::Object;
 use skiff_api::pod::ports::{self, HostPort};
 use skiff_api::pod::requests::{self, Amounts};
 
+use crate::devices;
+
 mod terms;
 
 pub(crate) use terms::{Namespaces, Scope, Term, Terms};
@@ -101,12 +103,16 @@ impl PodInfo {
 }
 
 /// A number that is equal for pods that any node suits alike: made from all that plugins look at.
-pub(crate) fn likeness(object: &Object, spec: &PodSpec) -> u64 {
+pub(crate) fn likeness(object: &Object, pod: &Pod) -> u64 {
+    let spec = spec_of(pod);
     let mut hasher = DefaultHasher::new();
     let meta = object.meta();
     meta.namespace.hash(&mut hasher);
     meta.labels.hash(&mut hasher);
     meta.controller().map(|owner| &owner.uid).hash(&mut hasher);
+    if spec.resource_claims.is_some() {
+        devices::named(object).hash(&mut hasher);
+    }
     let mut text = |value: &dyn erased::Text| value.text().hash(&mut hasher);
     text(&spec.node_selector);
     text(&spec.affinity);

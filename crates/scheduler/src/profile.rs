@@ -9,13 +9,13 @@ use skiff_client::{Link, write};
 
 use crate::NAME;
 use crate::event::Hope;
-use crate::plugin::{Feasible, Permit, Plugin, Progress};
+use crate::needs::Needs;
+use crate::plugin::{Feasible, Permit, Plugin, Progress, Relief};
 use crate::plugins;
 use crate::pod::{Pending, PodInfo};
 use crate::points::{Point, Points};
 use crate::queue::Queue;
 use crate::snapshot::{Answer, PodGroup, Rejection, Snapshot};
-use crate::storage::Needs;
 
 /// Longer than this no pod waits, whatever a plugin says.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
@@ -130,7 +130,13 @@ impl Profile {
     pub(crate) fn needs(&self, pod: &Pending, cluster: &Snapshot, node: &str) -> Option<Needs> {
         let sees_to_it = |seat: &&Seat| seat.points.has(Point::Reserve) && seat.points.has(Point::PreBind);
         let asked = self.seats.iter().filter(sees_to_it);
-        asked.map(|seat| &seat.plugin).find_map(|plugin| plugin.needs(pod, cluster, node))
+        let needs = asked.filter_map(|seat| seat.plugin.needs(pod, cluster, node)).reduce(Needs::and);
+        needs.filter(|needs| !needs.is_empty())
+    }
+
+    /// What may be undone for a pod that fits nowhere.
+    pub(crate) fn relief(&self, pod: &Pending, cluster: &Snapshot) -> Option<Relief> {
+        self.at(Point::PostFilter).find_map(|plugin| plugin.relief(pod, cluster))
     }
 
     /// Whether a pod that has its room on a node may go, or must wait there.

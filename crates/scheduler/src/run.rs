@@ -22,8 +22,9 @@ use crate::pod::{Pending, PodInfo};
 use crate::preemption::{self, Plan};
 use crate::profile::Profile;
 use crate::queue::{Failure, Queue, Turn};
+use crate::served::Served;
 use crate::snapshot::Snapshot;
-use crate::{NAME, Options, bind, preempt};
+use crate::{NAME, Options, bind, devices, preempt};
 
 mod going;
 mod groups;
@@ -55,14 +56,14 @@ pub(crate) struct Loop {
 }
 
 impl Loop {
-    /// Begins to follow the cluster; pod groups as well if the server has them.
-    pub(crate) fn new(options: Options, grouped: bool, figures: Figures, tasks: &Tasks) -> Self {
+    /// Begins to follow the cluster, as far as the server has it.
+    pub(crate) fn new(options: Options, served: &Served, figures: Figures, tasks: &Tasks) -> Self {
         let Options { link, clock, configuration, .. } = options;
         let profiles = Arc::new(configuration.profiles);
         let snapshot = Arc::default();
         let sort = profiles.sort().unwrap_or_else(|| Arc::new(PrioritySort));
         let queue = Queue::new(configuration.pauses, sort, clock.clone());
-        let feeds = Feeds::follow(&link, grouped, &snapshot, &queue, &profiles, tasks);
+        let feeds = Feeds::follow(&link, served, &snapshot, &queue, &profiles, tasks);
         let source = Source { component: NAME.to_owned(), host: String::new() };
         let recorder = Recorder::start(&link, source, clock.clone(), tasks);
         let bindings = Arc::new(Semaphore::new(BINDINGS));
@@ -136,7 +137,7 @@ impl Loop {
             Ok(node) => {
                 let needs = profile.needs(pending, &snapshot, &node);
                 if let Some(needs) = &needs {
-                    snapshot.storage.promise(needs);
+                    needs.promise(&mut snapshot);
                 }
                 snapshot.denominate(uid);
                 snapshot.place(Arc::clone(&pending.info), &node, true);
@@ -145,6 +146,7 @@ impl Loop {
             }
             Err(mut unfit) => {
                 let had = snapshot.nominated_node(uid).is_some();
+                unfit.relief = profile.relief(pending, &snapshot);
                 let ghosts = snapshot.conjure(pending);
                 let plan = preemption::plan(pending, &mut snapshot, profile, &mut unfit);
                 snapshot.banish(&ghosts);
@@ -171,6 +173,11 @@ impl Loop {
         }
         let message = unfit.to_string();
         tracing::debug!(pod = %turn.key, %message, "a pod fits nowhere");
+        if let Some(claim) = unfit.relief.as_ref().and_then(|relief| relief.claim.as_ref())
+            && let Err(error) = devices::deallocate(&self.link, claim).await
+        {
+            tracing::debug!(%error, "a claim keeps devices that are of no use");
+        }
         self.queue.give_back(&turn.uid, Failure::Unfit(hopes));
         let node = plan.as_ref().map(|plan| &*plan.node);
         self.tell(pod, "Unschedulable", message, node).await;

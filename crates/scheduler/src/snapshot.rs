@@ -11,6 +11,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Node as ApiNode;
 use skiff_api::Object;
 
+use crate::devices::Devices;
 use crate::event::{Event, Facts};
 use crate::pod::{Namespaces, PodInfo};
 use crate::storage::Storage;
@@ -73,6 +74,8 @@ pub(crate) struct Snapshot {
     pub(crate) selectors: Selectors,
     /// Claims and volumes.
     pub(crate) storage: Storage,
+    /// Devices, and claims for them.
+    pub(crate) devices: Devices,
     /// Groups of pods that go together.
     pub(crate) groups: Groups,
     /// Pods that have their room and wait to be let go.

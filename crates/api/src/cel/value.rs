@@ -77,7 +77,7 @@ impl Value {
     }
 
     /// The outcome of a conversion function of the language.
-    fn converted(function: &str, text: &str) -> Option<Self> {
+    pub(super) fn converted(function: &str, text: &str) -> Option<Self> {
         let mut scope = Scope::new();
         scope.set("text", Self::string(text));
         let call = cel::parser::Parser::new().parse(&format!("{function}(text)")).ok()?;

@@ -93,7 +93,7 @@ pub struct Host {
 }
 
 /// The ResourceClaims of a pod, and of claims that are to be made from templates those that were.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Devices {
     /// Each as `namespace/name`.
     pub claims: Box<[Box<str>]>,

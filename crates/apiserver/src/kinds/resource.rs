@@ -1,6 +1,6 @@
 //! Kinds of the group `resource.k8s.io`: devices, who offers them, and who asks for them.
 //!
-//! The structure is checked as upstream's `pkg/apis/resource/validation` does; CEL expressions are kept as they are.
+//! Checked as upstream's `pkg/apis/resource/validation` does; selectors of devices must compile.
 
 mod claim;
 pub mod device_class;

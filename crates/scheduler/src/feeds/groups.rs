@@ -53,7 +53,7 @@ impl Hands {
                 return;
             }
         }
-        let likeness = pod.spec.as_ref().map_or(0, |spec| likeness(&info.object, spec));
+        let likeness = likeness(&info.object, pod);
         self.enrol(&key, Member { info: Arc::clone(info), scheduler: scheduler(pod).into(), likeness });
         self.regroup(&key);
     }
@@ -71,6 +71,7 @@ impl Hands {
         let group = {
             let mut snapshot = self.snapshot.lock();
             snapshot.waiting.gone(uid);
+            snapshot.devices.parked.leave(uid);
             snapshot.groups.leave(uid)
         };
         if let Some(key) = group {

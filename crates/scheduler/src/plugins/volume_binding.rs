@@ -9,6 +9,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use skiff_api::volume::{self, SELECTED_NODE};
 
 use crate::event::{Event, Hope};
+use crate::needs;
 use crate::plugin::{Judge, Plugin, Refusal};
 use crate::pod::Pending;
 use crate::snapshot::{Node, Snapshot};
@@ -179,13 +180,13 @@ impl Plugin for VolumeBinding {
         })
     }
 
-    fn needs(&self, pod: &Pending, cluster: &Snapshot, node: &str) -> Option<Needs> {
+    fn needs(&self, pod: &Pending, cluster: &Snapshot, node: &str) -> Option<needs::Needs> {
         if !has_claims(pod) {
             return None;
         }
         let claims = sort(pod, &cluster.storage).ok()?;
         let needs = Binder::new(claims, &cluster.storage).needs(cluster.node(node)?).ok()?;
-        (!needs.bind.is_empty() || !needs.make.is_empty()).then_some(needs)
+        (!needs.bind.is_empty() || !needs.make.is_empty()).then(|| needs.into())
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn plan_group(
     let mut seats = Vec::new();
     for each in outcome.placed {
         if let Some(needs) = &each.needs {
-            cluster.storage.release(needs);
+            needs.release(cluster);
         }
         cluster.displace(each.pod.info.uid());
         seats.push((each.pod.info, each.node));

@@ -11,12 +11,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 use super::Loop;
+use crate::devices;
 use crate::event::Event;
+use crate::needs::Needs;
 use crate::pod::Pending;
 use crate::profile::Verdict;
 use crate::queue::{Failure, Turn};
 use crate::snapshot::{Answer, Rejection, Word};
-use crate::storage::Needs;
 
 /// A pod that has its room, so far only assumed.
 pub(super) struct Going {
@@ -49,7 +50,7 @@ impl Loop {
                 }
             }
         }
-        // Volumes may take long to be made; others need not wait for them.
+        // Volumes and devices may take long; others need not wait for them.
         if going.needs.is_some() {
             slot = None;
         } else if slot.is_none() {
@@ -77,17 +78,11 @@ impl Loop {
         }
     }
 
-    async fn bind(&self, mut going: Going) {
+    async fn bind(&self, going: Going) {
         let turn = going.turn();
-        if let Some(needs) = going.needs.take() {
-            let hands = self.snapshot.lock().storage.hands(&self.link);
-            let bound = hands.bind(&needs, &going.node).await;
-            self.snapshot.lock().storage.release(&needs);
-            if let Err(why) = bound {
-                tracing::warn!(pod = %turn.key, node = %going.node, why, "the pod's volumes could not be bound");
-                let message = format!("running PreBind plugin \"VolumeBinding\": {why}");
-                return self.failed(going, message).await;
-            }
+        if let Err(why) = self.supply(&going).await {
+            tracing::warn!(pod = %turn.key, node = %going.node, why, "what the pod needs could not be had");
+            return self.failed(going, format!("running PreBind plugin {why}")).await;
         }
         let (pod, node) = (&going.pending.pod, &*going.node);
         let Some(profile) = self.profiles.of(pod) else { return };
@@ -102,6 +97,7 @@ impl Loop {
             Err(error) if write::is_not_found(&error) => {
                 self.figures.attempt("error");
                 self.unreserve(&going);
+                self.hand_back(&going).await;
                 self.queue.remove(&turn.uid);
             }
             Err(error) => {
@@ -112,9 +108,37 @@ impl Loop {
         }
     }
 
+    /// Carries out what the pod needs at its node.
+    async fn supply(&self, going: &Going) -> Result<(), String> {
+        let Some(needs) = &going.needs else { return Ok(()) };
+        if let Some(volumes) = &needs.volumes {
+            let hands = self.snapshot.lock().storage.hands(&self.link);
+            let bound = hands.bind(volumes, &going.node).await;
+            self.snapshot.lock().storage.release(volumes);
+            bound.map_err(|why| format!("\"VolumeBinding\": {why}"))?;
+        }
+        if let Some(devices) = &needs.devices {
+            let bound = self.device_hands().bind(devices, &going.pending.pod).await;
+            bound.map_err(|why| format!("\"DynamicResources\": {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// Undoes at the server what cannot be left as it is.
+    async fn hand_back(&self, going: &Going) {
+        if let Some(devices) = going.needs.as_ref().and_then(|needs| needs.devices.as_ref()) {
+            self.device_hands().undo(devices, &going.pending.pod).await;
+        }
+    }
+
+    fn device_hands(&self) -> devices::Hands<'_> {
+        devices::Hands { link: &self.link, clock: &self.clock, snapshot: &self.snapshot }
+    }
+
     async fn failed(&self, going: Going, message: String) {
         self.figures.attempt("error");
         self.unreserve(&going);
+        self.hand_back(&going).await;
         self.queue.give_back(going.pending.info.uid(), Failure::Error);
         self.tell(&going.pending.pod, "SchedulerError", message, None).await;
     }
@@ -158,7 +182,7 @@ impl Loop {
     /// Takes back what was promised to the pod.
     fn release(&self, going: &Going) {
         if let Some(needs) = &going.needs {
-            self.snapshot.lock().storage.release(needs);
+            needs.release(&mut self.snapshot.lock());
         }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod controllers;
+mod devices;
 mod feeds;
 mod garbage;
 mod hollow;

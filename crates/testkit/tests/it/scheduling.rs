@@ -23,7 +23,7 @@ async fn a_third_pod_with_a_host_port_waits_and_says_why_until_there_is_room() {
     let pods = cluster.until::<Pod>(|pods| pods.iter().filter(|pod| is_bound(pod)).count() == 2).await;
     cluster.create(with_host_port("c")).await;
     let why = "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports. \
-        preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.";
+        no new claims to deallocate, preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.";
     let refused = |pod: &Pod| {
         conditions::find(pod, conditions::SCHEDULED).is_some_and(|condition| {
             condition.reason.as_deref() == Some("Unschedulable") && condition.message.as_deref() == Some(why)

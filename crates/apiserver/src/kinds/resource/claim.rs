@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use k8s_openapi::api::resource::v1::{
     DeviceClaim, DeviceRequest, DeviceSelector, DeviceToleration, OpaqueDeviceConfiguration,
 };
+use skiff_api::cel::device::Selector;
 use skiff_api::{Errors, names};
 
 use crate::kinds::check;
@@ -54,7 +55,11 @@ pub(super) fn selectors(errors: &mut Errors, selectors: Option<&Vec<DeviceSelect
                 Some(long) if long.len() > MAX_EXPRESSION => {
                     errors.too_long("cel.expression", MAX_EXPRESSION);
                 }
-                Some(_) => {}
+                Some(expression) => {
+                    if let Err(why) = Selector::compile(expression) {
+                        errors.invalid("cel.expression", expression, why);
+                    }
+                }
             }
         });
     }
