@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use skiff_api::{ApiError, Errors, Object, Resource};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::conversion::Conversion;
@@ -240,6 +240,8 @@ pub(crate) struct Catalog {
     now: ArcSwap<Kinds>,
     /// Changes follow one another.
     changing: Mutex<()>,
+    /// Told after every change.
+    changed: watch::Sender<()>,
 }
 
 impl Catalog {
@@ -248,7 +250,8 @@ impl Catalog {
         let rows = kinds::ALL.iter().filter(|row| config.serves(row));
         let entries = rows.map(|row| Arc::new(Entry::built_in(row))).collect();
         let reviews = reviews::ALL.iter().copied().filter(|review| config.answers(review)).collect();
-        Self { now: ArcSwap::from_pointee(Kinds::new(entries, reviews, None)), changing: Mutex::default() }
+        let now = ArcSwap::from_pointee(Kinds::new(entries, reviews, None));
+        Self { now, changing: Mutex::default(), changed: watch::Sender::new(()) }
     }
 
     /// All kinds as they are now.
@@ -266,6 +269,20 @@ impl Catalog {
         self.now.load().get(group, version, plural).cloned()
     }
 
+    /// The kind of a group, version and plural, as soon as there is one.
+    pub(crate) async fn awaited(&self, group: &str, version: &str, plural: &str) -> Arc<Entry> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if let Some(entry) = self.get(group, version, plural) {
+                return entry;
+            }
+            if changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// The kind of a Rust type; nothing if the table does not have it.
     pub(crate) fn of<K: skiff_api::Readable>(&self) -> Option<Arc<Entry>> {
         self.get(K::GROUP, K::VERSION, K::URL_PATH_SEGMENT)
@@ -278,6 +295,7 @@ impl Catalog {
         let others = before.entries.iter().filter(|entry| entry.built_in || &*entry.table != table);
         let entries = others.cloned().chain(versions).collect();
         self.now.store(Arc::new(Kinds::new(entries, before.reviews.clone(), Some(&before))));
+        self.changed.send_replace(());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The server from inside its own process: requests without a socket, reads without a request.
 //!
 //! A feed is a list and a watch: whoever may not do both sees nothing. That is asked at the start of a feed and after
-//! every gap, never for an event.
+//! every gap, never for an event. Of a kind that is not there a feed tells that there is nothing, and goes on when it comes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -93,28 +93,30 @@ impl LocalFeeds for Feeds {
 
     fn subscribe(&self, topic: &Topic) -> BoxStream<'static, Delta<Arc<Object>>> {
         let resource = &topic.resource;
-        let entry = self.api.catalog.get(&resource.group, &resource.version, &resource.plural);
         let selectors =
             LabelSelector::parse(&topic.labels).ok().zip(FieldSelector::parse(&topic.fields).ok());
-        let Some((entry, (labels, fields))) = entry.zip(selectors) else {
-            if kinds::ALL.iter().any(|row| row.resource() == *resource) {
-                tracing::debug!(?topic, "a feed of a kind that is not served stays empty");
-            } else {
-                // Kinds and selectors are written in our own code: this is a mistake there, and an empty cluster would
-                // hide it.
-                tracing::error!(?topic, "no such feed");
-            }
-            return futures::stream::once(async { Delta::Reset(Vec::new()) })
-                .chain(futures::stream::pending())
-                .boxed();
+        let mistaken = |row: &&kinds::Row| {
+            let own = row.resource();
+            (&*own.group, &*own.version) == (&*resource.group, &*resource.version)
         };
+        let served = self.api.catalog.get(&resource.group, &resource.version, &resource.plural).is_some();
+        let built_in = || kinds::ALL.iter().any(|row| row.resource() == *resource);
+        if selectors.is_none() || (!served && !built_in() && kinds::ALL.iter().any(mistaken)) {
+            // Our own kinds and selectors are written in our own code: this is a mistake there, and an empty cluster
+            // would hide it.
+            tracing::error!(?topic, "no such feed");
+        } else if !served {
+            tracing::debug!(?topic, "a feed of a kind that is not served stays empty until it is");
+        }
+        let (labels, fields) = selectors.unwrap_or_default();
         let select = Select { namespace: topic.namespace.clone().unwrap_or_default(), labels, fields };
         let source = Source {
             api: Arc::clone(&self.api),
             user: self.user.clone(),
             topic: topic.clone(),
-            entry,
             select,
+            told: false,
+            entry: None,
             watch: None,
         };
         futures::stream::unfold(source, |mut source| async move {
@@ -134,8 +136,11 @@ struct Source {
     api: Arc<Api>,
     user: User,
     topic: Topic,
-    entry: Arc<Entry>,
     select: Select,
+    /// Whether anything was told.
+    told: bool,
+    /// Nothing as long as nobody serves the kind.
+    entry: Option<Arc<Entry>>,
     /// Nothing before the first and after every gap.
     watch: Option<Watch<Stored>>,
 }
@@ -143,16 +148,38 @@ struct Source {
 impl Source {
     async fn next(&mut self) -> Option<Delta<Arc<Object>>> {
         loop {
+            let Some(entry) = self.entry.clone() else {
+                let Resource { group, version, plural, .. } = &self.topic.resource;
+                let entry = match self.api.catalog.get(group, version, plural) {
+                    Some(entry) => entry,
+                    // Nobody shall wait for what is not there.
+                    None if !std::mem::replace(&mut self.told, true) => {
+                        return Some(Delta::Reset(Vec::new()));
+                    }
+                    None => self.api.catalog.awaited(group, version, plural).await,
+                };
+                self.entry = Some(entry);
+                continue;
+            };
             let Some(watch) = &mut self.watch else {
                 self.permitted().await;
-                return Some(self.reset());
+                self.told = true;
+                return Some(self.reset(&entry));
             };
-            match watch.next().await {
-                // The server is going; a feed does not end, it rests.
-                None => std::future::pending::<()>().await,
+            let next = tokio::select! {
+                biased;
+                next = watch.next() => next,
+                () = entry.gone.cancelled() => {
+                    (self.entry, self.watch) = (None, None);
+                    return Some(Delta::Reset(Vec::new()));
+                }
+            };
+            match next {
+                // The server is going, or the kind is; a feed does not end, it rests.
+                None => entry.gone.cancelled().await,
                 Some(Err(_too_far_behind)) => self.watch = None,
                 Some(Ok(event)) => {
-                    if let Some(delta) = self.delta(&event) {
+                    if let Some(delta) = self.delta(&entry, &event) {
                         return Some(delta);
                     }
                 }
@@ -189,20 +216,19 @@ impl Source {
         Ok(())
     }
 
-    fn reset(&mut self) -> Delta<Arc<Object>> {
-        let (snapshot, watch) = self.select.snapshot_and_watch(&self.api.store, &self.entry);
+    fn reset(&mut self, entry: &Arc<Entry>) -> Delta<Arc<Object>> {
+        let (snapshot, watch) = self.select.snapshot_and_watch(&self.api.store, entry);
         self.watch = Some(watch);
         let prefix = self.select.prefix();
-        let selected =
-            snapshot.beginning(&prefix).filter(|(_, stored)| self.select.matches(&self.entry, stored));
+        let selected = snapshot.beginning(&prefix).filter(|(_, stored)| self.select.matches(entry, stored));
         Delta::Reset(selected.map(|(_, stored)| Arc::clone(stored.object())).collect())
     }
 
-    fn delta(&self, event: &Event<Stored>) -> Option<Delta<Arc<Object>>> {
-        if !event.deleted && self.select.matches(&self.entry, &event.object) {
+    fn delta(&self, entry: &Entry, event: &Event<Stored>) -> Option<Delta<Arc<Object>>> {
+        if !event.deleted && self.select.matches(entry, &event.object) {
             return Some(Delta::Put(Arc::clone(event.object.object())));
         }
-        let before = event.previous.as_ref().filter(|old| self.select.matches(&self.entry, old))?;
+        let before = event.previous.as_ref().filter(|old| self.select.matches(entry, old))?;
         Some(Delta::Gone(Arc::clone(if event.deleted { event.object.object() } else { before.object() })))
     }
 }

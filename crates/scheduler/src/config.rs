@@ -91,6 +91,11 @@ impl Profiles {
         self.0.first().and_then(Profile::sort).cloned()
     }
 
+    /// Plugins that go by a kind of their own.
+    pub(crate) fn followers(&self) -> impl Iterator<Item = &Arc<dyn Plugin>> {
+        self.0.iter().flat_map(Profile::followers)
+    }
+
     /// The profile with a name.
     pub(crate) fn named(&self, name: &str) -> Option<&Profile> {
         self.0.iter().find(|profile| *profile.name == *name)

@@ -53,6 +53,8 @@ pub(crate) enum Event {
     DeviceClassChanged,
     /// The pod group with this key came, got a pod, or is content with less.
     GroupGrew(Arc<str>),
+    /// The group of `Coscheduling` with this key came or changed, has its pods together, or is about to go.
+    Siblings(Arc<str>),
 }
 
 /// Whether an event may give the pod a chance that somebody refused it.

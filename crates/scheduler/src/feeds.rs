@@ -17,6 +17,7 @@ use skiff_client::{Cache, Change, Link, Topic};
 
 use crate::config::Profiles;
 use crate::event::Event;
+use crate::plugin::Plugin;
 use crate::pod::{PodInfo, likeness};
 use crate::queue::Queue;
 use crate::served::Served;
@@ -90,6 +91,10 @@ impl Feeds {
             follow::<PodGroup>(link, tasks, &hands, Hands::group)
         });
         others.extend(groups.clone());
+        // Nobody waits for what they tell: such a kind may be one that the scheduler may not read.
+        for plugin in profiles.followers() {
+            follow_for(plugin, link, tasks, &hands);
+        }
         let pods = follow::<Pod>(link, tasks, &hands, Hands::pod);
         Self { pods, groups, others }
     }
@@ -107,6 +112,18 @@ fn follow<K: Readable>(link: &Link, tasks: &Tasks, hands: &Hands, act: fn(&Hands
     let hands = hands.clone();
     cache.subscribe(move |change| act(&hands, change));
     cache
+}
+
+/// Follows a plugin's own kind.
+fn follow_for(plugin: &Arc<dyn Plugin>, link: &Link, tasks: &Tasks, hands: &Hands) {
+    let Some(resource) = plugin.follows() else { return };
+    let topic = Topic { resource, namespace: None, labels: String::new(), fields: String::new() };
+    let (plugin, queue) = (Arc::clone(plugin), hands.queue.clone());
+    Cache::follow(link, &topic, &[], tasks).subscribe(move |change| {
+        if let Some(event) = plugin.followed(change) {
+            queue.happened(event);
+        }
+    });
 }
 
 #[derive(Clone)]
@@ -190,6 +207,7 @@ impl Hands {
         if pod::is_finished(&pod) {
             return self.leave(uid);
         }
+        self.show(Some(object), uid);
         match pod::node_name(&pod) {
             Some(node) => {
                 self.queue.remove(uid);
@@ -240,7 +258,15 @@ impl Hands {
         self.queue.put(&meta.uid, &meta.key(), priority, likeness);
     }
 
-    fn leave(&self, uid: &str) {
+    /// Lets plugins see a pod that go by more than the snapshot.
+    fn show(&self, pod: Option<&Object>, uid: &Arc<str>) {
+        for event in self.profiles.followers().filter_map(|plugin| plugin.sees(pod, uid)) {
+            self.queue.happened(event);
+        }
+    }
+
+    fn leave(&self, uid: &Arc<str>) {
+        self.show(None, uid);
         self.retire(uid);
         let left = {
             let mut snapshot = self.snapshot.lock();

@@ -17,6 +17,10 @@ pub(crate) struct Unfit {
     preemption: BTreeMap<String, usize>,
     /// What may be undone for it besides.
     pub(crate) relief: Option<Relief>,
+    /// Whether nobody even looks for others to send away.
+    alone: bool,
+    /// What plugins said that were asked after that.
+    after: Vec<String>,
     /// Why the pod may not make others go, if it may not.
     not_eligible: Option<&'static str>,
     /// Other pods will go for it: nothing to explain.
@@ -61,6 +65,21 @@ impl Unfit {
         }
     }
 
+    /// Nobody looks for others to send away.
+    pub(crate) fn alone(&mut self) {
+        self.alone = true;
+    }
+
+    /// What plugins said that were asked after all nodes were refused.
+    pub(crate) fn after(&mut self, words: Vec<String>) {
+        self.after = words;
+    }
+
+    /// Whether there is no node at all.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.nodes == 0
+    }
+
     /// The pod may not make others go.
     pub(crate) fn not_eligible(&mut self, why: &'static str) {
         self.not_eligible = Some(why);
@@ -85,13 +104,21 @@ impl fmt::Display for Unfit {
         if self.preempts {
             return Ok(());
         }
-        if let Some(relief) = &self.relief {
-            write!(f, " {},", relief.words)?;
+        let preemption = match self.not_eligible {
+            _ if self.alone => None,
+            Some(why) => Some(format!("preemption: not eligible due to {why}.")),
+            None => {
+                let counts = listed(self.preemption.iter());
+                Some(format!("preemption: 0/{nodes} nodes are available: {counts}."))
+            }
+        };
+        let relief = self.relief.iter().map(|relief| relief.words);
+        let words: Vec<&str> =
+            relief.chain(preemption.as_deref()).chain(self.after.iter().map(String::as_str)).collect();
+        if words.is_empty() {
+            return Ok(());
         }
-        if let Some(why) = self.not_eligible {
-            return write!(f, " preemption: not eligible due to {why}.");
-        }
-        write!(f, " preemption: 0/{nodes} nodes are available: {}.", listed(self.preemption.iter()))
+        write!(f, " {}", words.join(", "))
     }
 }
 

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::resource::v1::ResourceClaim;
-use skiff_client::{Link, write};
+use skiff_api::{Object, Resource};
+use skiff_client::{Change, Link, write};
 
-use crate::event::Hope;
+use crate::event::{Event, Hope};
 use crate::needs::Needs;
 use crate::pod::{Pending, PodInfo};
 use crate::queue::Queue;
@@ -74,7 +75,6 @@ pub(crate) enum Feasible {
 }
 
 /// A pod or group that wants a turn.
-#[cfg_attr(not(test), expect(dead_code, reason = "the first who asks so is Coscheduling"))]
 pub(crate) struct Asking<'a> {
     /// A group's is its key.
     pub(crate) uid: &'a str,
@@ -100,7 +100,6 @@ impl Rank {
 }
 
 /// What a plugin says to a pod that has its room.
-#[cfg_attr(not(test), expect(dead_code, reason = "the first who asks so is Coscheduling"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Permit {
     Allow,
@@ -163,6 +162,22 @@ pub(crate) trait Plugin: Send + Sync {
     /// Its name, as upstream calls it.
     fn name(&self) -> &'static str;
 
+    /// A kind beyond the server's own that the plugin goes by. It may come and go while the scheduler runs.
+    fn follows(&self) -> Option<Resource> {
+        None
+    }
+
+    /// An object of that kind came, changed or went; what to tell those who wait.
+    fn followed(&self, _change: &Change) -> Option<Event> {
+        None
+    }
+
+    /// A pod is there as it is now, or, if there is none, has ended or gone; what to tell those who wait. Asked of plugins that
+    /// follow a kind, before the pod queues.
+    fn sees(&self, _pod: Option<&Object>, _uid: &Arc<str>) -> Option<Event> {
+        None
+    }
+
     /// Where the pod or group stands among those who want a turn (upstream's queue sort).
     fn rank(&self, asking: &Asking<'_>) -> Rank {
         Rank::by_priority(asking.priority)
@@ -194,6 +209,11 @@ pub(crate) trait Plugin: Send + Sync {
 
     /// Begins to judge nodes for a pod; nothing if it has nothing to say.
     fn begin<'a>(&self, _pod: &'a Pending, _cluster: &'a Snapshot) -> Option<Box<dyn Judge + 'a>> {
+        None
+    }
+
+    /// What else to do for a pod that fits nowhere and for which nobody makes room (upstream's post-filter); what to tell it.
+    fn post_filter(&self, _pod: &Pending, _cluster: &mut Snapshot) -> Option<String> {
         None
     }
 

@@ -10,6 +10,7 @@ use crate::plugin::Plugin;
 use crate::points::{Point, Points};
 
 mod balanced_allocation;
+mod coscheduling;
 mod default_binder;
 mod dynamic_resources;
 mod gang_scheduling;
@@ -42,13 +43,15 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) points: Points,
     pub(crate) weight: i64,
+    /// Whether profiles have it that do not say so.
+    pub(crate) on: bool,
     pub(crate) default: fn() -> Arc<dyn Plugin>,
     /// Absent: it takes no arguments.
     pub(crate) configured: Option<Configured>,
 }
 
 const fn plain(name: &'static str, points: Points, weight: i64, default: fn() -> Arc<dyn Plugin>) -> Row {
-    Row { name, points, weight, default, configured: None }
+    Row { name, points, weight, on: true, default, configured: None }
 }
 
 const fn with_args(
@@ -58,14 +61,21 @@ const fn with_args(
     default: fn() -> Arc<dyn Plugin>,
     configured: Configured,
 ) -> Row {
-    Row { name, points, weight, default, configured: Some(configured) }
+    Row { name, points, weight, on: true, default, configured: Some(configured) }
+}
+
+const fn off(row: Row) -> Row {
+    Row { on: false, ..row }
 }
 
 // As upstream's plugins of the same names: some of them prepare at a point of its own what is one step here.
-use Point::{Bind, Filter, PostFilter, PreBind, PreEnqueue, PreFilter, PreScore, QueueSort, Reserve, Score};
+use Point::{
+    Bind, Filter, Permit, PostFilter, PreBind, PreEnqueue, PreFilter, PreScore, QueueSort, Reserve, Score,
+};
 const NODE: Points = Points::of(&[Filter]);
 const FILTER: Points = Points::of(&[PreFilter, Filter]);
 const SCORE: Points = Points::of(&[PreScore, Score]);
+const COSCHEDULING: Points = Points::of(&[QueueSort, PreFilter, PostFilter, Reserve, Permit]);
 const BOTH: Points = Points::of(&[PreFilter, Filter, PreScore, Score]);
 
 /// All plugins, with upstream's default weights.
@@ -88,5 +98,6 @@ pub(crate) static ALL: &[Row] = &[
     with_args("NodeResourcesBalancedAllocation", SCORE, 1, || Arc::<balanced_allocation::BalancedAllocation>::default(), balanced_allocation::configured),
     plain("ImageLocality", Points::of(&[Score]), 1, || Arc::new(image_locality::ImageLocality)),
     plain("GangScheduling", Points::of(&[PreEnqueue]), 0, || Arc::new(gang_scheduling::GangScheduling)),
+    off(with_args("Coscheduling", COSCHEDULING, 0, || Arc::<coscheduling::Coscheduling>::default(), coscheduling::configured)),
     plain("DefaultBinder", Points::of(&[Bind]), 0, || Arc::new(default_binder::DefaultBinder)),
 ];

@@ -36,7 +36,10 @@ pub(crate) fn plan(
     profile: &Profile,
     unfit: &mut Unfit,
 ) -> Option<Plan> {
-    let limits = profile.preemption?;
+    let Some(limits) = profile.preemption else {
+        unfit.alone();
+        return None;
+    };
     if pod.spec().preemption_policy.as_deref() == Some("Never") {
         unfit.not_eligible("preemptionPolicy=Never");
         return None;

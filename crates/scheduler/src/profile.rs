@@ -61,13 +61,13 @@ impl Default for Preemption {
 }
 
 impl Default for Profile {
-    /// Upstream's: all plugins, with their default weights.
+    /// Upstream's: all plugins that are on by default, with their default weights.
     fn default() -> Self {
         let seat =
             |row: &plugins::Row| Seat { plugin: (row.default)(), weight: row.weight, points: row.points };
         Self {
             name: NAME.into(),
-            seats: plugins::ALL.iter().map(seat).collect(),
+            seats: plugins::ALL.iter().filter(|row| row.on).map(seat).collect(),
             percent: None,
             preemption: Some(Preemption::default()),
         }
@@ -118,6 +118,16 @@ impl Profile {
     pub(crate) fn admit(&self, pod: &Pending, cluster: &Snapshot) -> Result<(), (&'static str, String)> {
         self.at(Point::PreFilter)
             .try_for_each(|plugin| plugin.admit(pod, cluster).map_err(|why| (plugin.name(), why)))
+    }
+
+    /// Plugins that go by a kind of their own.
+    pub(crate) fn followers(&self) -> impl Iterator<Item = &Arc<dyn Plugin>> {
+        self.seats.iter().map(|seat| &seat.plugin).filter(|plugin| plugin.follows().is_some())
+    }
+
+    /// What else is done for a pod that fits nowhere, and for which nobody makes room.
+    pub(crate) fn post_filter(&self, pod: &Pending, cluster: &mut Snapshot) -> Vec<String> {
+        self.at(Point::PostFilter).filter_map(|plugin| plugin.post_filter(pod, cluster)).collect()
     }
 
     /// What may give a pod a chance that these plugins refused.

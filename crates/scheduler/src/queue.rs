@@ -225,6 +225,19 @@ impl Queue {
         }
     }
 
+    /// Gives pods their turn, however lately they were tried (upstream's activate).
+    pub(crate) fn activate(&self, uids: &[Uid]) {
+        let mut inner = self.inner.lock();
+        for uid in uids {
+            let state = inner.entries.get(uid).map(|entry| entry.state);
+            if matches!(state, Some(State::Backing(_) | State::Waiting(_))) {
+                inner.activate(uid);
+            }
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
     /// How many pods are active, backing off, waiting.
     #[cfg(test)]
     pub(crate) fn lengths(&self) -> (usize, usize, usize) {

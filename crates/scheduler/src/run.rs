@@ -150,6 +150,9 @@ impl Loop {
                 let ghosts = snapshot.conjure(pending);
                 let plan = preemption::plan(pending, &mut snapshot, profile, &mut unfit);
                 snapshot.banish(&ghosts);
+                if plan.is_none() && !unfit.is_nowhere() {
+                    unfit.after(profile.post_filter(pending, &mut snapshot));
+                }
                 let lost = had && snapshot.nominated_node(uid).is_none();
                 let hopes = profile.hopes(pending, &snapshot, &unfit.plugins);
                 if let Some(plan) = &plan {

@@ -244,17 +244,18 @@ impl Snapshot {
         }
     }
 
-    /// Places a pod on a node, for good or only assumed. True if it was not there before.
+    /// Places a pod on a node, for good or only assumed. True if it is there for good and was not before.
     pub(crate) fn place(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) -> bool {
         let uid = Arc::clone(pod.uid());
-        let held =
-            self.places.get(&uid).map(|(id, _)| *id).filter(|id| *self.nodes[*id as usize].name == *node);
-        if let Some(id) = held {
+        let here = |(id, _): &(NodeId, bool)| *self.nodes[*id as usize].name == *node;
+        let held = self.places.get(&uid).copied().filter(here);
+        let fresh = !assumed && held.is_none_or(|(_, only_assumed)| only_assumed);
+        if let Some((id, _)) = held {
             let slot = self.nodes[id as usize].pods.get_mut(&uid);
             if let Some(slot) = slot.filter(|slot| slot.weighs_as(&pod)) {
                 *slot = pod;
                 self.places.insert(uid, (id, assumed));
-                return false;
+                return fresh;
             }
         }
         self.displace(&uid);
@@ -268,7 +269,7 @@ impl Snapshot {
         self.demands.add(&pod, node, &self.topology);
         self.places.insert(uid, (id, assumed));
         self.touch(id);
-        held.is_none()
+        fresh
     }
 
     /// Takes a pod from its node, if it is on one.

@@ -339,6 +339,8 @@ pub(crate) static ROLES: &[Role] = &[
             on("patch update", "-", "pods/status"),
             on(READ, SCHEDULING, "podgroups"),
             on("patch update", SCHEDULING, "podgroups/status"),
+            // For Coscheduling, which is part of this scheduler. Upstream's is another program, and brings a role.
+            on(READ, "scheduling.x-k8s.io", "podgroups"),
             on(READ, "-", "replicationcontrollers services"),
             on(READ, WORKLOADS, "replicasets"),
             on(READ, "apps", "statefulsets"),

@@ -2,7 +2,10 @@
 
 use std::ops::Deref;
 
+use futures::StreamExt;
 use serde_json::{Value, json};
+use skiff_api::Resource;
+use skiff_client::{Delta, Topic};
 
 use crate::given::{Answer, Client, Given};
 use crate::watches::Lines;
@@ -493,4 +496,35 @@ async fn configurations_merge_as_the_schema_says_and_fields_have_owners() {
     let scale = json!({ "spec": { "replicas": 3 } });
     cluster.patch(&format!("{uri}/scale?fieldManager=scaler"), "merge-patch", &scale).await.code(200);
     apply("two", "", json!({ "replicas": 4 })).await.code(409);
+}
+
+#[tokio::test]
+async fn a_feed_goes_with_its_kind_and_comes_back_with_it() {
+    let cluster = Cluster::start().await;
+    let resource = Resource {
+        group: "stable.example.com".into(),
+        version: "v1".into(),
+        plural: "crontabs".into(),
+        kind: "CronTab".into(),
+        namespaced: true,
+    };
+    let topic = Topic { resource, namespace: None, labels: String::new(), fields: String::new() };
+    let mut feed = cluster.0.cluster.admin().feed(&topic);
+    let nothing = |delta: Option<Delta<_>>| matches!(delta, Some(Delta::Reset(all)) if all.is_empty());
+    assert!(nothing(feed.next().await), "of a kind that is not there nothing is there");
+    for _ in 0..2 {
+        cluster.post(CRDS, &definition()).await.code(201);
+        assert!(nothing(feed.next().await), "it has come");
+        until(&cluster, "crontabs.stable.example.com", "Established", "True").await;
+        cluster.post(TABS, &tab("a", json!({ "cronSpec": "* * * * *" }))).await.code(201);
+        assert!(matches!(feed.next().await, Some(Delta::Put(made)) if &*made.meta().name == "a"));
+        cluster.delete(&format!("{CRDS}/crontabs.stable.example.com")).await.code(200);
+        loop {
+            match feed.next().await {
+                Some(Delta::Reset(all)) if all.is_empty() => break,
+                Some(_) => {}
+                None => panic!("a feed does not end"),
+            }
+        }
+    }
 }

@@ -128,7 +128,7 @@ impl Given {
     fn seat(&self, row: &Row, errors: &mut Errors) -> Option<Seat> {
         let sets = &self.plugins;
         let plugin = row.configured.and_then(|configured| self.with_args(row.name, errors, configured));
-        let points = sets.asked(row.name, row.points, true);
+        let points = sets.asked(row.name, row.points, row.on);
         let given = sets.score.weight(row.name).or_else(|| sets.multi_point.weight(row.name));
         let weight = given.unwrap_or(row.weight);
         let plugin = plugin.unwrap_or_else(row.default);

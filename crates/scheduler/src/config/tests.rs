@@ -56,6 +56,32 @@ fn plugins_are_switched_and_weighed_point_by_point() {
 }
 
 #[test]
+fn a_plugin_that_is_off_by_default_is_on_where_a_profile_enables_it() {
+    let has = |configuration: &Configuration| {
+        let seats = &configuration.profiles.0[0].seats;
+        let seat = seats.iter().find(|seat| seat.plugin.name() == "Coscheduling");
+        let asked = |seat: &crate::profile::Seat| Point::ALL.map(|point| seat.points.has(point));
+        (
+            seat.map(|seat| asked(seat).into_iter().filter(|asked| *asked).count()),
+            configuration.profiles.sort().unwrap().name(),
+        )
+    };
+    assert_eq!(has(&file("").unwrap()), (None, "PrioritySort"));
+    assert_eq!(has(&file("profiles: [{}]").unwrap()), (None, "PrioritySort"));
+    let all = file(
+        "profiles: [{plugins: {multiPoint: {enabled: [{name: Coscheduling}], disabled: [{name: PrioritySort}]}}}]",
+    );
+    assert_eq!(has(&all.unwrap()), (Some(5), "Coscheduling"));
+    let each = file(
+        "profiles: [{plugins: {queueSort: {enabled: [{name: Coscheduling}], disabled: [{name: '*'}]},
+            preFilter: {enabled: [{name: Coscheduling}]}, permit: {enabled: [{name: Coscheduling}]}}}]",
+    );
+    assert_eq!(has(&each.unwrap()), (Some(3), "Coscheduling"));
+    let both = file("profiles: [{plugins: {multiPoint: {enabled: [{name: Coscheduling}]}}}]").err().unwrap();
+    assert!(both.contains("only one queue sort plugin required") && both.contains("but got 2"), "{both}");
+}
+
+#[test]
 fn arguments_change_what_plugins_say() {
     assert_eq!(chosen("", FULLER, SMALL), "b");
     let packed = "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated}}}]}]";

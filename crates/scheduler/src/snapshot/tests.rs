@@ -102,3 +102,12 @@ fn a_place_is_given_to_another_node_once_nobody_speaks_of_the_first() {
     let id = cluster.id(&"b".into());
     assert_eq!((id, cluster.nodes.len()), (0, 1));
 }
+
+#[test]
+fn a_pod_that_was_only_assumed_is_news_once_it_is_there_for_good() {
+    let mut cluster = crate::plugins::tests::cluster("[{metadata: {name: a}}]", "[]");
+    let pod = crate::plugins::tests::pending("{}").info;
+    assert!(!cluster.place(Arc::clone(&pod), "a", true));
+    assert!(cluster.place(Arc::clone(&pod), "a", false), "now it is bound");
+    assert!(!cluster.place(pod, "a", false), "that is known");
+}

@@ -53,7 +53,6 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Waiting(HashMap<Arc<str>, Entry>);
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the first who asks so is Coscheduling"))]
 impl Waiting {
     /// The pod waits for these plugins.
     pub(crate) fn enter(

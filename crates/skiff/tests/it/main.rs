@@ -22,6 +22,7 @@ mod limits;
 mod network;
 mod operations;
 mod restart;
+mod scheduling;
 mod storage;
 mod support;
 mod workloads;

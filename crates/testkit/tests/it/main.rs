@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod controllers;
+mod coscheduling;
 mod devices;
 mod feeds;
 mod garbage;
