@@ -190,6 +190,17 @@ pub async fn delete(link: &Link, place: &Place, options: &DeleteOptions) -> Resu
     send(link, http::Method::DELETE, &place.path, "application/json", encode(options)?).await
 }
 
+/// Deletes all objects of a cluster's kind that have these fields, such as `spec.nodeName=a,spec.driver=b`.
+///
+/// # Errors
+/// What the server refused, or a failure on the way.
+pub async fn delete_selected(link: &Link, resource: &Resource, fields: &str) -> Result<()> {
+    let fields: String = form_urlencoded::byte_serialize(fields.as_bytes()).collect();
+    let path = format!("{}?fieldSelector={fields}", resource.path(None));
+    let options = encode(&DeleteOptions::default())?;
+    send::<Value>(link, http::Method::DELETE, &path, "application/json", options).await.map(drop)
+}
+
 /// Delete options that hold only for the object with this uid.
 pub fn only(uid: &str) -> DeleteOptions {
     let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };

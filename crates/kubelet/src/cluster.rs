@@ -7,6 +7,7 @@ pub(crate) mod link;
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 
 /// Why the cluster did not do or tell.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -43,6 +44,12 @@ pub trait Cluster: Send + Sync + 'static {
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>>>;
     /// What the nodes' runtimes call this runtime class.
     fn runtime_handler<'a>(&'a self, class: &'a str) -> BoxFuture<'a, Result<String>>;
+    /// A claim for devices.
+    fn resource_claim<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ResourceClaim>>;
     /// The services a pod of this namespace may learn of by its environment.
     fn services<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Vec<Service>>;
 }

@@ -1,6 +1,6 @@
 //! Drivers of volumes that others bring (Container Storage Interface): which there are, and what their volumes need done.
 //!
-//! A driver makes itself known by a socket in `plugins_registry` ([`registry`]); the node tells the API which it has
+//! A driver makes itself known as plugins do ([`crate::plugins`]); the node tells the API which it has
 //! ([`mod@announce`]); volumes of pods ask them (`volume/csi.rs`). What was given to a pod is written beside it first
 //! ([`record`]), so that it is taken back after any restart. Follows upstream's `pkg/volume/csi`.
 
@@ -77,11 +77,6 @@ impl Drivers {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Hears of drivers for ever.
-    pub async fn listen(self) {
-        registry::run(self).await;
-    }
-
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Driver>> {
         self.inner.known.borrow().get(name).cloned()
     }
@@ -128,11 +123,6 @@ impl Drivers {
             Arc::clone(turns.entry(volume.to_owned()).or_default())
         };
         turn.lock_owned().await
-    }
-
-    /// Where drivers register.
-    pub(crate) fn registry(&self) -> PathBuf {
-        self.inner.data_dir.join("plugins_registry")
     }
 
     /// Where a volume is on the node before it is in pods.

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::cgroup::Cgroups;
 use crate::cluster::Cluster;
 use crate::csi::{self, Drivers};
+use crate::dra::Devices;
 use crate::eviction::{self, Eviction};
 use crate::gc;
 use crate::handle::Handle;
@@ -28,6 +29,7 @@ use crate::manager::{Evictions, Manager};
 use crate::node::admit::Allocatable;
 use crate::node::object::{Me, allocatable};
 use crate::node::{NodeAgent, facts};
+use crate::plugins;
 use crate::record::Record;
 use crate::runtime::cri::Cri;
 use crate::runtime::cri::daemon::{self, Daemon, DaemonError};
@@ -167,6 +169,7 @@ pub struct Kubelet {
     handle: Handle,
     cgroups: Cgroups,
     drivers: Drivers,
+    devices: Devices,
     ready: Latch,
     server: Option<Server>,
 }
@@ -183,7 +186,8 @@ impl Kubelet {
         let handle = Handle::new(options.node_name.clone(), options.data_dir.clone(), runtime);
         let cgroups = Cgroups::detect(&options.cgroup_root);
         let drivers = Drivers::new(&options.data_dir);
-        Self { options, handle, cgroups, drivers, ready: Latch::new(), server: None }
+        let devices = Devices::new(&options.data_dir);
+        Self { options, handle, cgroups, drivers, devices, ready: Latch::new(), server: None }
     }
 
     /// With the node's own server, which serves logs, exec and the like.
@@ -264,7 +268,14 @@ impl Kubelet {
             };
             tasks.spawn("node", Policy::Essential, agent.run(tasks.clone()));
         }
-        tasks.spawn_until_stop(self.drivers.clone().listen());
+        let cluster = match &self.options.cluster {
+            ClusterChoice::Link(link) => Some((link.clone(), self.options.node_name.clone())),
+            ClusterChoice::Custom(_) => None,
+        };
+        self.devices.begin(cluster, &tasks);
+        let handlers: Vec<Arc<dyn plugins::Handler>> =
+            vec![Arc::new(self.drivers.clone()), self.devices.handler()];
+        tasks.spawn_until_stop(plugins::listen(self.options.data_dir.clone(), handlers));
         tasks.spawn_until_stop(evictions.run());
         let (handle, clock) = (self.handle.clone(), self.options.clock.clone());
         tasks.spawn_until_stop(gc::images::run(handle, clock, images_changed, images_asked));

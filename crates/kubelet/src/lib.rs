@@ -5,9 +5,11 @@
 //! report, the runtime does it. Everything is a reaction to a feed, an event of the runtime, a verdict of a
 //! probe or a deadline; nothing is polled. This crate talks to the API only through `skiff_client::Link`.
 
+mod cdi;
 mod cgroup;
 mod cluster;
 pub mod csi;
+pub mod dra;
 pub mod eviction;
 #[cfg(test)]
 mod fake;
@@ -18,6 +20,7 @@ mod image;
 mod kubelet;
 mod manager;
 mod node;
+pub mod plugins;
 mod pod;
 pub mod probe;
 pub mod record;

@@ -250,6 +250,7 @@ impl Manager {
         }
         self.settled = true;
         self.take_away_orphans();
+        self.undo_devices();
         self.ready.open();
     }
 }

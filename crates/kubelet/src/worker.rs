@@ -29,7 +29,7 @@ use crate::handle::PodView;
 use crate::node::shares;
 use crate::pod::plan::{Plan, Step, plan};
 use crate::pod::restart::Retry;
-use crate::pod::state::{PodState, Progress, Room, Slot, Verdict, VolumeState, Waiting, Work};
+use crate::pod::state::{DeviceState, PodState, Progress, Room, Slot, Verdict, VolumeState, Waiting, Work};
 use crate::pod::status::{NodeFacts, status};
 use crate::pod::{field_path, find_container, uid};
 use crate::probe::{Probing, Report};
@@ -81,6 +81,8 @@ pub(crate) struct Worker {
     start_awaited: Option<Timestamp>,
     /// The generation for which the pod has its share of the node.
     shared: Option<Option<i64>>,
+    /// Hears when drivers of devices come.
+    drivers: watch::Receiver<()>,
     /// Hears when others leave room.
     freed: watch::Receiver<()>,
     /// What others see of the pod, and what it was made from.
@@ -101,7 +103,7 @@ impl Worker {
         if let Some(spec) = &pod.spec {
             ctx.shares.set(uid(&pod), shares::asked(spec));
         }
-        let freed = ctx.shares.freed();
+        let (freed, drivers) = (ctx.shares.freed(), ctx.devices.news());
         Self {
             ctx,
             pod,
@@ -119,6 +121,7 @@ impl Worker {
             report_retry: Retry::default(),
             start_awaited: None,
             shared: None,
+            drivers,
             freed,
             shown: None,
             facts,
@@ -181,6 +184,10 @@ impl Worker {
             },
             Some(done) = self.steps.next() => self.apply(done),
             Some(report) = self.reports.recv() => self.take_report(report),
+            // Perhaps the one that was missing.
+            Ok(()) = self.drivers.changed(), if self.state.device_retry.pending(now).is_some() => {
+                self.state.device_retry.reset();
+            }
             Ok(()) = self.freed.changed(), if self.state.deferred.is_some() => {}
             () = timer => {}
         }
@@ -297,6 +304,7 @@ impl Worker {
         let state = &mut self.state;
         match step {
             Step::Mount => state.volumes = VolumeState::Mounting,
+            Step::PrepareDevices => state.devices = DeviceState::Preparing,
             Step::Unmount => state.volumes = VolumeState::Unmounting,
             Step::RunSandbox { .. } => state.sandbox_work = Some(SandboxWork::Running),
             Step::StopSandbox { .. } => state.sandbox_work = Some(SandboxWork::Stopping),

@@ -3,6 +3,7 @@
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use serde_json::{Value, json};
 use skiff_client::write::{self, Place};
 use skiff_client::{Cache, Link};
@@ -138,6 +139,13 @@ impl Cluster for LinkedCluster {
             let place = Place::new(&skiff_api::resource::Resource::of::<RuntimeClass>(), None, class);
             let class: RuntimeClass = write::get(&self.link, &place).await.map_err(fault)?;
             Ok(class.handler)
+        })
+    }
+
+    fn resource_claim<'a>(&'a self, space: &'a str, name: &'a str) -> BoxFuture<'a, Result<ResourceClaim>> {
+        Box::pin(async move {
+            let place = Place::new(&skiff_api::resource::Resource::of::<ResourceClaim>(), Some(space), name);
+            write::get(&self.link, &place).await.map_err(fault)
         })
     }
 

@@ -1,43 +1,11 @@
-//! The messages of the Container Storage Interface and of plugin registration that a node needs, by their numbers on the wire.
+//! The messages of the Container Storage Interface that a node needs, by their numbers on the wire.
 //!
-//! No crate has them, and of the two specifications' ninety messages these are the few that a kubelet sends or reads; fields that
+//! No crate has them, and of the specification's ninety messages these are the few that a kubelet sends or reads; fields that
 //! are left out are skipped by whoever reads.
 
 use std::collections::HashMap;
 
 use prost::Message;
-
-/// Nothing.
-#[derive(Clone, PartialEq, Message)]
-pub struct Empty {}
-
-/// What a plugin says of itself.
-#[derive(Clone, PartialEq, Message)]
-pub struct PluginInfo {
-    /// `CSIPlugin`, `DevicePlugin`.
-    #[prost(string, tag = "1")]
-    pub kind: String,
-    /// The driver's name.
-    #[prost(string, tag = "2")]
-    pub name: String,
-    /// Where it serves; where it registered if empty.
-    #[prost(string, tag = "3")]
-    pub endpoint: String,
-    /// Which versions of its interface it speaks.
-    #[prost(string, repeated, tag = "4")]
-    pub supported_versions: Vec<String>,
-}
-
-/// How the registration went.
-#[derive(Clone, PartialEq, Message)]
-pub struct RegistrationStatus {
-    /// Well.
-    #[prost(bool, tag = "1")]
-    pub plugin_registered: bool,
-    /// Or why not.
-    #[prost(string, tag = "2")]
-    pub error: String,
-}
 
 /// What a driver says of its node.
 #[derive(Clone, PartialEq, Message)]

@@ -9,6 +9,7 @@ use skiff_client::events::{Recorder, Source as EventSource};
 use skiff_client::{Cache, Topic};
 
 use super::{ClusterChoice, Kubelet};
+use crate::cdi;
 use crate::cluster::Cluster;
 use crate::cluster::link::LinkedCluster;
 use crate::image::Images;
@@ -89,6 +90,7 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
             profiles: places.seccomp(),
             default: if options.seccomp_default { Seccomp::RuntimeDefault } else { Seccomp::Unconfined },
         },
+        cdi: cdi::is_spoken_by(&me.runtime),
         owner: owner(&me.name, &options.data_dir),
     };
     let context = Context {
@@ -98,6 +100,7 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
         record,
         images,
         volumes,
+        devices: kubelet.devices.clone(),
         cgroups: kubelet.cgroups.clone(),
         places,
         routes: Routes::default(),

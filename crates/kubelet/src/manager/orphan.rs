@@ -29,6 +29,17 @@ impl Manager {
         }
     }
 
+    /// What pods left of devices that have no worker has one: they ended while nobody looked, and nothing else is left.
+    pub(super) fn undo_devices(&self) {
+        let (ctx, tasks) = (self.ctx.clone(), self.tasks.clone());
+        let known: BTreeSet<String> = self.workers.keys().cloned().collect();
+        self.tasks.spawn_until_stop(async move {
+            for pod in ctx.devices.holders().await.difference(&known) {
+                tasks.spawn_until_stop(ctx.devices.clone().undo(pod.clone()));
+            }
+        });
+    }
+
     /// Pods with a directory here.
     fn on_disk(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.ctx.places.pods()) else { return Vec::new() };

@@ -195,6 +195,7 @@ pub(crate) fn container(pod: &Pod, container: &Container, parts: ContainerParts)
         env: parts.env,
         mounts: parts.mounts,
         devices: parts.devices,
+        cdi_devices: Vec::new(),
         labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         annotations,
         log_path: log_path(&container.name, parts.attempt),

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use skiff_api::pod::claims;
 
-use super::state::{PodState, Progress, SandboxWork, Slot, Verdict, VolumeState, Waiting, Work};
+use super::state::{DeviceState, PodState, Progress, SandboxWork, Slot, Verdict, VolumeState, Waiting, Work};
 use super::{deadline, find_container, grace, is_static, name, namespace, order, resize, uid};
 use crate::runtime::{ContainerState, SandboxState};
 
@@ -25,6 +26,8 @@ const LEAST_HURRIED: Duration = Duration::from_secs(1);
 pub(crate) enum Step {
     /// Bring the volumes in.
     Mount,
+    /// Have the devices that the pod claims prepared.
+    PrepareDevices,
     /// Make a sandbox, the pod's n-th.
     RunSandbox { attempt: u32 },
     /// A sandbox died under its containers: say so before a new one is made.
@@ -41,7 +44,7 @@ pub(crate) enum Step {
     RemoveContainer { name: String, id: String },
     /// Stop a sandbox.
     StopSandbox { id: String },
-    /// Take the volumes out.
+    /// Take the volumes out, and the devices back.
     Unmount,
     /// Delete the object from the API, its last status being written.
     Delete,
@@ -96,7 +99,7 @@ pub(crate) fn plan(pod: &Pod, state: &PodState, now: Timestamp) -> Plan {
         end(pod, spec, state, deleting, now, &mut plan);
         return plan;
     }
-    groundwork(state, now, &mut plan);
+    groundwork(pod, state, now, &mut plan);
     unhealthy(pod, state, now, &mut plan);
     changed(pod, spec, state, &mut plan);
     resized(pod, spec, state, now, &mut plan);
@@ -113,12 +116,23 @@ pub(crate) fn finished(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Volumes and sandbox, at the same time.
-fn groundwork(state: &PodState, now: Timestamp, plan: &mut Plan) {
+/// Whether the pod claims devices.
+pub(crate) fn claims_devices(pod: &Pod) -> bool {
+    !claims::of(pod).is_empty() || claims::extended(pod).is_some()
+}
+
+/// Volumes and sandbox, at the same time; no sandbox before its devices.
+fn groundwork(pod: &Pod, state: &PodState, now: Timestamp, plan: &mut Plan) {
     if state.volumes == VolumeState::Absent && plan.due(state.volume_retry.pending(now)) {
         plan.steps.push(Step::Mount);
     }
     if state.sandbox_work.is_some() {
+        return;
+    }
+    if state.ready_sandbox().is_none() && state.devices != DeviceState::Prepared && claims_devices(pod) {
+        if state.devices == DeviceState::Absent && plan.due(state.device_retry.pending(now)) {
+            plan.steps.push(Step::PrepareDevices);
+        }
         return;
     }
     match &state.sandbox {
@@ -321,6 +335,7 @@ fn end(pod: &Pod, spec: &PodSpec, state: &PodState, deleting: bool, now: Timesta
         }
     }
     let preparing = state.slots.values().any(|slot| slot.work == Some(Work::Preparing));
+    let preparing = preparing || state.devices == DeviceState::Preparing;
     if state.any_alive() || state.sandbox_work == Some(SandboxWork::Running) || preparing {
         return;
     }
@@ -329,13 +344,15 @@ fn end(pod: &Pod, spec: &PodSpec, state: &PodState, deleting: bool, now: Timesta
     {
         plan.steps.push(Step::StopSandbox { id: sandbox.sandbox.id.clone() });
     }
-    // A rejected pod never had any, a restarted kubelet cannot know: taking out nothing is harmless.
+    let ended = state.ready_sandbox().is_none() && state.sandbox_work.is_none();
+    // A rejected pod never had any, a restarted kubelet cannot know: taking out nothing is harmless. Devices may be the
+    // sandbox's, such as those of a network.
     if matches!(state.volumes, VolumeState::Absent | VolumeState::Mounted)
+        && (ended || !claims_devices(pod))
         && plan.due(state.volume_retry.pending(now))
     {
         plan.steps.push(Step::Unmount);
     }
-    let ended = state.ready_sandbox().is_none() && state.sandbox_work.is_none();
     if !deleting || !ended || state.volumes != VolumeState::Removed || !plan.due(state.end_retry.pending(now))
     {
         return;

@@ -27,6 +27,10 @@ pub(crate) struct PodState {
     pub(crate) volumes: VolumeState,
     /// When failed volumes are tried again.
     pub(crate) volume_retry: Retry,
+    /// How far the devices are that the pod claims.
+    pub(crate) devices: DeviceState,
+    /// When those that failed are tried again.
+    pub(crate) device_retry: Retry,
     /// Each container by name.
     pub(crate) slots: BTreeMap<String, Slot>,
     /// Why the pod is over, if something other than its containers decides so.
@@ -84,6 +88,15 @@ pub(crate) enum VolumeState {
     Unmounting,
     /// Nothing of them is left and nothing will come: the pod is over.
     Removed,
+}
+
+/// How far a pod's claimed devices are. They are taken back together with its volumes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum DeviceState {
+    #[default]
+    Absent,
+    Preparing,
+    Prepared,
 }
 
 /// Why a pod is over although its containers may say otherwise.

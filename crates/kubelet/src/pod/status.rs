@@ -12,8 +12,9 @@ use skiff_api::pod::qos::class;
 
 use super::conditions::conditions;
 use super::phase::phase;
+use super::plan::claims_devices;
 use super::restart::should_run;
-use super::state::{PodState, Slot};
+use super::state::{PodState, Slot, VolumeState};
 use super::{ephemeral, is_sidecar, order, resize};
 use crate::runtime::{ContainerState, ContainerStatus};
 
@@ -57,7 +58,13 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
         new.reason = Some(verdict.reason.clone());
         new.message = Some(verdict.message.clone());
     }
-    new.phase = Some(name.to_owned());
+    // Its claims are given to others once it has ended: not before its devices were taken back.
+    if matches!(name, "Succeeded" | "Failed") && holds_devices(pod, state, &old) {
+        new.phase = Some(old.phase.clone().unwrap_or_else(|| "Pending".to_owned()));
+        (new.reason, new.message) = (None, None);
+    } else {
+        new.phase = Some(name.to_owned());
+    }
     if state.verdict.as_ref().is_none_or(|verdict| !verdict.rejected) {
         new.container_statuses = Some(mains);
         new.init_container_statuses = if init.is_empty() { None } else { Some(init) };
@@ -67,6 +74,13 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
     new.conditions = Some(conditions(pod, &new, state, now));
     new.nominated_node_name = old.nominated_node_name;
     new
+}
+
+/// Whether the pod has claimed devices that were not taken back yet, and has not ended already.
+fn holds_devices(pod: &Pod, state: &PodState, old: &PodStatus) -> bool {
+    let rejected = state.verdict.as_ref().is_some_and(|verdict| verdict.rejected);
+    let ended = matches!(old.phase.as_deref(), Some("Succeeded" | "Failed"));
+    claims_devices(pod) && state.volumes != VolumeState::Removed && !rejected && !ended
 }
 
 /// Whether no container will run again.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize;
 
-use super::state::{PodState, Room, Slot, Verdict, VolumeState, Waiting};
+use super::state::{DeviceState, PodState, Room, Slot, Verdict, VolumeState, Waiting};
 use crate::runtime::{ContainerState, ContainerStatus, Sandbox, SandboxState, SandboxStatus};
 
 /// Seconds after the beginning of time.
@@ -34,6 +34,7 @@ fn pod(yaml: &str) -> Pod {
 struct Given {
     sandbox: Option<String>,
     volumes: Option<String>,
+    devices: Option<String>,
     containers: BTreeMap<String, Vec<String>>,
     prepared: Vec<String>,
     not_ready: Vec<String>,
@@ -75,6 +76,11 @@ fn state(yaml: &str) -> PodState {
         Some("mounted") => VolumeState::Mounted,
         Some("removed") => VolumeState::Removed,
         _ => VolumeState::Absent,
+    };
+    state.devices = match given.devices.as_deref() {
+        Some("preparing") => DeviceState::Preparing,
+        Some("prepared") => DeviceState::Prepared,
+        _ => DeviceState::Absent,
     };
     for (name, attempts) in given.containers {
         let slot = state.slots.entry(name.clone()).or_default();

@@ -241,8 +241,8 @@ pub struct Device {
     pub container_path: String,
     /// Where it is on the machine.
     pub host_path: PathBuf,
-    /// Whether the container may only read it.
-    pub readonly: bool,
+    /// What the container may do with it: some of `r`, `w` and `m`, to make such nodes.
+    pub permissions: String,
 }
 
 /// What a container shall be like.
@@ -266,8 +266,10 @@ pub struct ContainerConfig {
     pub env: Vec<(String, String)>,
     /// Paths of the machine.
     pub mounts: Vec<Mount>,
-    /// Block volumes.
+    /// Block volumes, and nodes of claimed devices.
     pub devices: Vec<Device>,
+    /// Claimed devices, where the runtime knows what stands behind their names.
+    pub cdi_devices: Vec<String>,
     /// For finding it again.
     pub labels: BTreeMap<String, String>,
     /// Kept beside it.

@@ -67,7 +67,8 @@ pub(super) fn devices(container: &Container, mounts: &Mounts) -> Result<Vec<Devi
             container: container.name.clone(),
         })?;
         let host_path = made.path.clone();
-        Ok(Device { container_path: wanted.device_path.clone(), host_path, readonly: made.read_only })
+        let permissions = if made.read_only { "r" } else { "mrw" }.to_owned();
+        Ok(Device { container_path: wanted.device_path.clone(), host_path, permissions })
     };
     container.volume_devices.iter().flatten().map(device).collect()
 }

@@ -7,7 +7,7 @@ use super::steps::{Done, Prepared, Seen, StartFault};
 use super::{Report, Worker};
 use crate::cluster::ClusterError;
 use crate::image::ImageFault;
-use crate::pod::state::{Progress, VolumeState, Waiting};
+use crate::pod::state::{DeviceState, Progress, VolumeState, Waiting};
 use crate::pod::{find_container, name, namespace, uid};
 use crate::probe::{ProbeKind, Target};
 use crate::record::EventKind;
@@ -86,9 +86,21 @@ impl Worker {
                 self.state.volume_retry.reset();
             }
             Done::Unmounted(Err(message)) => {
-                tracing::warn!(pod = name(&self.pod), error = message, "volumes not taken out");
+                tracing::warn!(pod = name(&self.pod), error = message, "volumes and devices not taken out");
                 self.state.volumes = VolumeState::Absent;
                 self.state.volume_retry.failed(now, Duration::from_millis(500), Duration::from_secs(122));
+            }
+            Done::DevicesPrepared(Ok(())) => {
+                self.state.devices = DeviceState::Prepared;
+                self.state.device_retry.reset();
+            }
+            Done::DevicesPrepared(Err(message)) => {
+                let message =
+                    format!("Failed to prepare dynamic resources: prepare dynamic resources: {message}");
+                let reason = "FailedPrepareDynamicResources";
+                self.ctx.record.record(&self.pod, None, EventKind::Warning, reason, message);
+                self.state.devices = DeviceState::Absent;
+                self.state.device_retry.failed(now, Duration::from_millis(500), Duration::from_secs(122));
             }
             Done::SandboxRan(result) => self.sandbox_ran(result.map(|status| *status)),
             Done::SandboxStopped { id, result } => self.sandbox_stopped(&id, result),

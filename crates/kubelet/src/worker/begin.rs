@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container as ApiContainer, Pod};
 
 use super::Context;
 use super::steps::{Prepared, StartFault, blocking, kill, sandbox_config};
+use crate::cdi;
 use crate::hooks;
 use crate::pod::config::{self, ContainerParts};
 use crate::pod::env::{self, Facts};
@@ -122,7 +123,15 @@ impl Begin<'_> {
             resources: resources::of_container(pod, container, ctx.node.memory),
             security,
         };
-        Ok(config::container(pod, container, parts))
+        let mut config = config::container(pod, container, parts);
+        let devices = ctx.devices.of_container(pod, container).await?;
+        if ctx.node.cdi {
+            config.cdi_devices = devices;
+        } else if !devices.is_empty() {
+            let give = tokio::task::spawn_blocking(move || cdi::give(&devices, &mut config).map(|()| config));
+            return give.await.map_err(|error| error.to_string())?;
+        }
+        Ok(config)
     }
 
     /// The files every container gets: its hosts and a place for its last words.

@@ -8,6 +8,7 @@ use skiff_base::clock::Clock;
 
 use crate::cgroup::Cgroups;
 use crate::cluster::Cluster;
+use crate::dra::Devices;
 use crate::handle::Handle;
 use crate::image::Images;
 use crate::node::shares::Shares;
@@ -32,6 +33,8 @@ pub(crate) struct Node {
     /// The machine's own way to resolve names.
     pub(crate) dns: Dns,
     pub(crate) filters: Filters,
+    /// Whether the runtime knows what stands behind the names of devices.
+    pub(crate) cdi: bool,
     /// Marks what this kubelet made in a runtime that it may share with others.
     pub(crate) owner: String,
 }
@@ -66,6 +69,7 @@ pub(crate) struct Context {
     pub(crate) record: Arc<dyn Record>,
     pub(crate) images: Images,
     pub(crate) volumes: Volumes,
+    pub(crate) devices: Devices,
     pub(crate) prober: Prober,
     pub(crate) cgroups: Cgroups,
     pub(crate) places: Places,

@@ -66,6 +66,7 @@ pub(super) enum Done {
     Nothing,
     Mounted(Result<Mounts, String>),
     Unmounted(Result<(), String>),
+    DevicesPrepared(Result<(), String>),
     SandboxRan(Result<Box<SandboxStatus>, String>),
     SandboxStopped { id: String, result: Result<(), RuntimeError> },
     SandboxSeen(Box<SandboxStatus>),
@@ -95,11 +96,16 @@ impl Worker {
                 self.follow = None;
                 self.mounts = None;
                 Box::pin(async move {
-                    Done::Unmounted(
-                        ctx.volumes.unmount_all(uid(&pod)).await.map_err(|error| error.to_string()),
-                    )
+                    let unmounted = ctx.volumes.unmount_all(uid(&pod)).await;
+                    Done::Unmounted(match unmounted {
+                        Ok(()) => ctx.devices.unprepare(uid(&pod)).await,
+                        Err(error) => Err(error.to_string()),
+                    })
                 })
             }
+            Step::PrepareDevices => Box::pin(async move {
+                Done::DevicesPrepared(ctx.devices.prepare(ctx.cluster.as_ref(), &pod).await)
+            }),
             Step::SandboxChanged => {
                 let message = "Pod sandbox changed, it will be killed and re-created.".to_owned();
                 ctx.record.record(&pod, None, EventKind::Normal, "SandboxChanged", message);

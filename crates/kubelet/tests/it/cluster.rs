@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodStatus, Secret, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use skiff_kubelet::record::{EventKind, Record};
 use skiff_kubelet::source::{Change, Source};
 use skiff_kubelet::{Cluster, ClusterError};
@@ -142,6 +143,14 @@ impl Cluster for Memory {
     /// A runtime class here is called as its handler.
     fn runtime_handler<'a>(&'a self, class: &'a str) -> BoxFuture<'a, Result<String, ClusterError>> {
         Box::pin(async { Ok(class.to_owned()) })
+    }
+
+    fn resource_claim<'a>(
+        &'a self,
+        _: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ResourceClaim, ClusterError>> {
+        Box::pin(async move { Err(ClusterError::NotFound(format!("resourceclaims {name:?} not found"))) })
     }
 
     fn services<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Vec<Service>> {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use skiff_base::{Clock, Tasks};
 use skiff_kubelet::csi::Drivers;
+use skiff_kubelet::plugins::{Handler, listen};
 use skiff_kubelet::volume::{NoImages, Objects, Options, Seen, TokenError, Volumes};
 use tokio::sync::watch;
 
@@ -114,7 +115,8 @@ async fn volumes_of_a_driver_are_brought_to_pods_and_taken_back_even_after_a_res
     // As a start of the kubelet: nothing is remembered, everything is found.
     let start = || {
         let (tasks, drivers) = (Tasks::new(), Drivers::new(home.path()));
-        tasks.spawn_until_stop(drivers.clone().listen());
+        let handlers: Vec<Arc<dyn Handler>> = vec![Arc::new(drivers.clone())];
+        tasks.spawn_until_stop(listen(home.path().to_owned(), handlers));
         let volumes = Volumes::new(Options {
             data_dir: home.path().to_owned(),
             objects: Arc::new(Given),

@@ -1,27 +1,21 @@
 //! A driver of volumes as small as can be: it registers itself, has a file system in memory for each volume (or only a folder, where
 //! mounts would not be seen), and remembers what was asked of it.
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::stream;
-use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use skiff_base::Tasks;
 use skiff_kubelet::csi::proto::{
     NodeCapabilities, NodeCapability, NodeInfo, NodePublishVolume, NodeRpc, NodeStageVolume,
-    NodeUnpublishVolume, NodeUnstageVolume, PluginInfo, RegistrationStatus, STAGE_UNSTAGE_VOLUME, Topology,
+    NodeUnpublishVolume, NodeUnstageVolume, STAGE_UNSTAGE_VOLUME, Topology,
 };
-use tokio::net::UnixListener;
+use skiff_kubelet::plugins::proto::{PluginInfo, RegistrationStatus};
 use tokio::sync::watch;
+
+use crate::grpc;
 
 /// The driver's name.
 pub(crate) const NAME: &str = "small.test";
@@ -44,28 +38,11 @@ impl Driver {
         let driver = Self { socket: socket.clone(), mounts, asked: Arc::default() };
         std::fs::create_dir_all(registry).unwrap();
         for path in [socket, registry.join(format!("{NAME}-reg.sock"))] {
-            let _none_left = std::fs::remove_file(&path);
-            let listener = UnixListener::bind(path).unwrap();
-            tasks.spawn_until_stop(driver.clone().serve(listener, tasks.clone()));
+            let own = driver.clone();
+            let carry_out = move |call: &str, message: &[u8]| own.carry_out(call, message);
+            grpc::serve(&path, Arc::new(carry_out), tasks);
         }
         driver
-    }
-
-    async fn serve(self, listener: UnixListener, tasks: Tasks) {
-        loop {
-            let (socket, _) = listener.accept().await.unwrap();
-            let driver = self.clone();
-            let service = service_fn(move |request| {
-                let driver = driver.clone();
-                async move { driver.answer(request).await }
-            });
-            let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(socket), service);
-            tasks.spawn_until_stop(async move {
-                // A caller may hang up at any time.
-                let _ended = served.await;
-            });
-        }
     }
 
     /// What was asked of it, as soon as this is among it.
@@ -80,32 +57,6 @@ impl Driver {
 
     fn note(&self, line: String) {
         self.asked.send_modify(|asked| asked.push(line));
-    }
-
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<Response<impl hyper::body::Body<Data = Bytes, Error = Infallible> + use<>>, Infallible> {
-        let path = request.uri().path().to_owned();
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        let mut trailers = HeaderMap::new();
-        let mut data = vec![0];
-        // Before the message stand a flag and its length.
-        match self.carry_out(path.rsplit('/').next().unwrap(), &body[5..]) {
-            Ok(message) => {
-                trailers.insert("grpc-status", HeaderValue::from_static("0"));
-                data.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-                data.extend(message);
-            }
-            Err(error) => {
-                trailers.insert("grpc-status", HeaderValue::from_static("13"));
-                trailers.insert("grpc-message", HeaderValue::from_str(&error).unwrap());
-                data.clear();
-            }
-        }
-        let frames = [Ok(Frame::data(Bytes::from(data))), Ok(Frame::trailers(trailers))];
-        let response = Response::builder().header("content-type", "application/grpc");
-        Ok(response.body(StreamBody::new(stream::iter(frames))).unwrap())
     }
 
     fn carry_out(&self, call: &str, message: &[u8]) -> Result<Vec<u8>, String> {

@@ -10,6 +10,7 @@ mod csi;
 mod driver;
 mod eviction;
 mod given;
+mod grpc;
 mod images;
 mod lifecycle;
 mod node;

@@ -13,9 +13,13 @@ mod agents;
 mod bad_input;
 mod clients;
 mod csi;
+mod device_driver;
+mod devices;
 #[path = "../../../kubelet/tests/it/driver.rs"]
 mod driver;
 mod eviction;
+#[path = "../../../kubelet/tests/it/grpc.rs"]
+mod grpc;
 mod guestbook;
 mod kubectl;
 mod limits;

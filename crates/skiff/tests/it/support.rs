@@ -83,12 +83,21 @@ impl Cluster {
 
     /// Ends Skiff itself as SIGTERM does, leaving its pods; waits until it is gone.
     pub(crate) fn stop_skiff(&self) {
+        self.end_skiff("TERM");
+    }
+
+    /// The same without a chance to put anything in order.
+    pub(crate) fn kill_skiff(&self) {
+        self.end_skiff("KILL");
+    }
+
+    fn end_skiff(&self, signal: &str) {
         let state: serde_json::Value =
             serde_json::from_slice(&std::fs::read(self.dir.join("skiff.json")).unwrap()).unwrap();
         let pid = state["pid"].to_string();
         // tail ends when the process does: no polling here.
         let mut wait = Command::new("tail").args(["--pid", &pid, "-f", "/dev/null"]).spawn().unwrap();
-        said(Command::new("kill").arg(&pid));
+        said(Command::new("kill").args(["-s", signal, &pid]));
         assert!(wait.wait().unwrap().success());
     }
 

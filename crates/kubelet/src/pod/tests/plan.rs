@@ -13,6 +13,7 @@ const UP: &str = "sandbox: ready, volumes: mounted";
 fn short(step: &Step) -> String {
     match step {
         Step::Mount => "mount".to_owned(),
+        Step::PrepareDevices => "devices".to_owned(),
         Step::RunSandbox { attempt } => format!("sandbox {attempt}"),
         Step::SandboxChanged => "changed".to_owned(),
         Step::Prepare { name } => format!("prepare {name}"),
@@ -45,6 +46,23 @@ fn groundwork_and_images_go_side_by_side() {
     check(ONE, "prepared: [c], sandbox: ready", "mount");
     check(ONE, "UP, prepared: [c]", "start c 0");
     check(ONE, "UP, containers: {c: [running]}", "");
+}
+
+#[test]
+fn devices_are_prepared_before_the_sandbox_and_taken_back_after_it() {
+    let claims = "resourceClaims: [{name: d, resourceClaimName: d}]";
+    let with =
+        |pod: &str| pod.replace("containers: [{name: c}]", &format!("containers: [{{name: c}}], {claims}"));
+    check(&with(ONE), "", "mount, devices, prepare c");
+    check(&with(ONE), "devices: preparing, volumes: mounted", "prepare c");
+    check(&with(ONE), "devices: prepared, volumes: mounted", "sandbox 0, prepare c");
+    // A kubelet that began anew finds the sandbox there.
+    check(&with(ONE), "UP, containers: {c: [exited 1]}", "prepare c");
+    check(&with(ONE), "sandbox: dead, volumes: mounted, containers: {c: [exited 1]}", "devices, prepare c");
+    check(&with(GOING), "UP, devices: prepared, containers: {c: [exited 0]}", "stop sandbox");
+    check(&with(GOING), "sandbox: dead, devices: prepared, containers: {c: [exited 0]}", "unmount");
+    check(&with(GOING), "devices: preparing", "");
+    check(&with(GOING), "volumes: removed", "delete, remove");
 }
 
 #[test]

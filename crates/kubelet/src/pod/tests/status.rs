@@ -184,6 +184,19 @@ fn a_pod_that_is_put_out_says_why_at_once_and_that_it_failed_when_nothing_runs_a
 }
 
 #[test]
+fn a_pod_has_not_ended_before_its_devices_were_taken_back() {
+    let pod = "{metadata: {}, spec: {restartPolicy: Never, containers: [{name: c, image: i}], \
+               resourceClaims: [{name: d, resourceClaimName: d}]}, status: {phase: Running}}";
+    let phase = |pod: &str, given: &str| told(pod, given).phase.unwrap();
+    let exited = "containers: {c: [exited 0]}";
+    assert_eq!(phase(pod, &format!("volumes: mounted, {exited}")), "Running");
+    assert_eq!(phase(pod, &format!("volumes: removed, {exited}")), "Succeeded");
+    assert_eq!(phase(&pod.replace("Running", "Failed"), &format!("volumes: mounted, {exited}")), "Failed");
+    let evicted = told(pod, &format!("volumes: mounted, {exited}, evicted: 0"));
+    assert_eq!((evicted.phase.as_deref(), evicted.reason), (Some("Running"), None));
+}
+
+#[test]
 fn how_removed_containers_of_an_ended_pod_ended_is_remembered() {
     let ended = "{name: c, image: i, imageID: '', ready: false, restartCount: 3, state: {terminated: {exitCode: 7, reason: Error}}}";
     let given =

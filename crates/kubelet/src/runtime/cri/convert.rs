@@ -178,7 +178,7 @@ pub(super) fn container_config(config: &ContainerConfig) -> v1::ContainerConfig 
     let devices = config.devices.iter().map(|device| v1::Device {
         container_path: device.container_path.clone(),
         host_path: device.host_path.display().to_string(),
-        permissions: if device.readonly { "r" } else { "mrw" }.to_owned(),
+        permissions: device.permissions.clone(),
     });
     let mounts = config.mounts.iter().map(|mount| v1::Mount {
         container_path: mount.container_path.clone(),
@@ -208,6 +208,7 @@ pub(super) fn container_config(config: &ContainerConfig) -> v1::ContainerConfig 
             .collect(),
         mounts: mounts.collect(),
         devices: devices.collect(),
+        cdi_devices: config.cdi_devices.iter().map(|name| v1::CdiDevice { name: name.clone() }).collect(),
         labels: config.labels.clone().into_iter().collect(),
         annotations: config.annotations.clone().into_iter().collect(),
         log_path: config.log_path.to_string_lossy().into_owned(),
