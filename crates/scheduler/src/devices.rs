@@ -10,9 +10,12 @@ use std::sync::Arc;
 use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim};
 use skiff_api::Object;
 use skiff_api::pod::facts::{Devices as Claims, PodFacts};
+use skiff_base::Clock;
 use skiff_client::Cache;
+use tokio::sync::watch;
 
 mod bind;
+mod binding;
 mod capacity;
 mod constraint;
 mod device;
@@ -29,6 +32,7 @@ mod wanted;
 mod tests;
 
 pub(crate) use bind::{Hands, Needed, Needs, deallocate};
+pub(crate) use binding::is_hopeless;
 pub(crate) use inventory::Inventory;
 pub(crate) use outcome::allocation;
 pub(crate) use parked::Parked;
@@ -50,6 +54,10 @@ pub(crate) struct Devices {
     pub(crate) rules: Rules,
     /// Pods whose claims are not there yet.
     pub(crate) parked: Parked,
+    /// Told whenever a claim changes.
+    pub(crate) changed: Arc<watch::Sender<u64>>,
+    /// For how long devices may take to be made ready.
+    pub(crate) clock: Clock,
 }
 
 impl Default for Devices {
@@ -63,6 +71,8 @@ impl Default for Devices {
             taints: TaintRules::default(),
             rules: Rules::default(),
             parked: Parked::default(),
+            changed: Arc::new(watch::Sender::new(0)),
+            clock: Clock::system(),
         }
     }
 }
@@ -82,6 +92,11 @@ impl Devices {
     pub(crate) fn class(&self, name: &str) -> Option<Arc<DeviceClass>> {
         self.classes.typed(name)
     }
+}
+
+/// The claim's revision.
+pub(crate) fn revision(claim: &ResourceClaim) -> u64 {
+    claim.metadata.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// The claim's uid.

@@ -27,7 +27,8 @@ impl Needs {
             cluster.storage.promise(volumes);
         }
         for (claim, allocation) in self.devices.iter().flat_map(devices::Needs::decided) {
-            cluster.devices.usage.promise(claim, allocation);
+            let revision = devices::revision(claim);
+            cluster.devices.usage.promise(devices::uid(claim), revision, allocation);
         }
     }
 
@@ -37,7 +38,7 @@ impl Needs {
             cluster.storage.release(volumes);
         }
         for (claim, _) in self.devices.iter().flat_map(devices::Needs::decided) {
-            cluster.devices.usage.release(claim);
+            cluster.devices.usage.release(devices::uid(claim));
         }
     }
 }

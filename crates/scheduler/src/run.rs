@@ -60,7 +60,8 @@ impl Loop {
     pub(crate) fn new(options: Options, served: &Served, figures: Figures, tasks: &Tasks) -> Self {
         let Options { link, clock, configuration, .. } = options;
         let profiles = Arc::new(configuration.profiles);
-        let snapshot = Arc::default();
+        let snapshot: Arc<Mutex<Snapshot>> = Arc::default();
+        snapshot.lock().devices.clock = clock.clone();
         let sort = profiles.sort().unwrap_or_else(|| Arc::new(PrioritySort));
         let queue = Queue::new(configuration.pauses, sort, clock.clone());
         let feeds = Feeds::follow(&link, served, &snapshot, &queue, &profiles, tasks);

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::resource::v1::{AllocationResult, ResourceClaim};
+use k8s_openapi::api::resource::v1::{AllocationResult, DeviceAllocationResult, ResourceClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use serde_json::json;
+use skiff_api::Readable;
 use skiff_api::pod::claims::{self, PROTECTION};
 use skiff_base::{Backoff, Clock};
 use skiff_client::Link;
 use skiff_client::write::{self, Patch, Place};
 
-use super::uid;
+use super::binding::{PATIENCE, Readiness, must_wait, readiness};
 use super::wanted::key;
+use super::{revision, uid};
 use crate::snapshot::Snapshot;
 
 /// How often a write is tried that others get in the way of.
@@ -39,9 +41,16 @@ pub(crate) struct Needed {
 }
 
 impl Needs {
-    /// What was decided, by the claims' uids.
-    pub(crate) fn decided(&self) -> impl Iterator<Item = (&str, &AllocationResult)> {
-        self.claims.iter().filter_map(|needed| Some((uid(&needed.claim), needed.allocation.as_ref()?)))
+    /// Whether some of the devices must be made ready before the pod is bound.
+    pub(crate) fn must_wait(&self) -> bool {
+        let had = |needed: &Needed| needed.claim.status.as_ref().and_then(|status| status.allocation.clone());
+        let given = self.claims.iter().filter_map(|needed| needed.allocation.clone().or_else(|| had(needed)));
+        given.filter_map(|given| given.devices?.results).flatten().any(|result| must_wait(&result))
+    }
+
+    /// What was decided, with the claims as they were then.
+    pub(crate) fn decided(&self) -> impl Iterator<Item = (&ResourceClaim, &AllocationResult)> {
+        self.claims.iter().filter_map(|needed| Some((&*needed.claim, needed.allocation.as_ref()?)))
     }
 }
 
@@ -58,50 +67,89 @@ impl Hands<'_> {
     /// # Errors
     /// Why the pod cannot go to the node after all; what was done so far is undone with [`Hands::undo`].
     pub(crate) async fn bind(&self, needs: &Needs, pod: &Pod) -> Result<(), String> {
-        for needed in needs.claims.iter().filter(|needed| !claims::is_reserved_for(&needed.claim, pod)) {
+        for needed in &needs.claims {
             let claim = self.reserve(needed, pod).await?;
-            let revision = claim.metadata.resource_version.as_deref().and_then(|text| text.parse().ok());
-            self.snapshot.lock().devices.usage.written(uid(&claim), revision.unwrap_or(0));
+            self.snapshot.lock().devices.usage.written(uid(&claim), revision(&claim));
         }
         Ok(())
     }
 
-    async fn reserve(&self, needed: &Needed, pod: &Pod) -> Result<ResourceClaim, String> {
-        let name = key(&needed.claim);
-        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(200));
-        let mut claim = ResourceClaim::clone(&needed.claim);
-        for attempt in 1.. {
-            let what = match self.write(claim, needed.allocation.as_ref(), pod).await {
-                Ok(written) => return Ok(written),
-                Err(Refused::Here(why)) => return Err(format!("claim {name} {why}")),
-                Err(Refused::There { what, again, why }) => {
-                    if attempt == TRIES || !again {
-                        return Err(format!("{what} claim {name}: {why}"));
-                    }
-                    what
+    /// Waits until all devices are ready.
+    ///
+    /// # Errors
+    /// Why they will not be.
+    pub(crate) async fn ready(&self, needs: &Needs) -> Result<(), String> {
+        let mut changed = self.snapshot.lock().devices.changed.subscribe();
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                changed.mark_unchanged();
+                if self.all_ready(needs)? {
+                    return Ok(());
                 }
-            };
-            tracing::debug!(claim = %name, what, "somebody else wrote the claim");
-            backoff.wait().await;
-            let fresh = write::get::<ResourceClaim>(self.link, &Place::of(&*needed.claim)).await;
-            let fresh = fresh.map_err(|error| {
-                format!("get updated claim {name} after conflict: {}", write::words(&error))
-            });
-            claim = fresh?;
-            if claim.metadata.uid != needed.claim.metadata.uid {
-                break;
+                if changed.changed().await.is_err() {
+                    return Err("the scheduler ends".to_owned());
+                }
+            }
+        });
+        waited.await.unwrap_or_else(|_| Err("device binding timeout".to_owned()))
+    }
+
+    fn all_ready(&self, needs: &Needs) -> Result<bool, String> {
+        let mut all = true;
+        for Needed { claim, .. } in &needs.claims {
+            let now = self.snapshot.lock().devices.claim(&key(claim));
+            let now = now.filter(|now| now.metadata.uid == claim.metadata.uid);
+            let now = now.ok_or_else(|| format!("claim {} got deleted in the meantime", key(claim)))?;
+            match readiness(&now) {
+                Readiness::Ready => {}
+                Readiness::Waiting => all = false,
+                Readiness::Failed(why) => return Err(why),
             }
         }
-        Err(format!("claim {name} got deleted in the meantime"))
+        Ok(all)
+    }
+
+    async fn reserve(&self, needed: &Needed, pod: &Pod) -> Result<ResourceClaim, String> {
+        let name = key(&needed.claim);
+        let mut claim = ResourceClaim::clone(&needed.claim);
+        // What looks done may have been undone after an earlier attempt, and the news be on its way.
+        let mut sure = !claims::is_reserved_for(&claim, pod);
+        let mut said = String::new();
+        for _ in 0..TRIES {
+            if !sure {
+                // Only what the server has tells whether the devices are given.
+                let now = truth::<ResourceClaim>(self.link, &Place::of(&*needed.claim)).await;
+                let now = now.filter(|now| now.metadata.uid == needed.claim.metadata.uid);
+                claim = now.ok_or_else(|| format!("claim {name} got deleted in the meantime"))?;
+                if is_done(&claim, needed, pod) {
+                    return Ok(claim);
+                }
+            }
+            match self.write(claim.clone(), needed, pod).await {
+                Ok(written) => return Ok(written),
+                Err(Refused::Here(why)) => return Err(format!("claim {name} {why}")),
+                Err(Refused::There { what, settled, why }) => {
+                    said = format!("{what} claim {name}: {why}");
+                    if settled {
+                        return Err(said);
+                    }
+                }
+            }
+            sure = false;
+        }
+        // Somebody else was always faster, or nobody knows.
+        let now = truth::<ResourceClaim>(self.link, &Place::of(&*needed.claim)).await;
+        now.filter(|now| is_done(now, needed, pod)).ok_or(said)
     }
 
     /// One attempt, from the claim as it was read.
     async fn write(
         &self,
         mut claim: ResourceClaim,
-        allocation: Option<&AllocationResult>,
+        needed: &Needed,
         pod: &Pod,
     ) -> Result<ResourceClaim, Refused> {
+        let allocation = needed.allocation.as_ref();
         if claim.metadata.deletion_timestamp.is_some() {
             return Err(Refused::Here("got deleted in the meantime"));
         }
@@ -116,6 +164,9 @@ impl Hands<'_> {
                 let written = write::replace(self.link, &place, &claim).await;
                 claim = written.map_err(|error| Refused::by("add finalizer to", &error))?;
             }
+        }
+        if allocation.is_none() && devices(&claim) != devices(&needed.claim) {
+            return Err(Refused::Here("lost its devices in the meantime"));
         }
         let status = claim.status.get_or_insert_default();
         if let Some(allocation) = allocation {
@@ -133,13 +184,18 @@ impl Hands<'_> {
 
     /// The pod does not go: its claims are not kept for it any more. Devices that they got they keep.
     pub(crate) async fn undo(&self, needs: &Needs, pod: &Pod) {
-        let own = pod.metadata.uid.as_deref().unwrap_or_default();
+        // It may have got to its node without our hearing of it.
+        let now = truth::<Pod>(self.link, &Place::of(pod)).await;
+        let same = |now: &Pod| now.metadata.uid == pod.metadata.uid;
+        if now.is_some_and(|now| same(&now) && skiff_api::pod::node_name(&now).is_some()) {
+            return;
+        }
         for Needed { claim, .. } in &needs.claims {
             self.snapshot.lock().devices.usage.release(uid(claim));
             // Only the one entry, whoever else writes the list meanwhile; nothing is written where it is not.
             let body = json!({
                 "metadata": { "uid": uid(claim) },
-                "status": { "reservedFor": [{ "$patch": "delete", "uid": own }] },
+                "status": { "reservedFor": [{ "$patch": "delete", "uid": pod.metadata.uid }] },
             });
             let place = Place::of(&**claim).part("status");
             let patched = write::patch::<ResourceClaim>(self.link, &place, Patch::Strategic, &body).await;
@@ -150,17 +206,45 @@ impl Hands<'_> {
     }
 }
 
+/// Whether the server has what was to be written.
+fn is_done(claim: &ResourceClaim, needed: &Needed, pod: &Pod) -> bool {
+    let given = match &needed.allocation {
+        Some(given) => given.devices.as_ref(),
+        None => devices(&needed.claim),
+    };
+    devices(claim) == given && claims::is_reserved_for(claim, pod)
+}
+
+/// The devices that the claim has.
+fn devices(claim: &ResourceClaim) -> Option<&DeviceAllocationResult> {
+    claim.status.as_ref()?.allocation.as_ref()?.devices.as_ref()
+}
+
+/// An object as the server has it, however long it takes to learn that; nothing if it is gone.
+async fn truth<K: Readable>(link: &Link, place: &Place) -> Option<K> {
+    let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(10));
+    loop {
+        match write::get::<K>(link, place).await {
+            Ok(object) => return Some(object),
+            Err(error) if write::is_not_found(&error) => return None,
+            Err(error) => tracing::debug!(%error, "the server could not be asked what it has"),
+        }
+        backoff.wait().await;
+    }
+}
+
 /// Why an attempt came to nothing.
 enum Refused {
     /// The claim is not as it was.
     Here(&'static str),
-    /// The server says no: to what, whether only because somebody else wrote the claim, and why.
-    There { what: &'static str, again: bool, why: String },
+    /// The server says no: to what, whether that is its last word, and why.
+    There { what: &'static str, settled: bool, why: String },
 }
 
 impl Refused {
     fn by(what: &'static str, error: &kube::Error) -> Self {
-        Self::There { what, again: write::is_conflict(error), why: write::words(error) }
+        let settled = matches!(write::code(error), 400..=408 | 410..=428 | 430..=499);
+        Self::There { what, settled, why: write::words(error) }
     }
 }
 

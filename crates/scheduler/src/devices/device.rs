@@ -54,6 +54,11 @@ impl Device {
         self.spec.allow_multiple_allocations == Some(true)
     }
 
+    /// Whether somebody must make it ready before a pod that has it is bound.
+    pub(crate) fn must_be_made_ready(&self) -> bool {
+        self.spec.binding_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty())
+    }
+
     /// What the selector with a number says of it; asked only once.
     pub(crate) fn verdict(
         &self,

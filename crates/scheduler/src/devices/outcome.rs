@@ -11,10 +11,11 @@ use super::device::Reach;
 use super::search::Pick;
 use super::wanted::Claim;
 
-/// The allocation of a claim that got these devices; `fresh` gives a new id for each part of a shared device.
+/// The allocation of a claim that got these devices on a node; `fresh` gives a new id for each part of a shared device.
 pub(crate) fn allocation(
     claim: &Claim,
     picks: &[Pick<'_>],
+    node: &str,
     fresh: &mut dyn FnMut() -> String,
 ) -> AllocationResult {
     let results = picks.iter().map(|pick| result(pick, fresh)).collect();
@@ -25,7 +26,7 @@ pub(crate) fn allocation(
             config: (!config.is_empty()).then_some(config),
             results: Some(results),
         }),
-        node_selector: node_selector(picks),
+        node_selector: node_selector(picks, node),
     }
 }
 
@@ -36,6 +37,8 @@ fn result(pick: &Pick<'_>, fresh: &mut dyn FnMut() -> String) -> DeviceRequestAl
     let tolerations = &pick.ask.tolerations;
     DeviceRequestAllocationResult {
         admin_access: pick.ask.admin.then_some(true),
+        binding_conditions: pick.device.spec.binding_conditions.clone(),
+        binding_failure_conditions: pick.device.spec.binding_failure_conditions.clone(),
         consumed_capacity: consumed,
         device: pick.device.spec.name.clone(),
         driver: pick.device.driver.to_string(),
@@ -91,20 +94,13 @@ fn configuration(claim: &Claim, picks: &[Pick<'_>]) -> Vec<DeviceAllocationConfi
 }
 
 /// From which nodes all of the devices can be used; nothing if that is all of them.
-fn node_selector(picks: &[Pick<'_>]) -> Option<NodeSelector> {
+fn node_selector(picks: &[Pick<'_>], node: &str) -> Option<NodeSelector> {
     let mut term = NodeSelectorTerm::default();
     for pick in picks {
         match &pick.device.reach {
-            // One device that belongs to a node settles it.
-            Reach::Node(name) => {
-                let field = NodeSelectorRequirement {
-                    key: "metadata.name".to_owned(),
-                    operator: "In".to_owned(),
-                    values: Some(vec![name.to_string()]),
-                };
-                let term = NodeSelectorTerm { match_fields: Some(vec![field]), match_expressions: None };
-                return Some(NodeSelector { node_selector_terms: vec![term] });
-            }
+            // One device that belongs to a node, or to whichever is chosen, settles it.
+            Reach::Node(_) => return Some(only(node)),
+            _ if pick.device.spec.binds_to_node == Some(true) => return Some(only(node)),
             Reach::Selected(selector) => {
                 // Validation allows one term.
                 for own in selector.node_selector_terms.iter().take(1) {
@@ -117,6 +113,17 @@ fn node_selector(picks: &[Pick<'_>]) -> Option<NodeSelector> {
     }
     let bounds = term.match_fields.is_some() || term.match_expressions.is_some();
     bounds.then(|| NodeSelector { node_selector_terms: vec![term] })
+}
+
+/// The node with this name.
+fn only(node: &str) -> NodeSelector {
+    let field = NodeSelectorRequirement {
+        key: "metadata.name".to_owned(),
+        operator: "In".to_owned(),
+        values: Some(vec![node.to_owned()]),
+    };
+    let term = NodeSelectorTerm { match_fields: Some(vec![field]), match_expressions: None };
+    NodeSelector { node_selector_terms: vec![term] }
 }
 
 fn join(into: &mut Option<Vec<NodeSelectorRequirement>>, from: Option<&Vec<NodeSelectorRequirement>>) {

@@ -68,10 +68,11 @@ pub(crate) fn search<'a>(
 ) -> Result<Option<Vec<Pick<'a>>>, String> {
     let for_node = steps.left.min(FOR_A_NODE);
     let usable = pools.iter().filter(|reachable| reachable.pool.complete && reachable.pool.valid);
-    let candidates = usable.flat_map(|reachable| {
-        // Devices that must be made ready first are not for us.
-        let ready = reachable.devices.iter().filter(|device| device.spec.binding_conditions.is_none());
-        ready.map(|device| Candidate { pool: reachable.pool, device })
+    let mut usable: Vec<_> = usable.collect();
+    // Devices that must be made ready first are the last choice.
+    usable.sort_by_key(|reachable| reachable.devices.iter().any(|device| device.must_be_made_ready()));
+    let candidates = usable.into_iter().flat_map(|reachable| {
+        reachable.devices.iter().map(|device| Candidate { pool: reachable.pool, device })
     });
     let mut search = Search {
         scene,

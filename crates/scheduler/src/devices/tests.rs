@@ -13,6 +13,7 @@ use crate::pod::Pending;
 use crate::profile::Profile;
 use crate::snapshot::Snapshot;
 
+mod made_ready;
 mod never_twice;
 mod searches;
 mod shares;

@@ -35,6 +35,8 @@ struct Use {
 struct Held {
     results: Vec<DeviceRequestAllocationResult>,
     standing: Standing,
+    /// The claim's revision that says so; of a decision, the one that it was made on.
+    revision: u64,
 }
 
 /// How certain an allocation is.
@@ -44,24 +46,23 @@ enum Standing {
     Known,
     /// It was decided, and is being written.
     Decided,
-    /// It was written, and became this revision.
-    Written(u64),
+    /// It was written.
+    Written,
 }
 
 impl Usage {
-    /// Takes in what the server says of a claim.
+    /// Takes in what the server says of a claim. News may come late, and twice.
     pub(crate) fn seen(&mut self, uid: &Arc<str>, revision: u64, allocation: Option<&AllocationResult>) {
-        let stands = match self.claims.get(uid).map(|held| held.standing) {
-            Some(Standing::Decided) => allocation.is_none(),
-            Some(Standing::Written(own)) => revision < own,
-            _ => false,
-        };
+        let stands = self.claims.get(uid).is_some_and(|held| match held.standing {
+            Standing::Known | Standing::Written => revision < held.revision,
+            Standing::Decided => revision <= held.revision || allocation.is_none(),
+        });
         if stands {
             return;
         }
         self.gone(uid);
         if let Some(allocation) = allocation {
-            self.hold(uid, allocation, Standing::Known);
+            self.hold(uid, allocation, Standing::Known, revision);
         }
     }
 
@@ -73,16 +74,16 @@ impl Usage {
         }
     }
 
-    /// Decides what a claim gets.
-    pub(crate) fn promise(&mut self, uid: &str, allocation: &AllocationResult) {
+    /// Decides what a claim of a revision gets.
+    pub(crate) fn promise(&mut self, uid: &str, revision: u64, allocation: &AllocationResult) {
         self.gone(uid);
-        self.hold(&uid.into(), allocation, Standing::Decided);
+        self.hold(&uid.into(), allocation, Standing::Decided, revision);
     }
 
     /// What was decided was written, and became this revision.
     pub(crate) fn written(&mut self, uid: &str, revision: u64) {
         if let Some(held) = self.claims.get_mut(uid).filter(|held| held.standing == Standing::Decided) {
-            held.standing = Standing::Written(revision);
+            (held.standing, held.revision) = (Standing::Written, revision);
         }
     }
 
@@ -93,9 +94,9 @@ impl Usage {
         }
     }
 
-    /// Whether something was decided for the claim that the server has not confirmed yet.
-    pub(crate) fn is_pending(&self, uid: &str) -> bool {
-        self.claims.get(uid).is_some_and(|held| held.standing != Standing::Known)
+    /// Whether the claim has devices, be it only decided: who sees none in the claim does not see it as it is.
+    pub(crate) fn holds(&self, uid: &str) -> bool {
+        self.claims.contains_key(uid)
     }
 
     /// Whether somebody has the device for himself.
@@ -114,7 +115,7 @@ impl Usage {
         held.copied().unwrap_or_default()
     }
 
-    fn hold(&mut self, uid: &Arc<str>, allocation: &AllocationResult, standing: Standing) {
+    fn hold(&mut self, uid: &Arc<str>, allocation: &AllocationResult, standing: Standing, revision: u64) {
         let results = allocation.devices.as_ref().and_then(|devices| devices.results.clone());
         // Who only looks after a device takes it from nobody.
         let results: Vec<_> =
@@ -122,7 +123,7 @@ impl Usage {
         for result in &results {
             self.count(result, true);
         }
-        self.claims.insert(Arc::clone(uid), Held { results, standing });
+        self.claims.insert(Arc::clone(uid), Held { results, standing, revision });
     }
 
     fn count(&mut self, result: &DeviceRequestAllocationResult, taken: bool) {

@@ -64,7 +64,9 @@ impl Hands {
         let had = before.as_ref().and_then(|claim| claim.status.as_ref()?.allocation.as_ref());
         let has = now.as_ref().and_then(|claim| claim.status.as_ref()?.allocation.as_ref());
         {
-            let usage = &mut self.snapshot.lock().devices.usage;
+            let devices = &mut self.snapshot.lock().devices;
+            devices.changed.send_modify(|count| *count += 1);
+            let usage = &mut devices.usage;
             let uid = &change.latest().meta().uid;
             if let Some(old) =
                 change.old.as_ref().filter(|old| change.new.is_none() || old.meta().uid != *uid)

@@ -80,7 +80,7 @@ fn usable(pod: &Pending, devices: &Devices) -> Result<Vec<Arc<ResourceClaim>>, S
             if !claims::can_be_reserved(claim) && !claims::is_reserved_for(claim, &pod.pod) {
                 return Err("resourceclaim in use".to_owned());
             }
-        } else if devices.usage.is_pending(devices::uid(claim)) {
+        } else if devices.usage.holds(devices::uid(claim)) {
             return Err(format!(
                 "resource claim {} is in the process of being allocated",
                 devices::key(claim)
@@ -132,7 +132,7 @@ impl<'a> Allocator<'a> {
         let mut fresh = || Uuid::new_v4().to_string();
         let of = |(n, claim)| {
             let own: Vec<_> = picks.iter().filter(|pick| pick.claim == n).cloned().collect();
-            devices::allocation(claim, &own, &mut fresh)
+            devices::allocation(claim, &own, &node.name, &mut fresh)
         };
         Ok(self.wanted.iter().enumerate().map(of).collect())
     }
@@ -184,7 +184,12 @@ impl Plugin for DynamicResources {
         let idle = |claim: &&Arc<ResourceClaim>| {
             claims::consumers(claim).iter().all(|consumer| *consumer.uid == **pod.info.uid())
         };
-        let unusable = |claim: &&Arc<ResourceClaim>| cluster.nodes().any(|node| !is_usable_on(claim, node));
+        let now = cluster.devices.clock.now();
+        let unusable = |claim: &&Arc<ResourceClaim>| {
+            let allocated = claims::is_allocated(claim);
+            allocated && devices::is_hopeless(claim, now)
+                || cluster.nodes().any(|node| !is_usable_on(claim, node))
+        };
         Some(match all.iter().filter(idle).find(unusable) {
             Some(claim) => {
                 Relief { claim: Some(Arc::clone(claim)), words: "deallocation of ResourceClaim completed" }
@@ -211,7 +216,10 @@ impl Plugin for DynamicResources {
 
 impl Judge for Allocator<'_> {
     fn filter(&self, node: &Node) -> Result<(), Refusal> {
-        if !self.allocated.iter().all(|claim| is_usable_on(claim, node)) {
+        let now = self.devices.clock.now();
+        let usable =
+            |claim: &Arc<ResourceClaim>| is_usable_on(claim, node) && !devices::is_hopeless(claim, now);
+        if !self.allocated.iter().all(usable) {
             return Err(Refusal::unsuitable(ELSEWHERE));
         }
         if self.wanted.is_empty() {

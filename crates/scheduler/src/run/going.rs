@@ -118,8 +118,14 @@ impl Loop {
             bound.map_err(|why| format!("\"VolumeBinding\": {why}"))?;
         }
         if let Some(devices) = &needs.devices {
-            let bound = self.device_hands().bind(devices, &going.pending.pod).await;
-            bound.map_err(|why| format!("\"DynamicResources\": {why}"))?;
+            let failed = |why| format!("\"DynamicResources\": {why}");
+            self.device_hands().bind(devices, &going.pending.pod).await.map_err(failed)?;
+            if devices.must_wait() {
+                let message = format!("waiting for binding conditions for device on node {}", going.node);
+                let about = reference(&*going.pending.pod);
+                self.recorder.record(about, EventKind::Normal, "BindingConditionsPending", message);
+                self.device_hands().ready(devices).await.map_err(failed)?;
+            }
         }
         Ok(())
     }

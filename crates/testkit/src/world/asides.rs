@@ -24,6 +24,30 @@ impl State {
         json!({ "items": self.tables.iter().filter_map(kind).collect::<Vec<_>>() })
     }
 
+    /// What there is of a group; nothing of which nothing was ever made.
+    pub(super) fn resources(&self, group: &str) -> Value {
+        let of = |table: &String| {
+            let (plural, own) = table.split_once('.')?;
+            let resource =
+                json!({"name": plural, "singularName": "", "namespaced": true, "kind": "", "verbs": []});
+            (own == group).then_some(resource)
+        };
+        let resources: Vec<Value> = self.tables.keys().filter_map(of).collect();
+        json!({"kind": "APIResourceList", "groupVersion": group, "resources": resources})
+    }
+
+    /// Binds a pod to a node, once.
+    pub(super) fn bind(&mut self, key: &str, binding: &Value) -> Result<Value, Refusal> {
+        let missing = || (404, "NotFound", format!("{key} not found"));
+        let mut pod = self.value("pods.", key).ok_or_else(missing)?;
+        let taken = pod["spec"]["nodeName"].is_string() || pod["metadata"]["deletionTimestamp"].is_string();
+        if taken || pod["metadata"]["uid"] != binding["metadata"]["uid"] {
+            return Err((409, "Conflict", format!("{key} is not to be bound")));
+        }
+        pod["spec"]["nodeName"] = binding["target"]["name"].clone();
+        Ok(self.write("pods.", pod))
+    }
+
     /// The keys of a table in a namespace.
     pub(super) fn keys(&self, table: &str, namespace: Option<&str>) -> Vec<String> {
         let inside = |key: &&std::sync::Arc<str>| {

@@ -107,6 +107,8 @@ fn act(
             body["status"] = json!({ "allowed": true });
             Ok(body)
         }
+        Method::GET if asked.plural.is_empty() => Ok(world.state.lock().resources(&asked.group)),
+        Method::POST if asked.part == "binding" => world.change(|state| state.bind(&key, &body)),
         Method::GET | Method::PATCH if asked.part == "scale" => {
             world.change(|state| state.scale(&table, &asked, &body["spec"]["replicas"]))
         }

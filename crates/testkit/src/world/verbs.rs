@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use serde_json::{Value, json};
 use skiff_api::Object;
 use skiff_api::patch::strategic::{self, Schema};
@@ -28,11 +29,13 @@ fn schema(table: &str) -> Option<&'static Schema> {
     static SETS: LazyLock<Schema> = LazyLock::new(Schema::of::<ReplicaSet>);
     static REVISIONS: LazyLock<Schema> = LazyLock::new(Schema::of::<ControllerRevision>);
     static NODES: LazyLock<Schema> = LazyLock::new(Schema::of::<Node>);
+    static CLAIMS: LazyLock<Schema> = LazyLock::new(Schema::of::<ResourceClaim>);
     match table {
         "pods." => Some(&PODS),
         "replicasets.apps" => Some(&SETS),
         "controllerrevisions.apps" => Some(&REVISIONS),
         "nodes." => Some(&NODES),
+        "resourceclaims.resource.k8s.io" => Some(&CLAIMS),
         _ => None,
     }
 }

@@ -147,3 +147,33 @@ async fn devices_that_come_later_are_found() {
     cluster.until::<Pod>(|pods| pods.iter().all(|pod| is_bound(pod))).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_is_bound_when_its_device_is_ready() {
+    let cluster = cluster(&["one"]).await;
+    cluster.create(class()).await;
+    let mut slice = slice("one");
+    for device in slice.spec.devices.iter_mut().flatten() {
+        device.binding_conditions = Some(vec!["attached".to_owned()]);
+        device.binding_failure_conditions = Some(vec!["broken".to_owned()]);
+    }
+    cluster.create(slice).await;
+    cluster.create(claim("a")).await;
+    cluster.create(pod("a", "a")).await;
+    cluster
+        .until::<Event>(|events| {
+            events.iter().any(|event| {
+                event.message.as_deref() == Some("waiting for binding conditions for device on node one")
+            })
+        })
+        .await;
+    let pods = cluster.until::<Pod>(|pods| pods.len() == 1).await;
+    assert!(!is_bound(&pods[0]));
+    let condition = |kind: &str| json!({ "type": kind, "status": "True", "reason": "Made", "message": "", "lastTransitionTime": "2026-11-22T10:00:00Z" });
+    let said = json!({ "status": { "devices": [{ "driver": "gpu.example.com", "pool": "one", "device": "g0",
+        "conditions": [condition("attached")] }] } });
+    let place = Place::of(&claim("a")).part("status");
+    write::patch::<ResourceClaim>(&cluster.link(), &place, Patch::Merge, &said).await.unwrap();
+    cluster.until::<Pod>(|pods| pods.iter().all(|pod| is_bound(pod))).await;
+    cluster.stop().await;
+}

@@ -14,6 +14,7 @@ mod life;
 mod namespaces;
 mod nodes;
 mod rollouts;
+mod scheduler;
 mod services;
 mod stateful;
 mod storage;
@@ -85,11 +86,18 @@ impl Scenario {
         (self.begin)(&world, &mut dice);
         world.always((self.always)());
         let mut options = Options::over(world.link());
-        options.switches = Switches::parse(self.controllers.iter().copied()).map_err(|it| it.to_string())?;
+        let (schedulers, controllers): (Vec<&str>, Vec<&str>) =
+            self.controllers.iter().partition(|name| **name == scheduler::NAME);
+        options.switches = Switches::parse(controllers).map_err(|it| it.to_string())?;
         options.clock = world.clock();
         options.root_ca = Some(ROOT_CA.to_owned());
         options.signer = Some(Arc::clone(&SIGNER));
         options.cluster_cidr = "10.244.0.0/16".parse().ok();
+        if !schedulers.is_empty() {
+            let mut options = skiff_scheduler::Options::new(world.link());
+            options.clock = world.clock();
+            skiff_scheduler::Scheduler::build(options).run(&tasks);
+        }
         skiff_controllers::build(options).run(&tasks);
         for _ in 0..1 + dice.below(4) {
             for _ in 0..dice.below(12) {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{given, put_claim, world};
+use crate::devices::revision;
 use crate::snapshot::Snapshot;
 
 /// What happens to one of the claims.
@@ -20,6 +21,8 @@ enum Act {
     Fail(usize),
     /// The server's word comes, as it is now.
     Hear(usize),
+    /// It comes as it was so many changes ago.
+    Echo(usize, usize),
     /// The claim loses its devices at the server.
     Free(usize),
 }
@@ -30,29 +33,30 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         3 => (0..6_usize).prop_map(Act::Write),
         1 => (0..6_usize).prop_map(Act::Fail),
         4 => (0..6_usize).prop_map(Act::Hear),
+        2 => (0..6_usize, 1..4_usize).prop_map(|(n, ago)| Act::Echo(n, ago)),
         2 => (0..6_usize).prop_map(Act::Free),
     ];
     prop::collection::vec(one, 1..80)
 }
 
-/// The server's side: what each claim has, and at which revision.
+/// The server's side: what each claim had, and at which revision.
 #[derive(Default)]
 struct Server {
-    claims: BTreeMap<usize, (u64, Option<AllocationResult>)>,
+    claims: BTreeMap<usize, Vec<(u64, Option<AllocationResult>)>>,
     revision: u64,
 }
 
 impl Server {
     fn write(&mut self, n: usize, allocation: Option<AllocationResult>) -> u64 {
         self.revision += 1;
-        self.claims.insert(n, (self.revision, allocation));
+        self.claims.entry(n).or_default().push((self.revision, allocation));
         self.revision
     }
 
     /// All devices that somebody has; fails if two have one.
     fn held(&self) -> BTreeSet<String> {
         let mut held = BTreeSet::new();
-        for (_, allocation) in self.claims.values() {
+        for (_, allocation) in self.claims.values().filter_map(|states| states.last()) {
             for id in allocation.iter().flat_map(ids) {
                 assert!(held.insert(id.clone()), "{id} was given twice");
             }
@@ -60,11 +64,20 @@ impl Server {
         held
     }
 
-    /// The scheduler hears how a claim is.
-    fn tell(&self, n: usize, snapshot: &mut Snapshot) {
-        let (revision, allocation) = self.claims.get(&n).cloned().unwrap_or_default();
+    /// How a claim was so many changes ago.
+    fn ago(&self, n: usize, ago: usize) -> (u64, Option<AllocationResult>) {
+        self.claims.get(&n).and_then(|states| states.iter().rev().nth(ago)).cloned().unwrap_or_default()
+    }
+
+    fn now(&self, n: usize) -> (u64, Option<AllocationResult>) {
+        self.ago(n, 0)
+    }
+
+    /// The scheduler hears how a claim is, or was.
+    fn tell(&self, n: usize, ago: usize, snapshot: &mut Snapshot) {
+        let (revision, allocation) = self.ago(n, ago);
         let mut claim = json!({
-            "metadata": { "name": format!("c{n}"), "namespace": "blue", "uid": format!("u{n}"), "resourceVersion": revision.max(1).to_string() },
+            "metadata": { "name": format!("c{n}"), "namespace": "blue", "uid": format!("u{n}"), "resourceVersion": revision.to_string() },
             "spec": { "devices": { "requests": [{ "name": "r", "exactly": { "deviceClassName": "gpu", "count": n % 3 + 1 } }] } },
             "status": {},
         });
@@ -89,29 +102,29 @@ proptest! {
         let mut snapshot = world(&format!("{{nodes: [{{metadata: {{name: a}}}}, {{metadata: {{name: b}}}}], \
             slices: [{{nodeName: a, {devices}}}, {{nodeName: b, {devices}}}]}}"));
         let mut server = Server::default();
-        let mut decided: BTreeMap<usize, AllocationResult> = BTreeMap::new();
+        let mut decided: BTreeMap<usize, (u64, AllocationResult)> = BTreeMap::new();
         for n in 0..6 {
-            server.tell(n, &mut snapshot);
+            server.tell(n, 0, &mut snapshot);
         }
         for act in acts {
             match act {
                 Act::Turn(n) => {
                     let (name, uid) = (format!("c{n}"), format!("u{n}"));
-                    if decided.contains_key(&n) || snapshot.devices.usage.is_pending(&uid) {
+                    if decided.contains_key(&n) || snapshot.devices.usage.holds(&uid) {
                         let why = given(&mut snapshot, &[&name]);
                         prop_assert!(why.is_err() || why.unwrap().1.is_empty());
                     } else if let Ok((_, mut given)) = given(&mut snapshot, &[&name])
                         && let Some(allocation) = given.pop()
                     {
-                        snapshot.devices.usage.promise(&uid, &allocation);
-                        decided.insert(n, allocation);
+                        let base = snapshot.devices.claim(&format!("blue/{name}")).map_or(0, |claim| revision(&claim));
+                        snapshot.devices.usage.promise(&uid, base, &allocation);
+                        decided.insert(n, (base, allocation));
                     }
                 }
                 Act::Write(n) => {
-                    if let Some(allocation) = decided.remove(&n) {
-                        // As the server does: who has devices gets no others.
-                        let has = server.claims.get(&n).is_some_and(|(_, has)| has.is_some());
-                        if has {
+                    if let Some((base, allocation)) = decided.remove(&n) {
+                        // As the server does: nobody writes on what has changed since.
+                        if server.now(n).0 != base {
                             snapshot.devices.usage.release(&format!("u{n}"));
                         } else {
                             let revision = server.write(n, Some(allocation));
@@ -124,7 +137,8 @@ proptest! {
                         snapshot.devices.usage.release(&format!("u{n}"));
                     }
                 }
-                Act::Hear(n) => server.tell(n, &mut snapshot),
+                Act::Hear(n) => server.tell(n, 0, &mut snapshot),
+                Act::Echo(n, ago) => server.tell(n, ago, &mut snapshot),
                 Act::Free(n) => drop(server.write(n, None)),
             }
             server.held();
@@ -134,7 +148,7 @@ proptest! {
             snapshot.devices.usage.release(&format!("u{n}"));
         }
         for n in 0..6 {
-            server.tell(n, &mut snapshot);
+            server.tell(n, 0, &mut snapshot);
         }
         let held = server.held();
         for node in ["a", "b"] {

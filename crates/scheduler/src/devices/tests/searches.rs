@@ -83,7 +83,7 @@ fn who_has_admin_access_takes_nothing_from_anybody() {
     check(&three(&[two, claim("d", "")]), &["c", "d"], "a: r=a/g0 r=a/g1 r=a/g2");
     let mut watched = world(&three(&[admin]));
     let watching = given(&mut watched, &["c"]).unwrap().1.remove(0);
-    watched.devices.usage.promise("c-uid", &watching);
+    watched.devices.usage.promise("c-uid", 1, &watching);
     assert!(!watched.devices.usage.is_used("gpu.example.com/a/g0"));
 }
 
@@ -243,7 +243,7 @@ fn what_cannot_be_told_or_had_is_said_in_upstreams_words() {
     );
     let mut pending = world(&three(&[claim("c", "")]));
     let own = given(&mut pending, &["c"]).unwrap().1.remove(0);
-    pending.devices.usage.promise("\"c\"-uid", &own);
+    pending.devices.usage.promise("\"c\"-uid", 1, &own);
     assert!(
         told(&mut pending, &["c"]).contains("resource claim blue/c is in the process of being allocated")
     );

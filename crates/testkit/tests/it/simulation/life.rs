@@ -52,6 +52,8 @@ fn act(pod: &Arc<Pod>, nodes: &[String], dice: &mut Dice) -> Option<Act> {
     }
     let spec = pod.spec.as_ref()?;
     match pod::phase(pod) {
+        // Whoever is named places it.
+        "Pending" if pod::node_name(pod).is_none() && spec.scheduler_name.is_some() => None,
         "Pending" if pod::node_name(pod).is_none() => match pod::affinity::pinned(spec) {
             Some(pinned) => {
                 let wanted = pinned.first().map(|name| (*name).to_owned())?;
@@ -79,7 +81,15 @@ fn perform(world: &World, act: &Act, pod: &Pod, dice: &mut Dice) {
     };
     let number: u64 = name.bytes().map(u64::from).sum::<u64>() % 250;
     let address = format!("10.0.{}.{}", dice.below(250), number + 1);
-    let status = |status: Value| world.edit::<Pod>(namespace, name, |pod| pod["status"] = status);
+    let status = |mut status: Value| {
+        world.edit::<Pod>(namespace, name, |pod| {
+            // Nodes leave what others say of a pod's claims as it is.
+            if let Some(claims) = pod["status"].get_mut("resourceClaimStatuses") {
+                status["resourceClaimStatuses"] = claims.take();
+            }
+            pod["status"] = status;
+        });
+    };
     match act {
         Act::Place(node) => {
             world.edit::<Pod>(namespace, name, |pod| pod["spec"]["nodeName"] = node.as_str().into());
