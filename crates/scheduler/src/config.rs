@@ -1,8 +1,8 @@
 //! The scheduler's configuration file, upstream's `KubeSchedulerConfiguration`: profiles, and how long refused pods pause.
 //!
 //! What the file says is merged with upstream's defaults as upstream does. What Skiff has no use for (leader election,
-//! client connection, parallelism) is read and left alone; what it does not have (extenders, unknown plugins and fields)
-//! is refused with its path.
+//! client connection, parallelism) is read and left alone; what it does not have (unknown plugins and fields) is refused
+//! with its path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,20 @@ use skiff_api::Errors;
 use skiff_api::decode::{Strictness, decode_own, yaml_to_json};
 
 use crate::NAME;
+use crate::extender::Extender;
 use crate::plugin::Plugin;
 use crate::profile::Profile;
 
+mod extenders;
 mod points;
 mod profiles;
 
-/// How pods are placed, by the scheduler name they ask for, and how long those pause that fit nowhere.
+/// How pods are placed, by the scheduler name they ask for, how long those pause that fit nowhere, and who else has a say.
 #[derive(Default)]
 pub struct Configuration {
     pub(crate) profiles: Profiles,
     pub(crate) pauses: Pauses,
+    pub(crate) extenders: Vec<Extender>,
 }
 
 /// All profiles, at least one.
@@ -52,7 +55,7 @@ struct File {
     percentage_of_nodes_to_score: Option<i64>,
     pod_initial_backoff_seconds: Option<i64>,
     pod_max_backoff_seconds: Option<i64>,
-    extenders: Vec<Value>,
+    extenders: Vec<extenders::Given>,
     #[serde(rename = "parallelism")]
     _parallelism: Option<i64>,
     #[serde(rename = "leaderElection")]
@@ -125,14 +128,12 @@ impl Configuration {
         if file.kind != "KubeSchedulerConfiguration" {
             errors.not_supported("kind", &file.kind, &["KubeSchedulerConfiguration"]);
         }
-        if !file.extenders.is_empty() {
-            errors.forbidden("extenders", "extenders are not supported");
-        }
         let percent = percent(file.percentage_of_nodes_to_score, &mut errors);
         let pauses = pauses(&file, &mut errors);
-        let profiles = profiles::read(file.profiles, percent, &mut errors);
+        let (extenders, ignored) = extenders::read(file.extenders, &mut errors);
+        let profiles = profiles::read(file.profiles, percent, &ignored, &mut errors);
         if errors.is_empty() {
-            return Ok(Self { profiles: Profiles(profiles), pauses });
+            return Ok(Self { profiles: Profiles(profiles), pauses, extenders });
         }
         Err(ConfigurationError(errors.list().iter().map(ToString::to_string).collect()))
     }

@@ -14,6 +14,10 @@ use crate::points::Point;
 use crate::profile::Profile;
 use crate::snapshot::{Node, Snapshot};
 
+mod steps;
+
+pub(crate) use steps::{Found, best_of, candidates};
+
 /// Below this many nodes all are asked.
 const ALWAYS: usize = 100;
 

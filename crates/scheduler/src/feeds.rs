@@ -29,6 +29,7 @@ mod groups;
 /// The caches behind the snapshot.
 pub(crate) struct Feeds {
     pub(crate) pods: Cache,
+    pub(crate) nodes: Cache,
     /// Nothing where the server has no groups.
     pub(crate) groups: Option<Cache>,
     others: Vec<Cache>,
@@ -67,8 +68,9 @@ impl Feeds {
                 (classes, volumes, claims, csi_nodes);
         }
         // Nodes first: a pod is seldom of use before its node.
+        let nodes = follow::<Node>(link, tasks, &hands, Hands::node);
         let mut others = vec![
-            follow::<Node>(link, tasks, &hands, Hands::node),
+            nodes.clone(),
             follow::<Namespace>(link, tasks, &hands, Hands::namespace),
             follow::<Service>(link, tasks, &hands, Hands::service),
             follow::<ReplicationController>(link, tasks, &hands, |hands, change| {
@@ -96,7 +98,7 @@ impl Feeds {
             follow_for(plugin, link, tasks, &hands);
         }
         let pods = follow::<Pod>(link, tasks, &hands, Hands::pod);
-        Self { pods, groups, others }
+        Self { pods, nodes, groups, others }
     }
 
     /// Waits until all of them have their first answer.

@@ -38,11 +38,16 @@ impl Unfit {
 
     /// A node was refused.
     pub(crate) fn count(&mut self, plugin: &'static str, refusal: Refusal, node: &Node) {
+        self.refused(plugin, refusal, &node.name);
+    }
+
+    /// The same of a node by name.
+    pub(crate) fn refused(&mut self, plugin: &'static str, refusal: Refusal, node: &Arc<str>) {
         for reason in refusal.reasons {
             *self.reasons.entry(reason).or_default() += 1;
         }
         if refusal.resolvable {
-            self.candidates.push(Arc::clone(&node.name));
+            self.candidates.push(Arc::clone(node));
         } else {
             self.preemption_fails(vec!["Preemption is not helpful for scheduling".to_owned()]);
         }

@@ -21,6 +21,7 @@ mod config;
 mod cycle;
 mod devices;
 mod event;
+mod extender;
 mod feeds;
 mod figures;
 mod fit;

@@ -21,12 +21,12 @@ pub(crate) use group::{GroupPlan, plan_group};
 use units::{For, Unit};
 
 /// A node and the pods that must leave it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) node: Arc<str>,
     pub(crate) victims: Vec<Arc<PodInfo>>,
     /// How many of them a disruption budget would have kept.
-    violations: usize,
+    pub(crate) violations: usize,
 }
 
 /// What to do so that the pod fits somewhere; nothing if nothing would help, which `unfit` then explains.
@@ -36,6 +36,17 @@ pub(crate) fn plan(
     profile: &Profile,
     unfit: &mut Unfit,
 ) -> Option<Plan> {
+    let plans = plans(pod, cluster, profile, unfit)?;
+    best(pod, cluster, plans)
+}
+
+/// All plans that would help; nothing if nobody may be sent away for the pod, which `unfit` then explains.
+pub(crate) fn plans(
+    pod: &Pending,
+    cluster: &mut Snapshot,
+    profile: &Profile,
+    unfit: &mut Unfit,
+) -> Option<Vec<Plan>> {
     let Some(limits) = profile.preemption else {
         unfit.alone();
         return None;
@@ -59,6 +70,11 @@ pub(crate) fn plan(
             break;
         }
     }
+    Some(plans)
+}
+
+/// The plan that does the least harm.
+pub(crate) fn best(pod: &Pending, cluster: &mut Snapshot, plans: Vec<Plan>) -> Option<Plan> {
     // The first of equals, as upstream.
     let plan = plans.into_iter().min_by_key(Plan::harm);
     if plan.is_none() {

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use skiff_client::{Link, write};
 
 use crate::NAME;
-use crate::event::Hope;
+use crate::event::{Event, Hope};
+use crate::extender;
 use crate::needs::Needs;
 use crate::plugin::{Feasible, Permit, Plugin, Progress, Relief};
 use crate::plugins;
@@ -133,7 +134,10 @@ impl Profile {
     /// What may give a pod a chance that these plugins refused.
     pub(crate) fn hopes(&self, pod: &Pending, cluster: &Snapshot, plugins: &BTreeSet<&str>) -> Vec<Hope> {
         let refused = self.seats.iter().filter(|seat| plugins.contains(seat.plugin.name()));
-        refused.map(|seat| seat.plugin.hope(pod, cluster)).collect()
+        let hopes = refused.map(|seat| seat.plugin.hope(pod, cluster));
+        // What may change an extender's mind nobody knows.
+        let any: Option<Hope> = plugins.contains(extender::NAME).then(|| Box::new(|_: &Event| true) as Hope);
+        hopes.chain(any).collect()
     }
 
     /// What must be so before the pod can be bound to the node that was chosen: who reserves it sees to it.

@@ -8,12 +8,13 @@ use skiff_api::Resource;
 use skiff_base::{Clock, Tasks};
 use skiff_client::events::{EventKind, Source, reference, reference_to};
 use skiff_client::{Link, Recorder, write};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::config::Profiles;
 use crate::cycle::{self, Search};
 use crate::event::Hope;
+use crate::extender::Extender;
 use crate::feeds::Feeds;
 use crate::figures::Figures;
 use crate::fit::Unfit;
@@ -26,9 +27,11 @@ use crate::served::Served;
 use crate::snapshot::Snapshot;
 use crate::{NAME, Options, bind, devices, preempt};
 
+mod extended;
 mod going;
 mod groups;
 
+use extended::Parked;
 use going::Going;
 
 /// How many bindings may be on their way at once.
@@ -53,6 +56,8 @@ pub(crate) struct Loop {
     feeds: Feeds,
     profiles: Arc<Profiles>,
     bindings: Arc<Semaphore>,
+    extenders: Vec<Extender>,
+    parked: Mutex<Parked>,
 }
 
 impl Loop {
@@ -79,6 +84,8 @@ impl Loop {
             feeds,
             profiles,
             bindings,
+            extenders: configuration.extenders,
+            parked: Mutex::default(),
         }
     }
 
@@ -103,22 +110,37 @@ impl Loop {
                 self.queue.remove(&turn.uid);
                 continue;
             };
+            if self.asked(&pending).next().is_some() {
+                self.park(turn, pending.info.priority);
+                continue;
+            }
             let decision = self.decide(&pending, profile, &mut search);
             self.figures.seconds.observe(begun.elapsed().as_secs_f64());
             let this = Arc::clone(&self);
             self.tasks.spawn_until_stop(async move {
-                match decision {
-                    Decision::Bind(going) => this.go(going, Some(slot)).await,
-                    Decision::Refuse(unfit, hopes, plan, lost) => {
-                        if lost && let Err(error) = preempt::denominate(&this.link, &pending.info).await {
-                            tracing::debug!(%error, "a nomination could not be taken back");
-                        }
-                        this.refuse(&turn, &pending.pod, (*unfit, hopes), plan).await;
-                        drop(slot);
-                    }
-                }
+                this.carry_out(decision, &turn, &pending, Some(slot)).await;
             });
             tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Does what was decided; a slot among the bindings is held meanwhile.
+    async fn carry_out(
+        &self,
+        decision: Decision,
+        turn: &Turn,
+        pending: &Pending,
+        slot: Option<OwnedSemaphorePermit>,
+    ) {
+        match decision {
+            Decision::Bind(going) => self.go(going, slot).await,
+            Decision::Refuse(unfit, hopes, plan, lost) => {
+                if lost && let Err(error) = preempt::denominate(&self.link, &pending.info).await {
+                    tracing::debug!(%error, "a nomination could not be taken back");
+                }
+                self.refuse(turn, &pending.pod, (*unfit, hopes), plan).await;
+                drop(slot);
+            }
         }
     }
 
@@ -132,36 +154,50 @@ impl Loop {
 
     fn decide(&self, pending: &Pending, profile: &Profile, search: &mut Search) -> Decision {
         let mut snapshot = self.snapshot.lock();
-        let uid = pending.info.uid();
         profile.track(pending, &mut snapshot);
         match cycle::node_for(pending, &mut snapshot, profile, search) {
-            Ok(node) => {
-                let needs = profile.needs(pending, &snapshot, &node);
-                if let Some(needs) = &needs {
-                    needs.promise(&mut snapshot);
-                }
-                snapshot.denominate(uid);
-                snapshot.place(Arc::clone(&pending.info), &node, true);
-                let verdict = profile.permit(pending, &node, &mut snapshot, &self.queue);
-                Decision::Bind(Going { pending: pending.clone(), node, needs, verdict })
-            }
+            Ok(node) => Decision::Bind(self.take(pending, profile, node, &mut snapshot)),
             Err(mut unfit) => {
-                let had = snapshot.nominated_node(uid).is_some();
-                unfit.relief = profile.relief(pending, &snapshot);
+                let had = snapshot.nominated_node(pending.info.uid()).is_some();
                 let ghosts = snapshot.conjure(pending);
                 let plan = preemption::plan(pending, &mut snapshot, profile, &mut unfit);
                 snapshot.banish(&ghosts);
-                if plan.is_none() && !unfit.is_nowhere() {
-                    unfit.after(profile.post_filter(pending, &mut snapshot));
-                }
-                let lost = had && snapshot.nominated_node(uid).is_none();
-                let hopes = profile.hopes(pending, &snapshot, &unfit.plugins);
-                if let Some(plan) = &plan {
-                    snapshot.nominate(Arc::clone(&pending.info), &plan.node);
-                }
-                Decision::Refuse(unfit, hopes, plan, lost)
+                self.give_up(pending, profile, &mut snapshot, unfit, (plan, had))
             }
         }
+    }
+
+    /// Takes the pod's room on a node, so far only assumed.
+    fn take(&self, pending: &Pending, profile: &Profile, node: Arc<str>, cluster: &mut Snapshot) -> Going {
+        let needs = profile.needs(pending, cluster, &node);
+        if let Some(needs) = &needs {
+            needs.promise(cluster);
+        }
+        cluster.denominate(pending.info.uid());
+        cluster.place(Arc::clone(&pending.info), &node, true);
+        let verdict = profile.permit(pending, &node, cluster, &self.queue);
+        Going { pending: pending.clone(), node, needs, verdict }
+    }
+
+    /// The pod fits nowhere; with the plan by which others make room for it, if any, and whether they were already.
+    fn give_up(
+        &self,
+        pending: &Pending,
+        profile: &Profile,
+        cluster: &mut Snapshot,
+        mut unfit: Box<Unfit>,
+        (plan, had): (Option<Plan>, bool),
+    ) -> Decision {
+        unfit.relief = profile.relief(pending, cluster);
+        if plan.is_none() && !unfit.is_nowhere() {
+            unfit.after(profile.post_filter(pending, cluster));
+        }
+        let lost = had && cluster.nominated_node(pending.info.uid()).is_none();
+        let hopes = profile.hopes(pending, cluster, &unfit.plugins);
+        if let Some(plan) = &plan {
+            cluster.nominate(Arc::clone(&pending.info), &plan.node);
+        }
+        Decision::Refuse(unfit, hopes, plan, lost)
     }
 
     async fn refuse(

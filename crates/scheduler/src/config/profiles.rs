@@ -1,7 +1,9 @@
 //! One profile of the file, merged with upstream's defaults: all plugins at all points, except where it says otherwise.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use skiff_api::Errors;
 
 use super::points::Plugins;
@@ -13,6 +15,8 @@ use crate::profile::{Preemption, Profile, Seat};
 
 /// Plugins that are part of Skiff's queue; they take no seat.
 pub(super) const BUILT_IN: [&str; 1] = ["SchedulingGates"];
+/// The plugin that leaves resources to others.
+const FIT: &str = "NodeResourcesFit";
 pub(super) const PREEMPTION: &str = "DefaultPreemption";
 
 /// A profile as it stands in the file.
@@ -40,7 +44,16 @@ struct PreemptionArgs {
 }
 
 /// All profiles; without any, the default one.
-pub(super) fn read(given: Vec<Given>, everywhere: Option<usize>, errors: &mut Errors) -> Vec<Profile> {
+pub(super) fn read(
+    mut given: Vec<Given>,
+    everywhere: Option<usize>,
+    ignored: &BTreeSet<String>,
+    errors: &mut Errors,
+) -> Vec<Profile> {
+    if given.is_empty() && !ignored.is_empty() {
+        given.push(Given::default());
+    }
+    given.iter_mut().for_each(|given| given.ignore(ignored));
     if given.is_empty() {
         return vec![Profile { percent: everywhere, ..Profile::default() }];
     }
@@ -97,6 +110,23 @@ fn one_queue_sort(given: &[Given], profiles: &[Profile], errors: &mut Errors) {
 }
 
 impl Given {
+    /// Leaves resources to others altogether.
+    fn ignore(&mut self, resources: &BTreeSet<String>) {
+        if resources.is_empty() {
+            return;
+        }
+        let fit = |config: &Config| config.name == FIT;
+        let index = self.plugin_config.iter().position(fit).unwrap_or_else(|| {
+            self.plugin_config.push(Config { name: FIT.to_owned(), args: json!({}) });
+            self.plugin_config.len() - 1
+        });
+        let Some(args) = self.plugin_config[index].args.as_object_mut() else { return };
+        let list = args.entry("ignoredResources").or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            list.extend(resources.iter().map(|name| json!(name)));
+        }
+    }
+
     fn read(&self, name: &str, everywhere: Option<usize>, errors: &mut Errors) -> Profile {
         errors.at("plugins", |errors| self.plugins.check(errors));
         for (index, config) in self.plugin_config.iter().enumerate() {

@@ -105,6 +105,17 @@ fn a_pod_is_placed_by_the_profile_it_asks_for() {
 }
 
 #[test]
+fn resources_that_an_extender_looks_after_altogether_are_not_counted() {
+    let more =
+        "extenders: [{urlPrefix: 'http://x', managedResources: [{name: a.b/c, ignoredByScheduler: true}]}]";
+    let pod = "spec: {containers: [{name: c, image: app, resources: {requests: {a.b/c: '1'}}}]}";
+    assert!(chosen("", "[]", pod).contains("2 Insufficient a.b/c"));
+    assert!(["a", "b"].contains(&chosen(more, "[]", pod).as_str()));
+    let counted = more.replace(", ignoredByScheduler: true", "");
+    assert!(chosen(&counted, "[]", pod).contains("2 Insufficient a.b/c"));
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_path() {
     for (more, expected) in [
         ("profilse: []", "unknown field \"profilse\""),
@@ -132,7 +143,30 @@ fn what_is_wrong_is_told_with_its_path() {
         ("profiles: [{}, {schedulerName: a}]", "profiles[0].schedulerName: Required value"),
         ("percentageOfNodesToScore: 101", "percentageOfNodesToScore: Invalid value: 101"),
         ("podMaxBackoffSeconds: 0", "podMaxBackoffSeconds: Invalid value: 0"),
-        ("extenders: [{urlPrefix: x}]", "extenders: Forbidden"),
+        (
+            "extenders: [{urlPrefix: x}]",
+            "extenders[0].urlPrefix: Invalid value: \"x\": must be a URL of http or https",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', prioritizeVerb: p}]",
+            "extenders[0].weight: Invalid value: 0: must have a positive weight applied to it",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', managedResources: [{name: cpu}, {name: 'a.b/c'}, {name: 'a.b/c'}]}]",
+            "extenders[0].managedResources[0].name: Invalid value: \"cpu\": is an invalid extended resource name; extenders[0].managedResources[2].name: Invalid value: \"a.b/c\": duplicate extender managed resource name",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', bindVerb: b}, {urlPrefix: 'http://y', bindVerb: b}]",
+            "extenders: Invalid value: \"found 2 extenders implementing bind\": only one extender can implement bind",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', httpTimeout: soon}]",
+            "extenders[0].httpTimeout: Invalid value: \"soon\"",
+        ),
+        (
+            "extenders: [{urlPrefix: 'https://x', tlsConfig: {caData: '!'}}]",
+            "extenders[0].tlsConfig.caData: Invalid value",
+        ),
         (
             "profiles: [{plugins: {bind: {disabled: [{name: DefaultBinder}]}}}]",
             "profiles[0].plugins.bind: Invalid value: 0: at least one bind plugin is needed for profile with scheduler name \"default-scheduler\"",

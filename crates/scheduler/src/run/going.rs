@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use skiff_client::events::{EventKind, reference};
 use skiff_client::write;
 use tokio::sync::OwnedSemaphorePermit;
@@ -86,7 +87,15 @@ impl Loop {
         }
         let (pod, node) = (&going.pending.pod, &*going.node);
         let Some(profile) = self.profiles.of(pod) else { return };
-        match profile.bind(&self.link, pod, node).await {
+        let outcome = match self.bind_elsewhere(pod, node).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(why)) => {
+                tracing::warn!(pod = %turn.key, node, why, "an extender could not bind");
+                return self.failed(going, format!("binding rejected: {why}")).await;
+            }
+            None => profile.bind(&self.link, pod, node).await,
+        };
+        match outcome {
             Ok(()) => {
                 self.queue.remove(&turn.uid);
                 self.figures.attempt("scheduled");
@@ -106,6 +115,24 @@ impl Loop {
                 self.failed(going, message).await;
             }
         }
+    }
+
+    /// Has the extender bind the pod that binds such pods; nothing if there is none.
+    async fn bind_elsewhere(&self, pod: &Pod, node: &str) -> Option<Result<(), String>> {
+        for extender in self.extenders.iter().filter(|it| it.bind.is_some() && it.is_interested(pod)) {
+            match extender.bind(pod, node).await {
+                Some(Err(why)) if extender.ignorable => {
+                    tracing::info!(
+                        extender = extender.client.url(),
+                        why,
+                        "skipped: the extender is ignorable"
+                    );
+                }
+                None => {}
+                bound => return bound,
+            }
+        }
+        None
     }
 
     /// Carries out what the pod needs at its node.
@@ -145,8 +172,12 @@ impl Loop {
         self.figures.attempt("error");
         self.unreserve(&going);
         self.hand_back(&going).await;
-        self.queue.give_back(going.pending.info.uid(), Failure::Error);
-        self.tell(&going.pending.pod, "SchedulerError", message, None).await;
+        let turn = going.turn();
+        self.queue.give_back(&turn.uid, Failure::Error);
+        // An extender may have bound it all the same.
+        if self.pending(&turn).is_some() {
+            self.tell(&going.pending.pod, "SchedulerError", message, None).await;
+        }
     }
 
     /// A plugin does not let the pod go, or it is gone.

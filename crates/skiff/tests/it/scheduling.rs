@@ -1,7 +1,14 @@
-//! Hollow nodes under the real binary: groups of Coscheduling go together or not at all.
+//! Hollow nodes under the real binary: groups of Coscheduling go together or not at all, and an extender has its say.
 
-use std::io::BufRead;
-use std::process::{Child, Stdio};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::{Value, json};
 
 use crate::support::{Cluster, words};
 
@@ -95,12 +102,18 @@ impl Drop for Hollow {
     }
 }
 
-#[test]
-fn a_group_goes_together_or_gives_its_room_back() {
+/// A cluster whose scheduler is configured so.
+fn configured(configuration: &str) -> Cluster {
     let file = std::env::temp_dir().join(format!("skiff-e2e-scheduling-{}.yaml", std::process::id()));
-    std::fs::write(&file, CONFIGURATION).unwrap();
+    std::fs::write(&file, configuration).unwrap();
     let cluster = Cluster::up(&["--node-name", "solo", "--scheduler-config", file.to_str().unwrap()]);
     std::fs::remove_file(&file).unwrap();
+    cluster
+}
+
+#[test]
+fn a_group_goes_together_or_gives_its_room_back() {
+    let cluster = configured(CONFIGURATION);
     let _hollow = Hollow::up(&cluster, "3");
     for manifest in [DEFINITION, GROUP] {
         if manifest == GROUP {
@@ -127,4 +140,112 @@ fn a_group_goes_together_or_gives_its_room_back() {
     for name in ["a", "b", "c"] {
         cluster.kubectl(&["wait", &format!("pod/{name}"), "--for=condition=Ready", "--timeout=60s"]);
     }
+}
+
+const EXTENDED: &str = "
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+extenders:
+- urlPrefix: http://127.0.0.1:7777/scheduler
+  filterVerb: filter
+  prioritizeVerb: prioritize
+  weight: 5
+  bindVerb: bind
+  nodeCacheCapable: true
+  managedResources: [{name: example.com/gpu, ignoredByScheduler: true}]
+";
+
+/// An extender on the cluster's loopback: it leaves the last two hollow nodes, likes the last best, and binds with kubectl.
+fn extend(cluster: &Cluster) {
+    let netns = format!("/run/netns/{}", cluster.netns());
+    let kubeconfig = cluster.dir().join("kubeconfig");
+    let (ready, listens) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let file = File::open(netns).unwrap();
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:7777").unwrap();
+        ready.send(()).unwrap();
+        for stream in listener.incoming() {
+            answer(stream.unwrap(), &kubeconfig);
+        }
+    });
+    listens.recv().unwrap();
+}
+
+fn answer(stream: TcpStream, kubeconfig: &Path) {
+    let mut stream = BufReader::new(stream);
+    let (mut line, mut path, mut length) = (String::new(), String::new(), 0);
+    while stream.read_line(&mut line).unwrap() > 2 {
+        if let Some(rest) = line.strip_prefix("POST ") {
+            path = rest.split(' ').next().unwrap().to_owned();
+        }
+        if let Some(number) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = number.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    let question: Value = serde_json::from_slice(&body).unwrap();
+    let names: Vec<&str> =
+        question["NodeNames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let answer = match path.as_str() {
+        "/scheduler/filter" => {
+            let left: Vec<&&str> =
+                names.iter().filter(|name| ["hollow-1", "hollow-2"].contains(*name)).collect();
+            json!({"NodeNames": left, "FailedNodes": {"solo": "no", "hollow-0": "no"}, "Error": ""})
+        }
+        "/scheduler/prioritize" => {
+            let score =
+                |name: &&str| json!({"Host": name, "Score": if *name == "hollow-2" { 10 } else { 1 }});
+            names.iter().map(score).collect()
+        }
+        "/scheduler/bind" => bind(&question, kubeconfig),
+        other => panic!("nobody asks for {other}"),
+    };
+    let text = answer.to_string();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", text.len());
+    stream.get_mut().write_all(format!("{head}{text}").as_bytes()).unwrap();
+}
+
+fn bind(question: &Value, kubeconfig: &Path) -> Value {
+    let (name, space) = (question["PodName"].as_str().unwrap(), question["PodNamespace"].as_str().unwrap());
+    let binding = json!({"apiVersion": "v1", "kind": "Binding",
+        "metadata": {"name": name, "annotations": {"example.com/bound-by": "extender"}},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": question["Node"]}});
+    let path = format!("/api/v1/namespaces/{space}/pods/{name}/binding");
+    let mut child = Command::new("kubectl")
+        .args(["create", "--raw", &path, "-f", "-"])
+        .env("KUBECONFIG", kubeconfig)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(binding.to_string().as_bytes()).unwrap();
+    let error = if child.wait().unwrap().success() { "" } else { "kubectl failed" };
+    json!({"Error": error})
+}
+
+#[test]
+fn an_extender_filters_weighs_and_binds() {
+    let cluster = configured(EXTENDED);
+    let _hollow = Hollow::up(&cluster, "3");
+    extend(&cluster);
+    let pod = "
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  containers: [{name: c, image: busybox, resources: {limits: {example.com/gpu: 1}}}]
+";
+    cluster.kubectl_with(&["apply", "-f", "-"], pod);
+    cluster.kubectl(&["wait", "pod/a", "--for=condition=Ready", "--timeout=60s"]);
+    let told = cluster.kubectl(&[
+        "get",
+        "pod",
+        "a",
+        "-o",
+        r"jsonpath={.spec.nodeName} {.metadata.annotations.example\.com/bound-by}",
+    ]);
+    assert_eq!(told, "hollow-2 extender");
 }

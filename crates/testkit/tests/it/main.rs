@@ -5,6 +5,7 @@
 mod controllers;
 mod coscheduling;
 mod devices;
+mod extenders;
 mod feeds;
 mod garbage;
 mod hollow;
