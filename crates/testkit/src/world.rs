@@ -158,6 +158,15 @@ impl World {
         assert!(made.is_ok(), "there is such an object");
     }
 
+    /// Creates an object of a kind that no Rust type stands for.
+    ///
+    /// # Panics
+    /// If there is one of this name.
+    pub fn put_custom(&self, resource: &Resource, value: Value) {
+        let made = self.change(|state| state.create(&resource.group, &resource.plural, value, true));
+        assert!(made.is_ok(), "there is such an object");
+    }
+
     /// Changes an object, status included, if it is there.
     pub fn edit<K: Readable>(&self, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) {
         let key = skiff_api::meta::key((!namespace.is_empty()).then_some(namespace), name);

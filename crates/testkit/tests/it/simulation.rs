@@ -9,6 +9,7 @@ mod attach;
 mod autoscale;
 mod batch;
 mod certificates;
+mod coscheduling;
 mod devices;
 mod life;
 mod namespaces;
@@ -87,14 +88,15 @@ impl Scenario {
         world.always((self.always)());
         let mut options = Options::over(world.link());
         let (schedulers, controllers): (Vec<&str>, Vec<&str>) =
-            self.controllers.iter().partition(|name| **name == scheduler::NAME);
+            self.controllers.iter().partition(|name| name.starts_with(scheduler::NAME));
         options.switches = Switches::parse(controllers).map_err(|it| it.to_string())?;
         options.clock = world.clock();
         options.root_ca = Some(ROOT_CA.to_owned());
         options.signer = Some(Arc::clone(&SIGNER));
         options.cluster_cidr = "10.244.0.0/16".parse().ok();
-        if !schedulers.is_empty() {
+        for name in schedulers {
             let mut options = skiff_scheduler::Options::new(world.link());
+            options.configuration = coscheduling::configuration(name);
             options.clock = world.clock();
             skiff_scheduler::Scheduler::build(options).run(&tasks);
         }
