@@ -11,6 +11,7 @@
 
 mod agents;
 mod bad_input;
+mod claims;
 mod clients;
 mod csi;
 mod device_driver;

@@ -69,10 +69,10 @@ spec:
 }
 
 /// Hollow nodes, until this is dropped.
-struct Hollow(Child);
+pub(crate) struct Hollow(Child);
 
 impl Hollow {
-    fn up(cluster: &Cluster, nodes: &str) -> Self {
+    pub(crate) fn up(cluster: &Cluster, nodes: &str) -> Self {
         let mut child = cluster
             .inside(env!("CARGO_BIN_EXE_skiff"))
             .args([
