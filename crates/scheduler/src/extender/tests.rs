@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use skiff_base::pki::{Authority, Request};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::plugins::tests::pending;
@@ -13,37 +15,53 @@ use crate::plugins::tests::pending;
 /// What was asked: the path, and the question.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// A program that gives the same answer to everybody.
+/// A program that gives the same answer to everybody; over TLS if it has something to show.
 #[expect(clippy::disallowed_methods, reason = "it ends with its test")]
-async fn server(code: u16, answer: Value) -> (String, Asked) {
+async fn program(code: u16, answer: Value, tls: Option<TlsAcceptor>) -> (String, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/v1/", listener.local_addr().unwrap());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}/v1/", listener.local_addr().unwrap());
     let asked = Asked::default();
     let seen = Arc::clone(&asked);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let mut stream = BufReader::new(stream);
-            let (mut line, mut path, mut length) = (String::new(), String::new(), 0);
-            while stream.read_line(&mut line).await.unwrap_or(0) > 2 {
-                let lower = line.to_ascii_lowercase();
-                if let Some(rest) = line.strip_prefix("POST ") {
-                    path = rest.split(' ').next().unwrap_or_default().to_owned();
+            match &tls {
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, code, &answer, &seen).await;
+                    }
                 }
-                if let Some(number) = lower.strip_prefix("content-length:") {
-                    length = number.trim().parse().unwrap();
-                }
-                line.clear();
+                None => serve(stream, code, &answer, &seen).await,
             }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).await.unwrap();
-            seen.lock().push((path, serde_json::from_slice(&body).unwrap()));
-            let text = answer.to_string();
-            let head =
-                format!("HTTP/1.1 {code} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", text.len());
-            stream.write_all(format!("{head}{text}").as_bytes()).await.unwrap();
         }
     });
     (url, asked)
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, code: u16, answer: &Value, seen: &Asked) {
+    let mut stream = BufReader::new(stream);
+    let (mut line, mut path, mut length) = (String::new(), String::new(), 0);
+    while stream.read_line(&mut line).await.unwrap_or(0) > 2 {
+        let lower = line.to_ascii_lowercase();
+        if let Some(rest) = line.strip_prefix("POST ") {
+            path = rest.split(' ').next().unwrap_or_default().to_owned();
+        }
+        if let Some(number) = lower.strip_prefix("content-length:") {
+            length = number.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    seen.lock().push((path, serde_json::from_slice(&body).unwrap()));
+    let text = answer.to_string();
+    let head = format!("HTTP/1.1 {code} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", text.len());
+    stream.write_all(format!("{head}{text}").as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+async fn server(code: u16, answer: Value) -> (String, Asked) {
+    program(code, answer, None).await
 }
 
 fn extender(url: &str, knows_nodes: bool) -> Extender {
@@ -180,4 +198,28 @@ fn an_extender_is_interested_in_pods_that_ask_for_what_it_looks_after() {
     for (list, kind) in [("containers", "requests"), ("containers", "limits"), ("initContainers", "limits")] {
         assert!(extender.is_interested(&of(list, kind)), "{list} {kind}");
     }
+}
+
+#[tokio::test]
+async fn an_extender_over_https_is_believed_by_its_authority_and_its_name() {
+    let authority = Authority::create("extenders").unwrap();
+    let hosts = vec!["extender.example".to_owned()];
+    let request = Request { name: "extender".to_owned(), hosts, ..Request::default() };
+    let identity = authority.issue(&request).unwrap();
+    let shown = skiff_base::tls::server(&identity, authority.cert_pem()).unwrap();
+    let (url, _) = program(200, json!({}), Some(TlsAcceptor::from(Arc::new(shown)))).await;
+    let pod = pending("{}").pod;
+    let stranger = Authority::create("others").unwrap();
+    for (ca, name, believed) in [
+        (&authority, "extender.example", true),
+        (&authority, "other.example", false),
+        (&stranger, "extender.example", false),
+    ] {
+        let tls = skiff_base::tls::client(ca.cert_pem(), None).unwrap();
+        let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
+        let client = Client::new(url.clone(), Duration::from_secs(5), tls, Some(name));
+        let asked = Extender { client, ..extender(&url, true) }.bind(&pod, "a").await;
+        assert_eq!(asked.is_some_and(|answer| answer.is_ok()), believed);
+    }
+    assert_eq!(extender(&url, true).bind(&pod, "a").await, Some(Ok(())), "it asks for no proof");
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skiff_api::pod::conditions;
 use skiff_apiserver::User;
 use skiff_client::Link;
+use skiff_client::write::{self, Place};
 use skiff_scheduler::{Configuration, Options, Scheduler};
 use skiff_testkit::{Cluster, given};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -15,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::is_bound;
 
-/// Leaves out node `one`, likes `three` best, and binds by itself.
+/// Leaves out node `one`, likes `three` best, agrees to who is to make room, and binds by itself.
 struct Extender {
     link: Link,
     asked: Mutex<Vec<String>>,
@@ -36,6 +38,7 @@ impl Extender {
                     |name: &&str| json!({"Host": name, "Score": if *name == "three" { 10 } else { 0 }});
                 names.iter().map(score).collect()
             }
+            "/preempt" => json!({"NodeNameToMetaVictims": question["NodeNameToMetaVictims"]}),
             _ => {
                 let (name, node) = (&question["PodName"], &question["Node"]);
                 let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
@@ -85,7 +88,7 @@ async fn cluster(nodes: &[&str], more: &str) -> (Cluster, Arc<Extender>) {
     });
     let configuration = format!(
         "{{apiVersion: kubescheduler.config.k8s.io/v1, kind: KubeSchedulerConfiguration, extenders: [{{
-        urlPrefix: 'http://{address}/', filterVerb: filter, prioritizeVerb: prioritize, bindVerb: bind, weight: 5,
+        urlPrefix: 'http://{address}/', filterVerb: filter, prioritizeVerb: prioritize, preemptVerb: preempt, bindVerb: bind, weight: 5,
         nodeCacheCapable: true, managedResources: [{{name: example.com/gpu, ignoredByScheduler: true}}]}}{more}]}}"
     );
     let link = cluster.linker()(User::new("system:kube-scheduler", Vec::<String>::new()));
@@ -168,4 +171,27 @@ async fn an_extender_that_cannot_be_reached_stops_its_own_pods_unless_it_is_igno
         }
         cluster.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_make_room_where_the_extender_agrees() {
+    let (cluster, extender) = cluster(&["two"], "").await;
+    let with_port = |mut pod: Pod| {
+        let ports = "[{containerPort: 80, hostPort: 80}]";
+        pod.spec.as_mut().unwrap().containers[0].ports = Some(given::yaml(ports));
+        pod
+    };
+    cluster.create(with_port(wanting("low", "cpu"))).await;
+    let pods = cluster.until::<Pod>(|pods| pods.iter().all(|pod| is_bound(pod))).await;
+    assert!(extender.asked.lock().is_empty());
+    let mut high = with_port(wanting("high", "example.com/gpu"));
+    high.spec.as_mut().unwrap().priority_class_name = Some("system-node-critical".to_owned());
+    cluster.create(high).await;
+    cluster.until::<Pod>(|pods| pods.iter().any(|pod| pod.metadata.deletion_timestamp.is_some())).await;
+    assert_eq!(*extender.asked.lock(), ["/preempt"]);
+    // The node agent, which is not there, would end it now.
+    let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+    write::delete(&cluster.link(), &Place::of(&*pods[0]), &options).await.unwrap();
+    cluster.until::<Pod>(|pods| pods.len() == 1 && is_bound(&pods[0])).await;
+    cluster.stop().await;
 }
