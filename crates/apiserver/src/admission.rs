@@ -20,6 +20,7 @@ mod configuration;
 mod default_ingress_class;
 mod default_toleration_seconds;
 mod deny_service_external_ips;
+mod device_admin_access;
 mod dynamic;
 mod escalation;
 mod evaluation;
@@ -158,7 +159,7 @@ static PLUGINS: &[&Plugin] = &[
 ];
 
 /// What upstream does in the storage of a group: no plugin, so that nobody can switch it off.
-static ALWAYS: &[&Plugin] = &[&escalation::CHECK];
+static ALWAYS: &[&Plugin] = &[&escalation::CHECK, &device_admin_access::CHECK];
 
 /// The plugins that work in a server, and what they are told.
 #[derive(Clone)]

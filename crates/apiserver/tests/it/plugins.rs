@@ -88,3 +88,38 @@ async fn plugins_may_be_asked_for_and_sent_away() {
     assert_eq!(made.body["spec"]["containers"][0]["imagePullPolicy"], "Always");
     assert_eq!(made.body["spec"]["tolerations"], json!(null));
 }
+
+#[tokio::test]
+async fn administrators_access_to_devices_is_for_namespaces_that_say_so() {
+    const DEVICES: &str = "/apis/resource.k8s.io/v1/namespaces/default";
+    let given = Given::new().await;
+    let devices = json!({ "requests": [
+        { "name": "a", "exactly": { "deviceClassName": "c" } },
+        { "name": "b", "exactly": { "deviceClassName": "c", "adminAccess": true } },
+    ] });
+    let claim = json!({ "metadata": { "name": "claim" }, "spec": { "devices": devices } });
+    let template = json!({ "metadata": { "name": "template" }, "spec": { "spec": { "devices": devices } } });
+    let kinds = [("resourceclaims", &claim, "spec"), ("resourceclaimtemplates", &template, "spec.spec")];
+    for (kind, object, at) in kinds {
+        let refused = given.client.post(&format!("{DEVICES}/{kind}"), object).await.code(422);
+        let why = format!(
+            "{at}.devices.requests[1].adminAccess: Forbidden: admin access to devices requires the \
+             `resource.kubernetes.io/admin-access: true` label on the containing namespace"
+        );
+        assert!(refused.message().ends_with(&why), "{}", refused.message());
+    }
+    let label = json!({ "metadata": { "labels": { "resource.kubernetes.io/admin-access": "true" } } });
+    given.client.patch("/api/v1/namespaces/default", "merge-patch", &label).await.code(200);
+    for (kind, object, _) in kinds {
+        given.client.post(&format!("{DEVICES}/{kind}"), object).await.code(201);
+    }
+    // What was asked for while it was allowed is not given any more.
+    let label = json!({ "metadata": { "labels": { "resource.kubernetes.io/admin-access": null } } });
+    given.client.patch("/api/v1/namespaces/default", "merge-patch", &label).await.code(200);
+    let result =
+        json!({ "driver": "d.test", "pool": "p", "device": "d", "request": "b", "adminAccess": true });
+    let status = json!({ "status": { "allocation": { "devices": { "results": [result] } } } });
+    let path = format!("{DEVICES}/resourceclaims/claim/status");
+    let refused = given.client.patch(&path, "merge-patch", &status).await.code(422);
+    assert!(refused.message().contains("status.allocation.devices.results[0].adminAccess: Forbidden"));
+}
