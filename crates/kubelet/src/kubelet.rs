@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::cgroup::Cgroups;
 use crate::cluster::Cluster;
 use crate::csi::{self, Drivers};
+use crate::device_plugins::DevicePlugins;
 use crate::dra::Devices;
 use crate::eviction::{self, Eviction};
 use crate::gc;
@@ -170,6 +171,7 @@ pub struct Kubelet {
     cgroups: Cgroups,
     drivers: Drivers,
     devices: Devices,
+    device_plugins: DevicePlugins,
     ready: Latch,
     server: Option<Server>,
 }
@@ -187,7 +189,8 @@ impl Kubelet {
         let cgroups = Cgroups::detect(&options.cgroup_root);
         let drivers = Drivers::new(&options.data_dir);
         let devices = Devices::new(&options.data_dir);
-        Self { options, handle, cgroups, drivers, devices, ready: Latch::new(), server: None }
+        let device_plugins = DevicePlugins::new(&options.data_dir);
+        Self { options, handle, cgroups, drivers, devices, device_plugins, ready: Latch::new(), server: None }
     }
 
     /// With the node's own server, which serves logs, exec and the like.
@@ -265,6 +268,7 @@ impl Kubelet {
                 images_changed: Arc::clone(&images_changed),
                 pressure: pressure.clone(),
                 volumes: self.drivers.in_use(),
+                devices: self.device_plugins.amounts(),
             };
             tasks.spawn("node", Policy::Essential, agent.run(tasks.clone()));
         }
@@ -273,8 +277,12 @@ impl Kubelet {
             ClusterChoice::Custom(_) => None,
         };
         self.devices.begin(cluster, &tasks);
-        let handlers: Vec<Arc<dyn plugins::Handler>> =
-            vec![Arc::new(self.drivers.clone()), self.devices.handler()];
+        self.device_plugins.begin(&tasks);
+        let handlers: Vec<Arc<dyn plugins::Handler>> = vec![
+            Arc::new(self.drivers.clone()),
+            Arc::new(self.device_plugins.clone()),
+            self.devices.handler(),
+        ];
         tasks.spawn_until_stop(plugins::listen(self.options.data_dir.clone(), handlers));
         tasks.spawn_until_stop(evictions.run());
         let (handle, clock) = (self.handle.clone(), self.options.clock.clone());

@@ -9,6 +9,7 @@ mod cdi;
 mod cgroup;
 mod cluster;
 pub mod csi;
+pub mod device_plugins;
 pub mod dra;
 pub mod eviction;
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(crate) mod object;
 pub(crate) mod shares;
 mod sysctls;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use skiff_client::write::{self, Patch, Place};
 use skiff_client::{Delta, EventKind, Heartbeat, Link, Recorder, Topic};
 use tokio::sync::{Notify, watch};
 
+use crate::device_plugins::Amount;
 use crate::eviction::Pressure;
 use crate::runtime::Runtime;
 use admit::Allocatable;
@@ -48,6 +50,8 @@ pub(crate) struct NodeAgent {
     pub(crate) pressure: watch::Receiver<Pressure>,
     /// The attached volumes that are, or may be, in use.
     pub(crate) volumes: watch::Receiver<Vec<String>>,
+    /// What plugins say the node has.
+    pub(crate) devices: watch::Receiver<BTreeMap<String, Amount>>,
 }
 
 impl NodeAgent {
@@ -65,6 +69,7 @@ impl NodeAgent {
         let mut feed = self.link.feed(&topic);
         let mut pressure = self.pressure.clone();
         let mut volumes = self.volumes.clone();
+        let mut devices = self.devices.clone();
         let mut impatience = Backoff::new(IMPATIENT, LOOK);
         let mut reported_at = tokio::time::Instant::now();
         let mut retry = Backoff::new(Duration::from_millis(200), LOOK);
@@ -95,6 +100,7 @@ impl NodeAgent {
                 () = self.images_changed.notified() => {}
                 Ok(()) = pressure.changed() => {}
                 Ok(()) = volumes.changed() => {}
+                Ok(()) = devices.changed() => {}
                 Some(delta) = feed.next() => {
                     match delta {
                         Delta::Put(object) => node = self.take(&object, node),
@@ -139,6 +145,7 @@ impl NodeAgent {
             images: images.unwrap_or_default(),
             pressure: *self.pressure.borrow(),
             volumes: self.volumes.borrow().clone(),
+            devices: self.devices.borrow().clone(),
         }
     }
 

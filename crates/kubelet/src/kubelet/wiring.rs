@@ -101,6 +101,7 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
         images,
         volumes,
         devices: kubelet.devices.clone(),
+        device_plugins: kubelet.device_plugins.clone(),
         cgroups: kubelet.cgroups.clone(),
         places,
         routes: Routes::default(),

@@ -29,11 +29,16 @@ impl Manager {
         }
     }
 
-    /// What pods left of devices that have no worker has one: they ended while nobody looked, and nothing else is left.
+    /// What pods left of devices that have no worker: they ended while nobody looked, and nothing else is left of them.
     pub(super) fn undo_devices(&self) {
         let (ctx, tasks) = (self.ctx.clone(), self.tasks.clone());
         let known: BTreeSet<String> = self.workers.keys().cloned().collect();
         self.tasks.spawn_until_stop(async move {
+            for pod in ctx.device_plugins.holders().difference(&known) {
+                if let Err(error) = ctx.device_plugins.release(pod).await {
+                    tracing::warn!(pod, error, "devices of a pod that is gone not taken back");
+                }
+            }
             for pod in ctx.devices.holders().await.difference(&known) {
                 tasks.spawn_until_stop(ctx.devices.clone().undo(pod.clone()));
             }

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::facts::Facts;
+use crate::device_plugins::Amount;
 use crate::eviction::Pressure;
 use crate::runtime::{Condition, Image, Version};
 
@@ -47,6 +48,8 @@ pub(crate) struct Seen {
     pub(crate) images: Vec<Image>,
     pub(crate) pressure: Pressure,
     pub(crate) volumes: Vec<String>,
+    /// What plugins say the node has.
+    pub(crate) devices: BTreeMap<String, Amount>,
 }
 
 impl Seen {
@@ -144,6 +147,11 @@ pub(crate) fn status(me: &Me, seen: &Seen, old: Option<&NodeStatus>, now: Timest
         capacity.insert("ephemeral-storage".to_owned(), Quantity(capacity_disk));
     }
     let mut free = resources(cpu, memory, facts.disk / 10 * 9);
+    for (name, amount) in &seen.devices {
+        for (list, count) in [(&mut capacity, amount.all), (&mut free, amount.healthy)] {
+            list.get_or_insert_default().insert(name.clone(), Quantity(count.to_string()));
+        }
+    }
     let held = old.and_then(|old| old.capacity.as_ref());
     besides(&mut capacity, held);
     besides(&mut free, held);

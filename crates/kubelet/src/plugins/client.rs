@@ -12,9 +12,9 @@ use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tonic::Status;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::proto::{Empty, PluginInfo, RegistrationStatus};
@@ -69,6 +69,20 @@ impl Plugin {
             Ok(Err(status)) => Err(words(&status)),
             Err(_) => Err(words(&Status::deadline_exceeded("context deadline exceeded"))),
         }
+    }
+
+    /// Asks what has many answers, for as long as they come.
+    pub(crate) async fn stream<Q, A>(&self, path: &'static str, question: Q) -> Answer<Streaming<A>>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut grpc = Grpc::new(self.channel.clone());
+        grpc.ready().await.map_err(|error| words(&Status::unavailable(error.to_string())))?;
+        let codec = ProstCodec::<Q, A>::default();
+        let path = PathAndQuery::from_static(path);
+        let answer = grpc.server_streaming(tonic::Request::new(question), path, codec).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| words(&status))
     }
 
     pub(crate) async fn info(&self) -> Answer<PluginInfo> {

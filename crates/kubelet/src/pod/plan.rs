@@ -26,7 +26,7 @@ const LEAST_HURRIED: Duration = Duration::from_secs(1);
 pub(crate) enum Step {
     /// Bring the volumes in.
     Mount,
-    /// Have the devices that the pod claims prepared.
+    /// Give the pod the devices that it counts on, and have those prepared that it claims.
     PrepareDevices,
     /// Make a sandbox, the pod's n-th.
     RunSandbox { attempt: u32 },
@@ -116,9 +116,11 @@ pub(crate) fn finished(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Whether the pod claims devices.
-pub(crate) fn claims_devices(pod: &Pod) -> bool {
-    !claims::of(pod).is_empty() || claims::extended(pod).is_some()
+/// Whether the pod claims devices, or asks for some that are counted.
+pub(crate) fn wants_devices(pod: &Pod) -> bool {
+    let containers = pod.spec.as_ref().into_iter().flat_map(super::all_containers);
+    let counted = containers.into_iter().any(crate::device_plugins::asks);
+    counted || !claims::of(pod).is_empty() || claims::extended(pod).is_some()
 }
 
 /// Volumes and sandbox, at the same time; no sandbox before its devices.
@@ -129,7 +131,7 @@ fn groundwork(pod: &Pod, state: &PodState, now: Timestamp, plan: &mut Plan) {
     if state.sandbox_work.is_some() {
         return;
     }
-    if state.ready_sandbox().is_none() && state.devices != DeviceState::Prepared && claims_devices(pod) {
+    if state.ready_sandbox().is_none() && state.devices != DeviceState::Prepared && wants_devices(pod) {
         if state.devices == DeviceState::Absent && plan.due(state.device_retry.pending(now)) {
             plan.steps.push(Step::PrepareDevices);
         }
@@ -348,7 +350,7 @@ fn end(pod: &Pod, spec: &PodSpec, state: &PodState, deleting: bool, now: Timesta
     // A rejected pod never had any, a restarted kubelet cannot know: taking out nothing is harmless. Devices may be the
     // sandbox's, such as those of a network.
     if matches!(state.volumes, VolumeState::Absent | VolumeState::Mounted)
-        && (ended || !claims_devices(pod))
+        && (ended || !wants_devices(pod))
         && plan.due(state.volume_retry.pending(now))
     {
         plan.steps.push(Step::Unmount);

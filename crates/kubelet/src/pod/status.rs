@@ -12,7 +12,7 @@ use skiff_api::pod::qos::class;
 
 use super::conditions::conditions;
 use super::phase::phase;
-use super::plan::claims_devices;
+use super::plan::wants_devices;
 use super::restart::should_run;
 use super::state::{PodState, Slot, VolumeState};
 use super::{ephemeral, is_sidecar, order, resize};
@@ -76,11 +76,11 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
     new
 }
 
-/// Whether the pod has claimed devices that were not taken back yet, and has not ended already.
+/// Whether the pod has devices that were not taken back yet, and has not ended already.
 fn holds_devices(pod: &Pod, state: &PodState, old: &PodStatus) -> bool {
     let rejected = state.verdict.as_ref().is_some_and(|verdict| verdict.rejected);
     let ended = matches!(old.phase.as_deref(), Some("Succeeded" | "Failed"));
-    claims_devices(pod) && state.volumes != VolumeState::Removed && !rejected && !ended
+    wants_devices(pod) && state.volumes != VolumeState::Removed && !rejected && !ended
 }
 
 /// Whether no container will run again.

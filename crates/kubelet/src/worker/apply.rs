@@ -7,7 +7,7 @@ use super::steps::{Done, Prepared, Seen, StartFault};
 use super::{Report, Worker};
 use crate::cluster::ClusterError;
 use crate::image::ImageFault;
-use crate::pod::state::{DeviceState, Progress, VolumeState, Waiting};
+use crate::pod::state::{DeviceState, Progress, Verdict, VolumeState, Waiting};
 use crate::pod::{find_container, name, namespace, uid};
 use crate::probe::{ProbeKind, Target};
 use crate::record::EventKind;
@@ -89,6 +89,15 @@ impl Worker {
                 tracing::warn!(pod = name(&self.pod), error = message, "volumes and devices not taken out");
                 self.state.volumes = VolumeState::Absent;
                 self.state.volume_retry.failed(now, Duration::from_millis(500), Duration::from_secs(122));
+            }
+            Done::DevicesRefused(why) => {
+                self.state.devices = DeviceState::Absent;
+                self.reject(Verdict {
+                    reason: "UnexpectedAdmissionError".to_owned(),
+                    message: format!("Pod was rejected: Allocate failed due to {why}, which is unexpected"),
+                    rejected: true,
+                    ..Verdict::default()
+                });
             }
             Done::DevicesPrepared(Ok(())) => {
                 self.state.devices = DeviceState::Prepared;

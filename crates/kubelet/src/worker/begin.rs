@@ -124,7 +124,8 @@ impl Begin<'_> {
             security,
         };
         let mut config = config::container(pod, container, parts);
-        let devices = ctx.devices.of_container(pod, container).await?;
+        let mut devices = ctx.device_plugins.begin_container(pod, container, &mut config).await?;
+        devices.extend(ctx.devices.of_container(pod, container).await?);
         if ctx.node.cdi {
             config.cdi_devices = devices;
         } else if !devices.is_empty() {

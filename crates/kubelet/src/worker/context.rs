@@ -8,6 +8,7 @@ use skiff_base::clock::Clock;
 
 use crate::cgroup::Cgroups;
 use crate::cluster::Cluster;
+use crate::device_plugins::DevicePlugins;
 use crate::dra::Devices;
 use crate::handle::Handle;
 use crate::image::Images;
@@ -70,6 +71,7 @@ pub(crate) struct Context {
     pub(crate) images: Images,
     pub(crate) volumes: Volumes,
     pub(crate) devices: Devices,
+    pub(crate) device_plugins: DevicePlugins,
     pub(crate) prober: Prober,
     pub(crate) cgroups: Cgroups,
     pub(crate) places: Places,

@@ -67,6 +67,7 @@ pub(super) enum Done {
     Mounted(Result<Mounts, String>),
     Unmounted(Result<(), String>),
     DevicesPrepared(Result<(), String>),
+    DevicesRefused(String),
     SandboxRan(Result<Box<SandboxStatus>, String>),
     SandboxStopped { id: String, result: Result<(), RuntimeError> },
     SandboxSeen(Box<SandboxStatus>),
@@ -98,12 +99,18 @@ impl Worker {
                 Box::pin(async move {
                     let unmounted = ctx.volumes.unmount_all(uid(&pod)).await;
                     Done::Unmounted(match unmounted {
-                        Ok(()) => ctx.devices.unprepare(uid(&pod)).await,
+                        Ok(()) => match ctx.devices.unprepare(uid(&pod)).await {
+                            Ok(()) => ctx.device_plugins.release(uid(&pod)).await,
+                            failed => failed,
+                        },
                         Err(error) => Err(error.to_string()),
                     })
                 })
             }
             Step::PrepareDevices => Box::pin(async move {
+                if let Err(why) = ctx.device_plugins.allocate(&pod).await {
+                    return Done::DevicesRefused(why);
+                }
                 Done::DevicesPrepared(ctx.devices.prepare(ctx.cluster.as_ref(), &pod).await)
             }),
             Step::SandboxChanged => {

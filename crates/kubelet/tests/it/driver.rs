@@ -15,7 +15,7 @@ use skiff_kubelet::csi::proto::{
 use skiff_kubelet::plugins::proto::{PluginInfo, RegistrationStatus};
 use tokio::sync::watch;
 
-use crate::grpc;
+use crate::grpc::{self, Answer};
 
 /// The driver's name.
 pub(crate) const NAME: &str = "small.test";
@@ -39,7 +39,7 @@ impl Driver {
         std::fs::create_dir_all(registry).unwrap();
         for path in [socket, registry.join(format!("{NAME}-reg.sock"))] {
             let own = driver.clone();
-            let carry_out = move |call: &str, message: &[u8]| own.carry_out(call, message);
+            let carry_out = move |call: &str, message: &[u8]| Answer::One(own.carry_out(call, message));
             grpc::serve(&path, Arc::new(carry_out), tasks);
         }
         driver

@@ -10,6 +10,7 @@ mod csi;
 mod driver;
 mod eviction;
 mod given;
+#[expect(dead_code, reason = "the tests of the whole binary use all of it")]
 mod grpc;
 mod images;
 mod lifecycle;

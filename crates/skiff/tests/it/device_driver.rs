@@ -11,7 +11,7 @@ use skiff_kubelet::dra::proto::{Claims, Device, Prepared, PreparedClaim, Unprepa
 use skiff_kubelet::plugins::proto::{PluginInfo, RegistrationStatus};
 use tokio::sync::watch;
 
-use crate::grpc;
+use crate::grpc::{self, Answer};
 
 /// The driver's name.
 pub(crate) const DEVICES: &str = "devices.test";
@@ -55,7 +55,8 @@ impl DeviceDriver {
         std::fs::create_dir_all(registry).unwrap();
         for socket in [driver.endpoint.clone(), registry.join(format!("{DEVICES}-reg.sock"))] {
             let (own, kind) = (driver.clone(), kind.clone());
-            let carry_out = move |call: &str, message: &[u8]| own.carry_out(call, message, &kind);
+            let carry_out =
+                move |call: &str, message: &[u8]| Answer::One(own.carry_out(call, message, &kind));
             grpc::serve(&socket, Arc::new(carry_out), tasks);
         }
         driver

@@ -1,9 +1,10 @@
-//! Devices of a driver on a real node, from a pod's wish to their return: a claim is made from a template, allocated, prepared,
+//! Devices on a real node. Those of a driver, from a pod's wish to their return: a claim is made from a template, allocated, prepared,
 //! seen in the container, also by one that begins after the kubelet was killed, and taken back when the pod goes.
 
 use skiff_base::Tasks;
 
 use crate::device_driver::{DEVICES, DeviceDriver};
+use crate::device_plugin::{CARD, DevicePlugin};
 use crate::support::Cluster;
 
 const GIVEN: &str = "
@@ -30,7 +31,6 @@ apiVersion: v1
 kind: Pod
 metadata: {name: guest}
 spec:
-  nodeName: solo
   terminationGracePeriodSeconds: 0
   resourceClaims: [{name: card, resourceClaimTemplateName: card}]
   containers:
@@ -59,19 +59,10 @@ fn a_pod_gets_the_devices_it_claims_and_they_are_taken_back_whatever_happens_to_
         line.starts_with("guest-card-")
     });
     let events = ["events", "-o", "jsonpath={.reason}: {.message}{\"\\n\"}"];
-    cluster.watch_until(&events, |line| {
-        line.starts_with("FailedPrepareDynamicResources: Failed to prepare dynamic resources: prepare dynamic resources: pod guest (")
-            && line.contains("is not allowed to use ResourceClaim guest-card-")
-    });
-
-    // As the scheduler would; the claim is reserved by the controller, since the pod has its node already.
-    let result = format!(r#"{{"driver":"{DEVICES}","pool":"pool","device":"0","request":"card"}}"#);
-    let status = format!(r#"{{"status":{{"allocation":{{"devices":{{"results":[{result}]}}}}}}}}"#);
-    let protect = r#"{"metadata":{"finalizers":["resource.kubernetes.io/delete-protection"]}}"#;
-    cluster.kubectl(&["patch", "resourceclaim", &claim, "--type=merge", "-p", protect]);
-    let patch = ["patch", "resourceclaim", &claim, "--subresource=status", "--type=merge", "-p", &status];
-    cluster.kubectl(&patch);
-    cluster.watch_until(&events, |line| line.ends_with("DRA driver devices.test is not registered"));
+    let waits = format!(
+        "FailedPrepareDynamicResources: Failed to prepare dynamic resources: prepare dynamic resources: DRA driver {DEVICES} is not registered"
+    );
+    cluster.watch_until(&events, |line| line == waits);
     let driver = DeviceDriver::start(&node, &node.join("plugins_registry"), &tasks);
     runtime.block_on(driver.asked("registered true", 1));
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/guest", "--timeout=120s"]);
@@ -109,6 +100,81 @@ fn a_pod_gets_the_devices_it_claims_and_they_are_taken_back_whatever_happens_to_
     let prepared = asked.iter().filter(|line| line.starts_with("prepare ")).count();
     assert_eq!(prepared, 1, "{asked:#?}");
     cluster.kubectl(&["wait", "--for=delete", &format!("resourceclaim/{claim}"), "--timeout=60s"]);
+    tasks.stop();
+    runtime.shutdown_background();
+}
+
+/// A pod on the node whose container asks for one device.
+fn counting(name: &str, init: &str) -> String {
+    let one = "resources: {limits: {devices.test/card: 1}}";
+    let image = "image: busybox, imagePullPolicy: Never";
+    let init = if init.is_empty() {
+        String::new()
+    } else {
+        format!("initContainers: [{{name: first, {image}, command: [sh, -c, '{init}'], {one}}}], ")
+    };
+    format!(
+        "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{nodeName: solo, terminationGracePeriodSeconds: 1, \
+         {init}containers: [{{name: c, {image}, command: [sleep, '1000'], {one}}}]}}}}"
+    )
+}
+
+#[test]
+fn a_plugin_s_devices_are_counted_given_once_and_taken_back() {
+    let cluster = Cluster::up(&["--node-name", "solo"]);
+    cluster.import_images();
+    let node = cluster.dir().join("nodes/solo");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let tasks = Tasks::new();
+    let plugin = runtime.block_on(DevicePlugin::start(&node, &tasks));
+    let amounts = format!(
+        "jsonpath={{.status.capacity.{0}}} {{.status.allocatable.{0}}}{{\"\\n\"}}",
+        CARD.replace('.', "\\.")
+    );
+    cluster.watch_until(&["node", "solo", "-o", &amounts], |line| line == "3 2");
+
+    // What an init container had its pod goes on with.
+    cluster.kubectl_with(&["apply", "-f", "-"], &counting("one", "echo $CARD >/dev/termination-log"));
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/one", "--timeout=120s"]);
+    let look = "echo $CARD; cat /greeting; echo; head -c 2 /dev/card0 | od -An -tx1";
+    let seen = |pod: &str| cluster.kubectl(&["exec", pod, "--", "sh", "-c", look]);
+    assert_eq!(seen("one"), "c\nfrom the plugin\n 00 00\n");
+    let first = "jsonpath={.status.initContainerStatuses[0].state.terminated.message}";
+    assert_eq!(cluster.kubectl(&["get", "pod", "one", "-o", first]).trim(), "c");
+    cluster.kubectl_with(&["apply", "-f", "-"], &counting("two", ""));
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/two", "--timeout=120s"]);
+    assert_eq!(seen("two"), "a\nfrom the plugin\n 00 00\n");
+    assert_eq!(
+        plugin.asked(),
+        ["prefer 1 of ac", "allocate c", "allocate c", "begin c", "begin c", "allocate a", "begin a"]
+    );
+
+    let refused = |name: &str, why: &str| {
+        cluster.kubectl_with(&["apply", "-f", "-"], &counting(name, ""));
+        let told = "jsonpath={.status.reason}: {.status.message}{\"\\n\"}";
+        let told = cluster.watch_until(&["pod", name, "-o", told], |line| line != ": ");
+        let why = format!(
+            "UnexpectedAdmissionError: Pod was rejected: Allocate failed due to {why}, which is unexpected"
+        );
+        assert_eq!(told, why);
+        cluster.kubectl(&["delete", "pod", name, "--wait", "--timeout=60s"]);
+    };
+    let full = format!("requested number of devices unavailable for {CARD}. Requested: 1, Available: 0");
+    refused("three", &full);
+
+    // Killed, and begun again: the plugin has to come again, and what was given stays so.
+    cluster.kill_skiff();
+    cluster.start();
+    cluster.watch_until(&["node", "solo", "-o", &amounts], |line| line == "0 0");
+    refused("early", &format!("cannot allocate unregistered device {CARD}"));
+    runtime.block_on(plugin.register(&tasks));
+    cluster.watch_until(&["node", "solo", "-o", &amounts], |line| line == "3 2");
+    refused("four", &full);
+    cluster.kubectl(&["delete", "pod", "one", "--wait", "--timeout=60s"]);
+    cluster.kubectl_with(&["apply", "-f", "-"], &counting("five", ""));
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/five", "--timeout=120s"]);
+    assert_eq!(seen("five"), "c\nfrom the plugin\n 00 00\n");
     tasks.stop();
     runtime.shutdown_background();
 }

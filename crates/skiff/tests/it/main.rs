@@ -15,6 +15,7 @@ mod claims;
 mod clients;
 mod csi;
 mod device_driver;
+mod device_plugin;
 mod devices;
 #[path = "../../../kubelet/tests/it/driver.rs"]
 mod driver;

@@ -66,6 +66,15 @@ fn devices_are_prepared_before_the_sandbox_and_taken_back_after_it() {
 }
 
 #[test]
+fn devices_that_are_counted_come_first_too() {
+    let counts = ONE.replace("{name: c}", "{name: c, resources: {limits: {x.test/card: 1}}}");
+    check(&counts, "", "mount, devices, prepare c");
+    check(&counts, "devices: prepared", "mount, sandbox 0, prepare c");
+    let native = ONE.replace("{name: c}", "{name: c, resources: {limits: {cpu: 1, a.kubernetes.io/b: 1}}}");
+    check(&native, "", "mount, sandbox 0, prepare c");
+}
+
+#[test]
 fn init_containers_run_one_after_the_other() {
     check(INIT, "UP", "prepare i");
     check(INIT, "UP, containers: {i: [running]}", "");
