@@ -19,9 +19,11 @@ use crate::procs;
 use crate::report::{Figure, duration, mebibytes, row};
 use crate::sample::{Sample, each};
 
+mod beside;
+
 pub(crate) const SCENARIO: Row = Row {
     name: "watch",
-    about: "one write of 1 KiB to 100 and 1,000 watchers, in JSON and as Go clients read it",
+    about: "one write of 1 KiB to 100 and 1,000 watchers, as Go clients read it too, and beside 1,000 of other objects",
     run: |lab| run(lab).boxed_local(),
 };
 
@@ -42,7 +44,10 @@ async fn run(lab: &Lab) -> anyhow::Result<()> {
         let outcome = measure(lab, &cluster, &namespace, (full, form)).await;
         outcome.and(namespace.remove(&cluster).await)?;
     }
-    Ok(())
+    let cluster = lab.cluster(Role::Server).await?;
+    let namespace = Namespace::make(&cluster).await?;
+    let outcome = beside::measure(lab, &cluster, &namespace).await;
+    outcome.and(namespace.remove(&cluster).await)
 }
 
 async fn measure(

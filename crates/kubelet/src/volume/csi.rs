@@ -6,26 +6,26 @@
 //! that a driver publishes anew (`requiresRepublish`) are not done yet.
 
 use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::{
-    CSIPersistentVolumeSource, CSIVolumeSource, Node, PersistentVolume, SecretReference, Volume,
-};
+use k8s_openapi::api::core::v1::{CSIPersistentVolumeSource, Node, PersistentVolume, Volume};
 use k8s_openapi::api::storage::v1::CSIDriverSpec;
 use sha2::{Digest, Sha256};
 
 use super::kind::{Job, Kind, Place};
 use super::objects::{Seen, heard};
-use super::{Inner, Problem, blocking, ownership, remove};
-use crate::csi::proto::{
-    AccessMode, MountVolume, NodePublishVolume, NodeStageVolume, NodeUnpublishVolume, NodeUnstageVolume,
-    VolumeCapability,
-};
-use crate::csi::record::{self, Record};
+use super::{Problem, blocking, ownership, remove};
+use crate::csi::proto::{AccessMode, MountVolume, NodePublishVolume, NodeStageVolume, VolumeCapability};
+use crate::csi::record::Record;
 use crate::csi::{Driver, hex, unique};
+
+mod take_back;
+mod wanted;
+
+pub(super) use take_back::take_back;
+use wanted::{Mode, Wanted};
 
 pub(super) struct CsiKind;
 pub(super) const KIND: CsiKind = CsiKind;
@@ -48,74 +48,8 @@ impl Kind for CsiKind {
     fn place<'a>(&'a self, job: &'a Job<'a>) -> BoxFuture<'a, Result<Place, Problem>> {
         Box::pin(async move {
             let source = job.volume.csi.clone().unwrap_or_default();
-            give(job, &inline(job, source)).await
+            give(job, &Wanted::inline(job, source)).await
         })
-    }
-}
-
-/// A volume as a pod is to have it.
-struct Wanted {
-    driver: String,
-    handle: String,
-    /// Its name on the disk: the persistent volume's, or the pod's own for it.
-    name: String,
-    ephemeral: bool,
-    read_only: bool,
-    fs_type: String,
-    mount_flags: Vec<String>,
-    mode: Mode,
-    context: HashMap<String, String>,
-    stage_secret: Option<(String, String)>,
-    publish_secret: Option<(String, String)>,
-}
-
-/// Who may use a volume.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    OneNode,
-    OnePod,
-    ManyReaders,
-    Many,
-}
-
-impl Mode {
-    fn of(modes: &[String]) -> Self {
-        match modes.first().map(String::as_str) {
-            Some("ReadOnlyMany") => Self::ManyReaders,
-            Some("ReadWriteMany") => Self::Many,
-            Some("ReadWriteOncePod") => Self::OnePod,
-            _ => Self::OneNode,
-        }
-    }
-
-    /// The interface's number for it.
-    fn number(self, driver: &Driver) -> i32 {
-        match (self, driver.counts_writers()) {
-            (Self::OneNode | Self::OnePod, false) => 1,
-            (Self::ManyReaders, _) => 3,
-            (Self::Many, _) => 5,
-            (Self::OnePod, true) => 6,
-            (Self::OneNode, true) => 7,
-        }
-    }
-}
-
-fn inline(job: &Job<'_>, source: CSIVolumeSource) -> Wanted {
-    let uid = job.pod.metadata.uid.as_deref().unwrap_or_default();
-    let name = job.volume.name.clone();
-    let secret = source.node_publish_secret_ref.map(|secret| (job.namespace().to_owned(), secret.name));
-    Wanted {
-        handle: format!("csi-{}", hex(&Sha256::digest(format!("{uid}{name}")))),
-        name,
-        driver: source.driver,
-        ephemeral: true,
-        read_only: source.read_only.unwrap_or(false),
-        fs_type: source.fs_type.unwrap_or_default(),
-        mount_flags: Vec::new(),
-        mode: Mode::OneNode,
-        context: source.volume_attributes.into_iter().flatten().collect(),
-        stage_secret: None,
-        publish_secret: secret,
     }
 }
 
@@ -126,28 +60,10 @@ pub(super) async fn persistent(
     source: &CSIPersistentVolumeSource,
     read_only: bool,
 ) -> Result<Place, Problem> {
-    let spec = volume.spec.clone().unwrap_or_default();
-    if spec.volume_mode.as_deref() == Some("Block") {
+    if volume.spec.as_ref().is_some_and(|spec| spec.volume_mode.as_deref() == Some("Block")) {
         return Err(Problem::new("block volumes of CSI drivers are not supported by this node"));
     }
-    let secret = |reference: &Option<SecretReference>| {
-        let reference = reference.as_ref()?;
-        Some((reference.namespace.clone()?, reference.name.clone()?))
-    };
-    let wanted = Wanted {
-        driver: source.driver.clone(),
-        handle: source.volume_handle.clone(),
-        name: volume.metadata.name.clone().unwrap_or_default(),
-        ephemeral: false,
-        read_only: read_only || source.read_only.unwrap_or(false),
-        fs_type: source.fs_type.clone().unwrap_or_default(),
-        mount_flags: spec.mount_options.unwrap_or_default(),
-        mode: Mode::of(spec.access_modes.as_deref().unwrap_or_default()),
-        context: source.volume_attributes.clone().into_iter().flatten().collect(),
-        stage_secret: secret(&source.node_stage_secret_ref),
-        publish_secret: secret(&source.node_publish_secret_ref),
-    };
-    give(job, &wanted).await
+    give(job, &Wanted::persistent(volume, source, read_only)).await
 }
 
 fn fault(what: &str, why: impl std::fmt::Display) -> Problem {
@@ -352,68 +268,4 @@ fn context(job: &Job<'_>, wanted: &Wanted, about: &CSIDriverSpec) -> HashMap<Str
         }
     }
     context
-}
-
-/// Takes all such volumes back from a pod, and from the node where no other pod has them.
-pub(super) async fn take_back(inner: &Inner, pod: &Path) -> io::Result<()> {
-    let dir = pod.to_owned();
-    let given = blocking(move || {
-        let given = record::of_pod(&dir);
-        if !given.is_empty() {
-            // Parts of them first, or they stay in use.
-            remove::unmount_below(&dir.join("volume-subpaths"))?;
-        }
-        Ok(given)
-    })
-    .await?;
-    for (folder, record) in given {
-        take_one_back(inner, &folder, &record).await?;
-    }
-    Ok(())
-}
-
-async fn take_one_back(inner: &Inner, folder: &Path, record: &Record) -> io::Result<()> {
-    let drivers = &inner.drivers;
-    let _turn = drivers.turn(&unique(&record.driver, &record.handle)).await;
-    let driver = drivers.find(&record.driver).ok_or_else(|| {
-        let name = &record.driver;
-        io::Error::other(format!("driver name {name} not found in the list of registered CSI drivers"))
-    })?;
-    let target = folder.join("mount");
-    let request =
-        NodeUnpublishVolume { volume_id: record.handle.clone(), target_path: target.display().to_string() };
-    driver.plugin.unpublish(request).await.map_err(io::Error::other)?;
-    let others = {
-        let (drivers, record, folder) = (drivers.clone(), record.clone(), folder.to_owned());
-        blocking(move || Ok(drivers.is_published(&record.driver, &record.handle, &folder))).await?
-    };
-    if record.lifecycle == PERSISTENT && driver.stages() && !others {
-        let staging = drivers.staging(&record.driver, &record.handle);
-        let request = NodeUnstageVolume {
-            volume_id: record.handle.clone(),
-            staging_target_path: staging.display().to_string(),
-        };
-        driver.plugin.unstage(request).await.map_err(io::Error::other)?;
-        blocking(move || {
-            empty(&staging)?;
-            staging.parent().map_or(Ok(()), empty)
-        })
-        .await?;
-    }
-    let (folder, counting) = (folder.to_owned(), drivers.clone());
-    blocking(move || {
-        empty(&target)?;
-        Record::remove(&folder)?;
-        counting.count();
-        empty(&folder)
-    })
-    .await
-}
-
-/// Removes a folder that the driver left, or has removed itself.
-fn empty(folder: &Path) -> io::Result<()> {
-    match std::fs::remove_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
