@@ -209,9 +209,9 @@ async fn of_claim(ctx: &Ctx, key: &Key) -> Outcome {
         }
     }
     let owner = plan::owner(&claim).and_then(|owner| {
-        // One that the cache does not show may be new; if it is gone, the claim goes with it anyway.
+        // One that the cache does not show, or another of its name, may be new; if it is gone, the claim goes with it anyway.
         let pod = ctx.get::<Pod>(&Key::new(key.namespace(), &owner.name))?;
-        Some(pod.metadata.uid.as_deref() != Some(&owner.uid) || is_done(&pod))
+        Some(pod.metadata.uid.as_deref() == Some(&owner.uid) && is_done(&pod))
     });
     let ClaimPlan { status, unprotect, delete } = plan::of_claim(&claim, kept, owner == Some(true))?;
     let mut claim = ResourceClaim::clone(&claim);
@@ -240,10 +240,11 @@ async fn still_uses(ctx: &Ctx, key: &Key, consumer: &ResourceClaimConsumerRefere
     if !is_pod {
         return Ok(true);
     }
-    if let Some(pod) = ctx.get::<Pod>(&Key::new(key.namespace(), &consumer.name)) {
-        return Ok(pod.metadata.uid.as_deref() == Some(&consumer.uid) && !is_done(&pod));
+    let pod = ctx.get::<Pod>(&Key::new(key.namespace(), &consumer.name));
+    if let Some(pod) = pod.filter(|pod| pod.metadata.uid.as_deref() == Some(&consumer.uid)) {
+        return Ok(!is_done(&pod));
     }
-    // The scheduler may know a pod that the cache does not show yet.
+    // The scheduler may know a pod that the cache does not show yet, or still shows the one before it of its name.
     let place = Place::new(&Resource::of::<Pod>(), key.namespace(), &consumer.name);
     match write::get::<Pod>(ctx.link(), &place).await {
         Ok(pod) => Ok(pod.metadata.uid.as_deref() == Some(&consumer.uid)),
