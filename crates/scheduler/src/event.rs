@@ -57,8 +57,28 @@ pub(crate) enum Event {
     Siblings(Arc<str>),
 }
 
-/// Whether an event may give the pod a chance that somebody refused it.
-pub(crate) type Hope = Box<dyn Fn(&Event) -> bool + Send + Sync>;
+/// Which events may give a pod a chance that somebody refused it.
+pub(crate) struct Hope {
+    test: Box<dyn Fn(&Event) -> bool + Send + Sync>,
+    /// Whether other pods that get their place may help. There are thousands of those a second, and few whom they help.
+    pub(crate) of_placed: bool,
+}
+
+impl Hope {
+    /// One whom pods that get their place never help.
+    pub(crate) fn new(test: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Self {
+        Self { test: Box::new(test), of_placed: false }
+    }
+
+    /// One whom such pods may help as well.
+    pub(crate) fn of_placed_too(test: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Self {
+        Self { of_placed: true, ..Self::new(test) }
+    }
+
+    pub(crate) fn helps(&self, event: &Event) -> bool {
+        (self.test)(event)
+    }
+}
 
 /// A node as it was at some time.
 #[derive(Clone, Debug)]

@@ -219,7 +219,7 @@ pub(crate) trait Plugin: Send + Sync {
 
     /// What may give a pod a chance that this plugin refused; nothing unless it can refuse.
     fn hope(&self, _pod: &Pending, _cluster: &Snapshot) -> Hope {
-        Box::new(|_| false)
+        Hope::new(|_| false)
     }
 
     /// What may be undone for a pod that fits nowhere (upstream's post-filter); preemption is asked in any case.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use skiff_client::{Link, write};
 
 use crate::NAME;
-use crate::event::{Event, Hope};
+use crate::event::Hope;
 use crate::extender;
 use crate::needs::Needs;
 use crate::plugin::{Feasible, Permit, Plugin, Progress, Relief};
@@ -136,7 +136,7 @@ impl Profile {
         let refused = self.seats.iter().filter(|seat| plugins.contains(seat.plugin.name()));
         let hopes = refused.map(|seat| seat.plugin.hope(pod, cluster));
         // What may change an extender's mind nobody knows.
-        let any: Option<Hope> = plugins.contains(extender::NAME).then(|| Box::new(|_: &Event| true) as Hope);
+        let any = plugins.contains(extender::NAME).then(|| Hope::of_placed_too(|_| true));
         hopes.chain(any).collect()
     }
 

@@ -56,6 +56,8 @@ struct Inner {
     timers: BTreeSet<(Instant, Uid)>,
     /// Those that wait for something to happen: only they need to be asked when it does.
     waiting: HashSet<Uid>,
+    /// Those of them whom other pods that get their place may help.
+    waiting_for_pods: HashSet<Uid>,
     /// Gives active pods their order and events their number.
     counter: u64,
     events: VecDeque<(u64, Event)>,
@@ -103,6 +105,7 @@ impl Queue {
             active: BTreeSet::new(),
             timers: BTreeSet::new(),
             waiting: HashSet::new(),
+            waiting_for_pods: HashSet::new(),
             counter: 0,
             events: VecDeque::new(),
             forgotten: 0,
@@ -211,7 +214,9 @@ impl Queue {
         inner.counter += 1;
         let number = inner.counter;
         let hopeful = |uid: &&Uid| inner.entries.get(*uid).is_some_and(|it| helps(&it.hopes, &event));
-        let helped: Vec<Uid> = inner.waiting.iter().filter(hopeful).cloned().collect();
+        let waiting =
+            if matches!(event, Event::PodPlaced(_)) { &inner.waiting_for_pods } else { &inner.waiting };
+        let helped: Vec<Uid> = waiting.iter().filter(hopeful).cloned().collect();
         inner.events.push_back((number, event));
         if inner.events.len() > MEMORY {
             inner.forgotten = inner.events.pop_front().map_or(0, |(number, _)| number);
@@ -248,7 +253,7 @@ impl Queue {
 }
 
 fn helps(hopes: &[Hope], event: &Event) -> bool {
-    hopes.is_empty() || hopes.iter().any(|hope| hope(event))
+    hopes.is_empty() || hopes.iter().any(|hope| hope.helps(event))
 }
 
 impl Inner {
@@ -307,6 +312,9 @@ impl Inner {
         entry.state = state(at);
         if matches!(entry.state, State::Waiting(_)) {
             self.waiting.insert(Arc::clone(uid));
+            if entry.hopes.is_empty() || entry.hopes.iter().any(|hope| hope.of_placed) {
+                self.waiting_for_pods.insert(Arc::clone(uid));
+            }
         }
         self.timers.insert((at, Arc::clone(uid)));
     }
@@ -321,6 +329,7 @@ impl Inner {
             State::Backing(at) | State::Waiting(at) => {
                 self.timers.remove(&(at, Arc::clone(uid)));
                 self.waiting.remove(uid);
+                self.waiting_for_pods.remove(uid);
             }
             State::InHand(_) => {}
         }

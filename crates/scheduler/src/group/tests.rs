@@ -133,7 +133,7 @@ fn a_refused_gang_hopes_for_room_and_for_itself() {
     let (group, pods) = grouped(&mut cluster, Some(3), 0, &[&three, &three, &three]);
     let gone = Arc::clone(&pods[0].info);
     let outcome = place(&group, pods, &mut cluster, &Profile::default(), &mut Search::default());
-    let helps = |event: &Event| outcome.hopes.iter().any(|hope| hope(event));
+    let helps = |event: &Event| outcome.hopes.iter().any(|hope| hope.helps(event));
     assert!(helps(&Event::PodGone(gone)));
     assert!(helps(&Event::GroupGrew("blue/gang".into())));
     assert!(!helps(&Event::GroupGrew("blue/other".into())));

@@ -262,7 +262,7 @@ impl Plugin for Coscheduling {
 
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let own = group(&pod.info.object);
-        Box::new(move |event| match event {
+        Hope::of_placed_too(move |event| match event {
             Event::Siblings(key) => own.as_ref() == Some(key),
             Event::PodPlaced(_) => own.is_some(),
             _ => false,

@@ -165,7 +165,7 @@ impl Plugin for DynamicResources {
 
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let own = devices::named(&pod.info.object).map(|named| named.claims.clone()).unwrap_or_default();
-        Box::new(move |event| match event {
+        Hope::new(move |event| match event {
             Event::NodeAdded(_) | Event::NodeLabels(_) | Event::NodeTaints(_) => true,
             Event::DevicesChanged | Event::DeviceClassChanged => true,
             Event::DeviceClaimChanged(change) => change.freed || own.iter().any(|key| **key == *change.key),

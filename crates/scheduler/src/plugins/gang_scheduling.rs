@@ -45,7 +45,7 @@ impl Plugin for GangScheduling {
 
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let own = pod.info.group.clone();
-        Box::new(move |event| match (event, &own) {
+        Hope::new(move |event| match (event, &own) {
             (Event::GroupGrew(key), Some(own)) => Arc::ptr_eq(key, own) || key == own,
             _ => false,
         })

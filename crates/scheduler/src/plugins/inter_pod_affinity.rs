@@ -140,7 +140,7 @@ impl Plugin for InterPodAffinity {
         // Others keep their domains free of it; which labels make those does not matter here.
         let kept_away = about.into_iter().any(|(kind, ..)| kind == Kind::Away);
         let pod = Arc::clone(&pod.info);
-        Box::new(move |event| {
+        Hope::of_placed_too(move |event| {
             let terms = &pod.terms;
             let near = |other: &Meta| terms.affinity.iter().any(|term| may_select(term, other));
             let far = |other: &Meta| terms.anti.iter().any(|term| may_select(term, other));

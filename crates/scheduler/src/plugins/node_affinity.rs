@@ -82,7 +82,7 @@ impl Plugin for NodeAffinity {
             affinity: spec.affinity.clone(),
             ..PodSpec::default()
         };
-        Box::new(move |event| {
+        Hope::new(move |event| {
             event.makes_right(|node| {
                 added.as_ref().is_none_or(|added| node.as_target(|target| affinity::matches(added, target)))
                     && node.as_target(|target| affinity::allows(&spec, target))

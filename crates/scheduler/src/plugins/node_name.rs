@@ -23,7 +23,7 @@ impl Plugin for NodeName {
 
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let name = skiff_api::pod::node_name(&pod.pod).unwrap_or_default().to_owned();
-        Box::new(move |event| matches!(event, Event::NodeAdded(node) if *node.name == *name))
+        Hope::new(move |event| matches!(event, Event::NodeAdded(node) if *node.name == *name))
     }
 }
 

@@ -26,7 +26,7 @@ impl Plugin for NodePorts {
 
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let ports = pod.info.ports.clone();
-        Box::new(move |event| match event {
+        Hope::new(move |event| match event {
             Event::NodeAdded(_) => true,
             Event::PodGone(gone) => {
                 gone.ports.iter().any(|held| ports.iter().any(|port| held.clashes_with(port)))

@@ -32,7 +32,7 @@ impl Plugin for NodeUnschedulable {
     }
 
     fn hope(&self, _: &Pending, _: &Snapshot) -> Hope {
-        Box::new(|event| event.makes_right(|node| !node.unschedulable))
+        Hope::new(|event| event.makes_right(|node| !node.unschedulable))
     }
 }
 

@@ -76,7 +76,7 @@ impl Plugin for ResourcesFit {
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let (asked, settings) = (pod.info.requests.clone(), Arc::clone(&self.0));
         let asks = move |name: &str, amount| amount > 0 && !settings.ignores(name);
-        Box::new(move |event| {
+        Hope::new(move |event| {
             let asked = || asked.iter().filter(|(name, amount)| asks(name, *amount));
             // An empty node would have to do.
             let holds = |node: &Facts| {

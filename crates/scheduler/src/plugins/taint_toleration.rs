@@ -30,7 +30,7 @@ impl Plugin for TaintToleration {
 
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let tolerations = pod.spec().tolerations.clone().unwrap_or_default();
-        Box::new(move |event| {
+        Hope::new(move |event| {
             event.makes_right(|node| {
                 untolerated(&node.taints, &tolerations, &[NO_SCHEDULE, NO_EXECUTE]).is_none()
             })

@@ -153,7 +153,7 @@ impl Plugin for TopologySpread {
             .iter()
             .flatten()
             .any(|it| it.node_taints_policy.as_deref() == Some("Honor"));
-        Box::new(move |event| {
+        Hope::of_placed_too(move |event| {
             let counts = |pod: &Object| {
                 pod.meta().namespace.as_deref() == Some(&*namespace)
                     && scopes.iter().any(|scope| scope.picks(pod.meta()))

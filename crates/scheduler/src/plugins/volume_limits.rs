@@ -55,7 +55,7 @@ impl Plugin for VolumeLimits {
 
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let claims = pod.info.claims.clone();
-        Box::new(move |event| match event {
+        Hope::new(move |event| match event {
             Event::NodeAdded(_) | Event::CsiNodeChanged => true,
             Event::PodGone(gone) => !gone.claims.is_empty(),
             event => event.changes_claim(&claims),

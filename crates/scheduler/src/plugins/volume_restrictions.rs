@@ -33,7 +33,7 @@ impl Plugin for VolumeRestrictions {
 
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let claims = pod.info.claims.clone();
-        Box::new(move |event| match event {
+        Hope::new(move |event| match event {
             Event::PodGone(gone) => gone.claims.iter().any(|claim| claims.contains(claim)),
             event => event.changes_claim(&claims),
         })

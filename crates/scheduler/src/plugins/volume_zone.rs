@@ -42,7 +42,7 @@ impl Plugin for VolumeZone {
 
     fn hope(&self, pod: &Pending, _: &Snapshot) -> Hope {
         let claims = pod.info.claims.clone();
-        Box::new(move |event| match event {
+        Hope::new(move |event| match event {
             Event::NodeAdded(_) | Event::NodeLabels(_) | Event::VolumeChanged | Event::ClassChanged => true,
             event => event.changes_claim(&claims),
         })

@@ -17,7 +17,7 @@ fn put(queue: &Queue, name: &str, priority: i32) {
 
 /// Somebody refused who hopes for another storage class.
 fn unfit() -> Failure {
-    Failure::Unfit(vec![Box::new(|event| matches!(event, Event::ClassChanged))])
+    Failure::Unfit(vec![Hope::new(|event| matches!(event, Event::ClassChanged))])
 }
 
 /// Who has a turn within `seconds`, and after how many seconds.
@@ -157,4 +157,24 @@ async fn a_try_that_took_longer_than_events_are_remembered_may_have_been_helped(
     }
     queue.give_back(&uid("a"), unfit());
     assert_eq!(turn(&queue, 5).await, Some(("a".into(), 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_gets_its_place_is_told_only_to_those_whom_it_may_help() {
+    let queue = queue();
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let hopes: [fn(Arc<std::sync::atomic::AtomicUsize>) -> Hope; 2] = [
+        |asked| Hope::new(move |_| asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == usize::MAX),
+        |_| Hope::of_placed_too(|event| matches!(event, Event::PodPlaced(_))),
+    ];
+    for (name, hope) in ["room", "company"].into_iter().zip(hopes) {
+        put(&queue, name, 0);
+        turn(&queue, 1).await.unwrap();
+        queue.give_back(&uid(name), Failure::Unfit(vec![hope(Arc::clone(&asked))]));
+    }
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let placed = crate::plugins::tests::pending("{}").info;
+    queue.happened(Event::PodPlaced(placed));
+    assert_eq!(turn(&queue, 1).await, Some(("company".into(), 0)));
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 0, "it was not even asked");
 }

@@ -127,8 +127,8 @@ async fn too_few_pods_are_not_tried_and_the_last_one_wakes_them() {
     );
     let b = pending("{metadata: {name: b, uid: b, labels: {scheduling.x-k8s.io/pod-group: gang}}}");
     let event = world.plugin.sees(Some(&b.info.object), b.info.uid()).expect("the group is complete");
-    assert!(world.plugin.hope(&a, &world.cluster)(&event));
-    assert!(!world.plugin.hope(&a, &world.cluster)(&Event::Siblings("blue/other".into())));
+    assert!(world.plugin.hope(&a, &world.cluster).helps(&event));
+    assert!(!world.plugin.hope(&a, &world.cluster).helps(&Event::Siblings("blue/other".into())));
     assert_eq!((world.admit(&a), world.admit(&b)), (String::new(), String::new()));
     world.plugin.sees(None, b.info.uid());
     assert!(world.admit(&a).contains("current pods number: 1"));
@@ -203,7 +203,7 @@ async fn the_first_of_a_group_to_have_room_calls_the_others() {
     let uid = b.info.uid();
     world.queue.put(uid, uid, 0, 1);
     world.queue.next().await;
-    world.queue.give_back(uid, crate::queue::Failure::Unfit(vec![Box::new(|_| false)]));
+    world.queue.give_back(uid, crate::queue::Failure::Unfit(vec![Hope::new(|_| false)]));
     assert_eq!(world.queue.lengths(), (0, 0, 1));
     world.wait(&a);
     assert_eq!(world.queue.lengths(), (1, 0, 0));

@@ -27,7 +27,7 @@ fn node_helps(nodes: &str, pods: &str, pod: &str, changed: &str, helps: bool) {
     let hopes = hopes(&mut cluster, pod);
     let events = node(&mut cluster, changed);
     assert!(!events.is_empty(), "nothing is told of {changed}");
-    let helped = events.iter().any(|event| hopes.iter().any(|hope| hope(event)));
+    let helped = events.iter().any(|event| hopes.iter().any(|hope| hope.helps(event)));
     assert_eq!(helped, helps, "{pod}: {changed}");
 }
 
@@ -61,7 +61,7 @@ fn end_helps(nodes: &str, pods: &str, pod: &str, gone: &str, helps: bool) {
     let mut cluster = cluster(nodes, pods);
     let hopes = hopes(&mut cluster, pod);
     let event = Event::PodGone(cluster.displace(gone).unwrap());
-    assert_eq!(hopes.iter().any(|hope| hope(&event)), helps, "{pod}: {gone}");
+    assert_eq!(hopes.iter().any(|hope| hope.helps(&event)), helps, "{pod}: {gone}");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_claim_wakes_only_the_pods_that_use_it() {
     let pod = "spec: {volumes: [{name: v, persistentVolumeClaim: {claimName: data}}], containers: [{name: c, image: app}]}";
     let mut cluster = cluster(TWO, "[]");
     let hopes = hopes(&mut cluster, pod);
-    let helps = |key: &str| hopes.iter().any(|hope| hope(&Event::ClaimChanged(key.into())));
+    let helps = |key: &str| hopes.iter().any(|hope| hope.helps(&Event::ClaimChanged(key.into())));
     assert!(helps("blue/data"));
     assert!(!helps("blue/other") && !helps("red/data"));
 }
