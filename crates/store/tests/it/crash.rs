@@ -66,10 +66,11 @@ fn child() {
     runtime.block_on(async {
         let store = open(Disk::open(file).unwrap());
         let mut clients = tokio::task::JoinSet::new();
+        // Before the first acknowledgement: what stands before this line nobody reads.
+        println!("started");
         for id in 0..CLIENTS {
             clients.spawn(client(store.clone(), id, dice(&mut seed)));
         }
-        println!("started");
         clients.join_all().await;
     });
 }
