@@ -160,6 +160,17 @@ impl Writer {
     }
 }
 
+/// Opens watches, a connection each.
+async fn open(
+    cluster: &Cluster,
+    form: Form,
+    paths: impl Iterator<Item = String>,
+) -> anyhow::Result<Vec<Watch>> {
+    let open = |path: String| async move { cluster.connect().await?.watch_in(form, &path).await };
+    let opened = futures::stream::iter(paths).map(open).buffer_unordered(16);
+    opened.try_collect().await.context("open a watch")
+}
+
 /// Many watches of the same namespace, a connection each.
 struct Watchers {
     count: usize,
@@ -175,13 +186,7 @@ impl Watchers {
         (count, form): (usize, Form),
     ) -> anyhow::Result<Self> {
         let path = namespace.path(&format!("configmaps?watch=true&resourceVersion={version}"));
-        let open = |_| async { cluster.connect().await?.watch_in(form, &path).await };
-        let watches: Vec<Watch> = futures::stream::iter(0..count)
-            .map(open)
-            .buffer_unordered(16)
-            .try_collect()
-            .await
-            .context("open a watch")?;
+        let watches = open(cluster, form, std::iter::repeat_n(path, count)).await?;
         // Bounded by what is written: a few hundred events for each watcher.
         let (sender, seen) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();

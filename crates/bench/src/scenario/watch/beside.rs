@@ -1,11 +1,8 @@
 //! One write beside many watches of other objects, as each node keeps of its Secrets, its ConfigMaps and itself.
 
-use anyhow::Context;
-use futures::{StreamExt, TryStreamExt};
-
 use super::Writer;
 use crate::cluster::Cluster;
-use crate::connection::Watch;
+use crate::connection::Form;
 use crate::lab::Lab;
 use crate::namespace::Namespace;
 use crate::report::{Figure, row};
@@ -16,17 +13,11 @@ pub(super) async fn measure(lab: &Lab, cluster: &Cluster, namespace: &Namespace)
     let mut writer = Writer::make(cluster, namespace).await?;
     writes(lab, cluster, &mut writer, 0).await?;
     let full = 1_000;
-    let open = |number: usize| async move {
-        let name = format!("fieldSelector=metadata.name%3Dother-{number}");
-        cluster.connect().await?.watch(&namespace.path(&format!("configmaps?watch=true&{name}"))).await
-    };
     let count = lab.count(full, full / 20);
-    let watches: Vec<Watch> = futures::stream::iter(0..count)
-        .map(open)
-        .buffer_unordered(16)
-        .try_collect()
-        .await
-        .context("open a watch")?;
+    let path = |number| {
+        namespace.path(&format!("configmaps?watch=true&fieldSelector=metadata.name%3Dother-{number}"))
+    };
+    let watches = super::open(cluster, Form::Json, (0..count).map(path)).await?;
     let outcome = writes(lab, cluster, &mut writer, full).await;
     drop(watches);
     outcome
