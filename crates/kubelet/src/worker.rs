@@ -75,6 +75,8 @@ pub(crate) struct Worker {
     follow: Option<Follow>,
     /// The last status that reached the API, or is on its way.
     reported: Option<PodStatus>,
+    /// The status on its way to the API, and whether somebody has overruled it meanwhile.
+    sent: Option<(PodStatus, bool)>,
     reporting: bool,
     report_retry: Retry,
     /// Until when the container that was started last may keep the status waiting.
@@ -117,6 +119,7 @@ impl Worker {
             mounts: None,
             follow: None,
             reported: None,
+            sent: None,
             reporting: false,
             report_retry: Retry::default(),
             start_awaited: None,
@@ -200,6 +203,7 @@ impl Worker {
                     || pod.metadata.annotations != self.pod.metadata.annotations
                     || pod.metadata.labels != self.pod.metadata.labels;
                 self.pod = pod;
+                self.heed_others();
                 if changed && self.state.volumes == VolumeState::Mounted {
                     // Files of the downward API say what the pod says.
                     let (ctx, pod) = (self.ctx.clone(), Arc::clone(&self.pod));

@@ -136,7 +136,8 @@ impl Worker {
                 self.reporting = false;
                 match result {
                     Ok(()) => {
-                        self.reported = Some(*status);
+                        let overruled = self.sent.take().is_some_and(|(_, overruled)| overruled);
+                        self.reported = (!overruled).then_some(*status);
                         self.report_retry.reset();
                     }
                     // The object is gone: its source will say so. Till then there is no one to tell.

@@ -35,8 +35,19 @@ impl Worker {
             return Some(wake_at.map_or(at, |other| other.min(at)));
         }
         self.reporting = true;
+        self.sent = Some((new.clone(), false));
         self.steps.push(self.write_status(new.clone()));
         wake_at
+    }
+
+    /// Somebody else has changed what was reported (that the pod is ready, say, while nothing was heard of its node): it is
+    /// said again.
+    pub(super) fn heed_others(&mut self) {
+        let Some(status) = &self.pod.status else { return };
+        match &mut self.sent {
+            Some((sent, overruled)) if self.reporting => *overruled |= overrules(status, sent),
+            _ => drop(self.reported.take_if(|known| overrules(status, known))),
+        }
     }
 
     /// While a container starts its status is about to change: one write then says both, unless it takes until then. An
@@ -92,6 +103,17 @@ impl Worker {
             Done::Reported { status: Box::new(status), result }
         })
     }
+}
+
+/// Whether the API's status has another word than ours on a condition of ours, and not an older one.
+fn overrules(theirs: &PodStatus, ours: &PodStatus) -> bool {
+    let theirs = theirs.conditions.as_deref().unwrap_or_default();
+    ours.conditions.iter().flatten().any(|own| {
+        let same = theirs.iter().find(|one| one.type_ == own.type_);
+        same.is_some_and(|one| {
+            one.status != own.status && one.last_transition_time.as_ref() >= own.last_transition_time.as_ref()
+        })
+    })
 }
 
 /// Whether two statuses say the same, other writers' fields aside.

@@ -102,16 +102,19 @@ impl Cluster for Memory {
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
         let name = pod.metadata.name.clone().unwrap();
         let uid = pod.metadata.uid.clone().unwrap();
+        {
+            let mut pods = self.pods.lock().unwrap();
+            if let Some(known) = pods.get_mut(&uid) {
+                Arc::make_mut(known).status = Some(status.clone());
+                // As the API does: the writer hears of its own write.
+                self.changes.send(Change::Put(Arc::clone(known))).ok();
+            }
+        }
+        // Last, since a test that sees it may write next.
         self.contents.send_modify(|contents| {
             contents.statuses.insert(name.clone(), status.clone());
             contents.history.push((name.clone(), status.clone()));
         });
-        let mut pods = self.pods.lock().unwrap();
-        if let Some(known) = pods.get_mut(&uid) {
-            Arc::make_mut(known).status = Some(status.clone());
-            // As the API does: the writer hears of its own write.
-            self.changes.send(Change::Put(Arc::clone(known))).ok();
-        }
         Box::pin(async { Ok(()) })
     }
 

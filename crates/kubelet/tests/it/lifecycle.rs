@@ -91,6 +91,33 @@ async fn a_pod_runs_reports_and_leaves_nothing_behind() {
     kubelet.stop().await;
 }
 
+/// As the node controller does while it hears nothing of the node: within the second in which the pod became ready, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_others_call_unready_is_reported_again() {
+    let node = TestNode::start().await;
+    let kubelet = node.kubelet(&[]).await;
+    let wanted = pod("
+        metadata: {name: one}
+        spec:
+          terminationGracePeriodSeconds: 0
+          containers: [{name: main, image: 'localhost/busybox:test', command: [sleep, '1000']}]
+    ");
+    kubelet.cluster.put(&wanted);
+    let is_ready = |status: &PodStatus| condition(status, "Ready") == "True";
+    for _ in 0..3 {
+        let mut status = kubelet.cluster.status("one", is_ready).await;
+        let told = kubelet.cluster.now().history.len();
+        let ready = status.conditions.iter_mut().flatten().find(|condition| condition.type_ == "Ready");
+        ready.unwrap().status = "False".to_owned();
+        let overruled = k8s_openapi::api::core::v1::Pod { status: Some(status), ..(*wanted).clone() };
+        kubelet.cluster.put(&std::sync::Arc::new(overruled));
+        let again = |contents: &crate::cluster::Contents| {
+            contents.history[told..].iter().any(|(_, status)| is_ready(status))
+        };
+        kubelet.cluster.until(again).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn containers_end_fail_restart_and_wait_as_their_pods_say() {
     let node = TestNode::start().await;

@@ -14,7 +14,8 @@ fn the_article_runs_to_its_end_and_leaves_nothing_behind() {
         "--nodes",
         "2",
         "--node-monitor-grace-period",
-        "6",
+        // Nodes give a sign of life every ten seconds.
+        "13",
         "--default-unreachable-toleration-seconds",
         "2",
     ]);
