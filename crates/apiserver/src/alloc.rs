@@ -19,6 +19,7 @@ use skiff_api::errors::Errors;
 use skiff_api::{ApiError, Object};
 use skiff_store::Store;
 
+use self::families::Family;
 use self::ip::Addresses;
 use self::plan::Needs;
 use self::port::Ports;
@@ -29,6 +30,7 @@ use crate::kinds::Draft;
 use crate::registry::Scope;
 use crate::stored::Stored;
 
+mod families;
 mod ip;
 mod plan;
 mod port;
@@ -42,8 +44,8 @@ mod tests;
 
 /// What services have been given.
 pub(crate) struct Alloc {
-    /// What the server was started with.
-    own: Range,
+    /// What the server was started with: a range for each family that services have, the first by default.
+    own: Vec<Range>,
     pools: Arc<Mutex<Pools>>,
 }
 
@@ -80,24 +82,29 @@ impl Taken {
 
 impl Alloc {
     /// Pools from which nothing has been given.
-    pub(crate) fn new(services: IpNet, node_ports: std::ops::RangeInclusive<u16>) -> Self {
-        let own = Range::new(services);
+    pub(crate) fn new(services: &[IpNet], node_ports: std::ops::RangeInclusive<u16>) -> Self {
+        let own: Vec<Range> = services.iter().copied().map(Range::new).collect();
         let pools = Pools {
-            ranges: Ranges::new(own),
+            ranges: Ranges::new(&own),
             addresses: Addresses::default(),
             ports: Ports::new(node_ports),
         };
         Self { own, pools: Arc::new(Mutex::new(pools)) }
     }
 
-    /// The range that the server was started with.
-    pub(crate) fn range(&self) -> IpNet {
-        self.own.net()
+    /// The ranges that the server was started with.
+    pub(crate) fn ranges(&self) -> Vec<String> {
+        self.own.iter().map(|range| range.net().to_string()).collect()
     }
 
-    /// The first address of that range: the `kubernetes` service's.
+    /// The first address of the first of them: the `kubernetes` service's.
     pub(crate) fn first(&self) -> Option<IpAddr> {
-        self.own.first()
+        self.own.first()?.first()
+    }
+
+    /// The families that services have.
+    fn families(&self) -> Vec<Family> {
+        self.own.iter().map(|range| range.family()).collect()
     }
 
     /// Marks what is given; at the start.
@@ -156,9 +163,21 @@ impl Alloc {
         let mut reservation = Reservation::of_service(&self.pools, owner);
         let Some(service) = draft.as_any_mut().downcast_mut::<Service>() else { return Ok(reservation) };
         let old = old.and_then(|old| old.as_any().downcast_ref::<Service>());
+        // What does not change keeps what it has, even if the cluster would not give it any more.
+        if old.is_some_and(|old| old.spec == service.spec) {
+            return Ok(reservation);
+        }
         let needs = Needs::of(service, old);
         let before = old.map(Taken::of).unwrap_or_default();
         let mut errors = Errors::new();
+        if let Some(spec) = service.spec.as_mut().filter(|spec| spec.type_.as_deref() != Some("ExternalName"))
+        {
+            let old = old.and_then(|old| old.spec.as_ref());
+            families::settle(spec, old, &self.families(), &mut errors);
+        }
+        if !errors.is_empty() {
+            return Err(entry.invalid(&name, errors));
+        }
         if needs.address {
             self.pools.lock().ranges.refresh(&scope.api.store);
         }

@@ -19,6 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use skiff_api::{ApiError, Object, Readable, names};
 use skiff_base::task::Tasks;
+use skiff_store::Key;
 
 use crate::api::Api;
 use crate::kinds::flowcontrol::bootstrap as flowcontrol;
@@ -61,7 +62,10 @@ pub(crate) async fn objects(api: &Api) -> Result<(), ApiError> {
     if api.store.snapshot("storage.k8s.io/storageclasses").objects.is_empty() {
         ensure(api, "", &local_path(), false).await?;
     }
-    ensure(api, "", &service_range(api), false).await?;
+    match grown_range(api) {
+        Some(range) => ensure(api, "", &range, true).await?,
+        None => ensure(api, "", &service_range(api), false).await?,
+    }
     ensure(api, "default", &service(api), false).await?;
     for level in flowcontrol::levels() {
         ensure(api, "", &level, false).await?;
@@ -205,9 +209,9 @@ fn priority_class(name: &str, value: i32, description: &str) -> PriorityClass {
     }
 }
 
-/// The range that the server was started with: as upstream's server and then its controller make it, in one write.
+/// The ranges that the server was started with: as upstream's server and then its controller make it, in one write.
 fn service_range(api: &Api) -> ServiceCIDR {
-    let cidrs = Some(vec![api.alloc.range().to_string()]);
+    let cidrs = Some(api.alloc.ranges());
     let ready = Condition {
         type_: "Ready".to_owned(),
         status: "True".to_owned(),
@@ -225,6 +229,17 @@ fn service_range(api: &Api) -> ServiceCIDR {
         spec: Some(ServiceCIDRSpec { cidrs }),
         status: Some(ServiceCIDRStatus { conditions: Some(vec![ready]) }),
     }
+}
+
+/// The range that is there, with the second one that the server was started with, if that is what it lacks: a cluster may
+/// become dual-stack.
+fn grown_range(api: &Api) -> Option<ServiceCIDR> {
+    let stored = api.store.get(&Key::new(Arc::<str>::from("networking.k8s.io/servicecidrs"), SERVICE))?;
+    let range = stored.object().decode::<ServiceCIDR>().ok()?;
+    let held = range.spec.as_ref()?.cidrs.as_deref()?;
+    let own = api.alloc.ranges();
+    let grows = held.len() == 1 && own.len() == 2 && held.first() == own.first();
+    grows.then(|| ServiceCIDR { spec: Some(ServiceCIDRSpec { cidrs: Some(own) }), ..(*range).clone() })
 }
 
 /// The class of folders on nodes.

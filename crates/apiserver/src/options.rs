@@ -101,8 +101,9 @@ pub struct Options {
     pub kubelets: Option<KubeletAccess>,
     /// Needed for API servers behind this one, and for proxies before it.
     pub front_proxy: Option<FrontProxy>,
-    /// The range of service addresses.
-    pub services: IpNet,
+    /// The ranges of service addresses, one for each family that services may have; they have the first one's unless they
+    /// ask for more.
+    pub services: Vec<IpNet>,
     /// The range of node ports.
     pub node_ports: RangeInclusive<u16>,
     /// Where pods and nodes reach this server; behind the service `kubernetes`. Without it that service has no
@@ -171,7 +172,7 @@ impl Options {
             tls: None,
             kubelets: None,
             front_proxy: None,
-            services: services.expect("12 is a prefix length").into(),
+            services: vec![services.expect("12 is a prefix length").into()],
             node_ports: 30000..=32767,
             advertise: None,
             machine: None,

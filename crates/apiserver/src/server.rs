@@ -109,7 +109,7 @@ impl Server {
             None => tls.client_ca_pem.clone(),
         };
         let tls = options.tls.as_ref().map(|tls| tls::server(&tls.identity, &believed(tls))).transpose()?;
-        let alloc = Alloc::new(options.services, options.node_ports);
+        let alloc = Alloc::new(&options.services, options.node_ports);
         alloc.restore(&store);
         let (enable, disable) = (&options.enable_admission_plugins, &options.disable_admission_plugins);
         let admission = crate::admission::Chosen::new(enable, disable, options.admission_configuration)

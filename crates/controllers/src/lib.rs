@@ -60,10 +60,11 @@ pub struct Options {
     pub reader: Link,
     /// Each controller's own link by its name (see [`names`]), so that its writes carry its identity.
     pub links: Arc<dyn Fn(&'static str) -> Link + Send + Sync>,
-    /// The range that pods' addresses come from; nodes are given parts of it. None: nodes bring their own.
-    pub cluster_cidr: Option<IpNet>,
-    /// The prefix length of a node's part.
-    pub node_cidr_mask: u8,
+    /// The ranges that pods' addresses come from, at most one of a family; nodes are given a part of each. None: nodes bring
+    /// their own.
+    pub cluster_cidrs: Vec<IpNet>,
+    /// The prefix length of a node's part: of IPv4, of IPv6.
+    pub node_cidr_masks: (u8, u8),
     /// The authority that pods need to trust the server, PEM; published in every namespace.
     pub root_ca: Option<String>,
     /// Signs approved certificate signing requests; nothing does without it.
@@ -87,8 +88,8 @@ impl Options {
         Self {
             reader: link,
             links: Arc::new(move |_| own.clone()),
-            cluster_cidr: None,
-            node_cidr_mask: 24,
+            cluster_cidrs: Vec::new(),
+            node_cidr_masks: (24, 64),
             root_ca: None,
             signer: None,
             node_grace: Duration::from_secs(50),
@@ -102,8 +103,8 @@ impl Options {
 
 /// What every controller can ask for besides the API.
 struct Settings {
-    cluster_cidr: Option<IpNet>,
-    node_cidr_mask: u8,
+    cluster_cidrs: Vec<IpNet>,
+    node_cidr_masks: (u8, u8),
     root_ca: Option<String>,
     signer: Option<Arc<Authority>>,
     node_grace: Duration,
@@ -131,8 +132,8 @@ pub struct Controllers {
 /// Wires the controllers; nothing runs yet.
 pub fn build(options: Options) -> Controllers {
     let settings = Settings {
-        cluster_cidr: options.cluster_cidr,
-        node_cidr_mask: options.node_cidr_mask,
+        cluster_cidrs: options.cluster_cidrs,
+        node_cidr_masks: options.node_cidr_masks,
         root_ca: options.root_ca,
         signer: options.signer,
         node_grace: options.node_grace,

@@ -1,4 +1,4 @@
-//! Gives each node its part of the range that pods' addresses come from.
+//! Gives each node its part of the ranges that pods' addresses come from: one of each family.
 //!
 //! Which parts are whose is kept as nodes come, change and go, so that giving one costs a few look-ups however many nodes
 //! there are. A part stays promised to its node from before it is written until the node goes: news that is late or an
@@ -64,14 +64,16 @@ impl Ranges {
         }
     }
 
-    /// The part that a node is to have: what was promised to it, or the first that is free.
-    fn promise(&self, node: &Key, whole: IpNet, mask: u8) -> Option<IpNet> {
+    /// The parts that a node is to have: what was promised to it, or the first that are free.
+    fn promise(&self, node: &Key, wholes: &[IpNet], masks: (u8, u8)) -> Option<Vec<IpNet>> {
         let mut parts = self.0.lock();
-        if let Some(promised) = parts.of.get(node).and_then(|own| own.first()) {
-            return Some(*promised);
+        if let Some(promised) = parts.of.get(node) {
+            return Some(promised.clone());
         }
-        let free = parts.free(whole, mask)?;
-        parts.set(node, vec![free]);
+        let mask = |whole: &IpNet| if whole.addr().is_ipv4() { masks.0 } else { masks.1 };
+        let free: Option<Vec<IpNet>> = wholes.iter().map(|whole| parts.free(*whole, mask(whole))).collect();
+        let free = free?;
+        parts.set(node, free.clone());
         Some(free)
     }
 }
@@ -94,7 +96,9 @@ impl Parts {
 
     /// The first part of `whole` that overlaps none of those taken.
     fn free(&self, whole: IpNet, mask: u8) -> Option<IpNet> {
-        let odd: Vec<&IpNet> = self.taken.keys().filter(|part| part.prefix_len() != mask).collect();
+        let is_odd =
+            |part: &&IpNet| part.prefix_len() != mask && part.addr().is_ipv4() == whole.addr().is_ipv4();
+        let odd: Vec<&IpNet> = self.taken.keys().filter(is_odd).collect();
         let clashes = |part: &IpNet| {
             self.taken.contains_key(part)
                 || odd.iter().any(|held| held.contains(part) || part.contains(*held))
@@ -104,20 +108,24 @@ impl Parts {
 }
 
 async fn reconcile(ctx: Ctx, key: Key) -> Outcome {
-    let Some(whole) = ctx.settings().cluster_cidr else { return Ok(Next::Rest) };
+    let settings = ctx.settings();
+    if settings.cluster_cidrs.is_empty() {
+        return Ok(Next::Rest);
+    }
     let Some(node) = ctx.get::<Node>(&key) else { return Ok(Next::Rest) };
     let has = |node: &Node| node.spec.as_ref().is_some_and(|spec| spec.pod_cidr.is_some());
     if has(&node) || node.metadata.deletion_timestamp.is_some() {
         return Ok(Next::Rest);
     }
-    let Some(part) = ctx.settings().ranges.promise(&key, whole, ctx.settings().node_cidr_mask) else {
+    let promised = settings.ranges.promise(&key, &settings.cluster_cidrs, settings.node_cidr_masks);
+    let Some(parts) = promised else {
         let message = format!("Node {key} status is now: CIDRNotAvailable");
         ctx.event(reference(&*node), EventKind::Normal, "CIDRNotAvailable", message);
         return Ok(Next::Rest);
     };
-    let text = part.to_string();
+    let texts: Vec<String> = parts.iter().map(ToString::to_string).collect();
     let body = json!({ "metadata": { "uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version },
-        "spec": { "podCIDR": text, "podCIDRs": [text] } });
+        "spec": { "podCIDR": texts.first(), "podCIDRs": texts } });
     ctx.patch(&*node, Patch::Merge, &body).await?;
     Ok(Next::Rest)
 }
@@ -149,13 +157,31 @@ mod tests {
 
     #[test]
     fn what_was_promised_stays_so_until_the_node_goes() {
-        let (ranges, whole) = (Ranges::default(), "10.244.0.0/23".parse().unwrap());
-        let ask = |node: &str| ranges.promise(&Key::new(None, node), whole, 24).map(|part| part.to_string());
+        let ranges = Ranges::default();
+        let ask = |node: &str| shown(&ranges, node, &["10.244.0.0/23"]);
         assert_eq!(ask("a").as_deref(), Some("10.244.0.0/24"));
         assert_eq!(ask("b").as_deref(), Some("10.244.1.0/24"));
         assert_eq!(ask("a").as_deref(), Some("10.244.0.0/24"));
         assert_eq!(ask("c"), None);
         ranges.0.lock().set(&Key::new(None, "a"), Vec::new());
         assert_eq!(ask("c").as_deref(), Some("10.244.0.0/24"));
+    }
+
+    fn shown(ranges: &Ranges, node: &str, wholes: &[&str]) -> Option<String> {
+        let wholes: Vec<IpNet> = wholes.iter().map(|text| text.parse().unwrap()).collect();
+        let parts = ranges.promise(&Key::new(None, node), &wholes, (24, 64))?;
+        Some(parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+    }
+
+    #[test]
+    fn a_node_has_a_part_of_each_family_or_none() {
+        let ranges = Ranges::default();
+        let ask = |node: &str| shown(&ranges, node, &["fd00:244::/56", "10.244.0.0/23"]);
+        assert_eq!(ask("a").as_deref(), Some("fd00:244::/64,10.244.0.0/24"));
+        assert_eq!(ask("b").as_deref(), Some("fd00:244:0:1::/64,10.244.1.0/24"));
+        // IPv4 is used up: no part of IPv6 is lost.
+        assert_eq!(ask("c"), None);
+        ranges.0.lock().set(&Key::new(None, "b"), Vec::new());
+        assert_eq!(ask("c").as_deref(), Some("fd00:244:0:1::/64,10.244.1.0/24"));
     }
 }

@@ -32,8 +32,6 @@ impl Needs {
             spec.ip_family_policy = None;
             return Self::default();
         }
-        spec.ip_family_policy.get_or_insert_with(|| "SingleStack".to_owned());
-        spec.ip_families.get_or_insert_with(|| vec!["IPv4".to_owned()]);
         let node_ports = match kind {
             "NodePort" => true,
             "LoadBalancer" => spec.allocate_load_balancer_node_ports.unwrap_or(true),

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::families::Family;
+
 /// A range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Range(IpNet);
@@ -21,16 +23,16 @@ impl Range {
         self.0
     }
 
-    /// Whether it holds addresses of four bytes.
-    pub(super) fn is_four(&self) -> bool {
-        matches!(self.0, IpNet::V4(_))
+    /// What addresses it holds.
+    pub(super) fn family(&self) -> Family {
+        Family::of(self.0.addr())
     }
 
     /// How many usable addresses there are: neither the network's own nor, for IPv4, the broadcast address.
     fn usable(&self) -> u128 {
         let bits = u32::from(self.0.max_prefix_len() - self.0.prefix_len());
         let size = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
-        size.saturating_sub(if self.is_four() { 2 } else { 1 })
+        size.saturating_sub(if self.family() == Family::Four { 2 } else { 1 })
     }
 
     /// The address at an offset from the network's own.

@@ -6,6 +6,7 @@
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use skiff_store::Store;
 
+use super::families::Family;
 use super::range::Range;
 use crate::stored::Stored;
 
@@ -14,16 +15,15 @@ pub(super) const TABLE: &str = "networking.k8s.io/servicecidrs";
 
 /// What was read of the ServiceCIDRs, and at which revisions.
 pub(super) struct Ranges {
-    own: Range,
     seen: Vec<u64>,
     ready: Vec<Range>,
     all: Vec<Range>,
 }
 
 impl Ranges {
-    /// The server's own range, which counts until there is any ServiceCIDR.
-    pub(super) fn new(own: Range) -> Self {
-        Self { own, seen: Vec::new(), ready: vec![own], all: vec![own] }
+    /// The server's own ranges, which count until there is any ServiceCIDR.
+    pub(super) fn new(own: &[Range]) -> Self {
+        Self { seen: Vec::new(), ready: own.to_vec(), all: own.to_vec() }
     }
 
     /// Takes in what has changed.
@@ -52,9 +52,9 @@ impl Ranges {
         &self.ready
     }
 
-    /// Where addresses are given unasked: services have one family, the server's own.
-    pub(super) fn of_own_family(&self) -> Vec<Range> {
-        self.ready.iter().filter(|range| range.is_four() == self.own.is_four()).copied().collect()
+    /// Where addresses of a family are given unasked.
+    pub(super) fn of(&self, family: Family) -> Vec<Range> {
+        self.ready.iter().filter(|range| range.family() == family).copied().collect()
     }
 
     /// Every range, ready or not.

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use skiff_api::{ApiError, Strictness};
 use skiff_store::{Expect, Key, Refused, Write};
 
+use super::families::Family;
 use crate::api::Api;
 use crate::registry::Scope;
 use crate::stored::{Change, Stored};
@@ -24,7 +25,7 @@ const OURSELVES: &str = "ipallocator.k8s.io";
 
 /// What an address' family is called.
 pub(super) fn family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+    Family::of(address).word()
 }
 
 /// True for what the server wrote itself.

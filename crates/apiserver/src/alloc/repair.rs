@@ -63,7 +63,7 @@ fn judge_record(record: &IPAddress, there: bool, holds: bool) -> Option<Wrong> {
 
 /// Mends until the server stops.
 pub(crate) async fn keep(api: Arc<Api>, tasks: Tasks) -> Result<(), Infallible> {
-    compare_own_range(&api).await;
+    compare_own_ranges(&api).await;
     loop {
         let (services, mut of_services) = api.store.snapshot_and_watch(SERVICES);
         let (held, mut of_records) = api.store.snapshot_and_watch(records::TABLE);
@@ -196,15 +196,16 @@ async fn record(api: &Api, name: &str) {
     api.alloc.pools.lock().addresses.release(address, uid);
 }
 
-/// Says so if the server was started with another range than the cluster's.
-async fn compare_own_range(api: &Api) {
+/// Says so if the server was started with other ranges than the cluster's.
+async fn compare_own_ranges(api: &Api) {
     let Some(range) = find::<ServiceCIDR>(api, super::ranges::TABLE, "kubernetes") else { return };
     let held = range.spec.as_ref().and_then(|spec| spec.cidrs.clone()).unwrap_or_default();
-    let own = api.alloc.range().to_string();
-    if held.first() != Some(&own) {
+    let own = api.alloc.ranges();
+    if held != own {
         let message = format!(
-            "The default ServiceCIDR [{}] does not match the controller flag configurations [{own}]",
-            held.join(" ")
+            "The default ServiceCIDR [{}] does not match the controller flag configurations [{}]",
+            held.join(" "),
+            own.join(" ")
         );
         tracing::warn!("{message}");
         let component = "kubernetes-service-cidr-controller";

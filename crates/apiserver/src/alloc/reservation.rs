@@ -9,6 +9,7 @@ use skiff_api::ApiError;
 use skiff_api::errors::{Errors, Fault};
 use skiff_store::{Expect, Refused};
 
+use super::families::Family;
 use super::plan::Needs;
 use super::{Pools, Taken, records};
 use crate::kinds::Frozen;
@@ -111,10 +112,10 @@ impl Reservation {
         }
     }
 
-    /// Gives the address that is needed.
+    /// Gives the addresses that are needed: one of each of the service's families.
     ///
     /// # Errors
-    /// 500 if there is none left; what is wrong with the one asked for goes to `errors`.
+    /// 500 if there is none left; what is wrong with one asked for goes to `errors`.
     pub(super) fn addresses(
         &mut self,
         service: &mut Service,
@@ -126,29 +127,37 @@ impl Reservation {
         if !needs.address {
             return Ok(());
         }
-        let wanted = spec.cluster_ip.clone().unwrap_or_default();
+        let asked = spec.cluster_ips.clone().unwrap_or_default();
         let mut pools = self.pools.lock();
         let Pools { ranges, addresses, .. } = &mut *pools;
-        let address = if wanted.is_empty() {
-            addresses
-                .any(&ranges.of_own_family(), &self.owner)
-                .ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))?
-        } else {
-            let Ok(address) = wanted.parse::<IpAddr>() else { return Ok(()) };
-            if before.addresses.contains(&address) {
-                return Ok(());
+        let mut given = Vec::new();
+        for (index, family) in
+            spec.ip_families.iter().flatten().filter_map(|word| Family::read(word)).enumerate()
+        {
+            let wanted = asked.get(index).and_then(|text| text.parse::<IpAddr>().ok());
+            if let Some(kept) = wanted.filter(|wanted| before.addresses.contains(wanted)) {
+                given.push(kept.to_string());
+                continue;
             }
-            if let Err(why) = addresses.take(address, ranges.ready(), &self.owner) {
-                let shown = serde_json::to_string(&[&wanted]).unwrap_or_default();
-                let why = format!("failed to allocate IP {wanted}: {why}");
-                errors.push(Fault::Invalid, "spec.clusterIPs", shown, why);
-                return Ok(());
-            }
-            address
-        };
-        self.taken.addresses.push(address);
-        spec.cluster_ip = Some(address.to_string());
-        spec.cluster_ips = Some(vec![address.to_string()]);
+            let address = match wanted {
+                None => addresses
+                    .any(&ranges.of(family), &self.owner)
+                    .ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))?,
+                Some(wanted) => {
+                    if let Err(why) = addresses.take(wanted, ranges.ready(), &self.owner) {
+                        let shown = serde_json::to_string(&asked).unwrap_or_default();
+                        let why = format!("failed to allocate IP {wanted}: {why}");
+                        errors.push(Fault::Invalid, "spec.clusterIPs", shown, why);
+                        return Ok(());
+                    }
+                    wanted
+                }
+            };
+            self.taken.addresses.push(address);
+            given.push(address.to_string());
+        }
+        spec.cluster_ip = given.first().cloned();
+        spec.cluster_ips = Some(given);
         Ok(())
     }
 

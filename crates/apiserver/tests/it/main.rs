@@ -9,6 +9,7 @@ mod certificates;
 mod cluster;
 mod conflicts;
 mod custom;
+mod families;
 mod full;
 mod given;
 mod http_face;

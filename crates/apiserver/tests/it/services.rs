@@ -38,7 +38,7 @@ async fn the_server_has_the_first_address() {
 async fn addresses_and_ports_are_different_and_come_back() {
     let small = Options {
         node_ports: 30000..=30003,
-        services: "10.1.0.0/28".parse().unwrap(),
+        services: vec!["10.1.0.0/28".parse().unwrap()],
         ..Options::in_memory()
     };
     let cluster = Cluster::with(small).await;
@@ -196,7 +196,7 @@ async fn an_address_has_an_object_for_as_long_as_its_service_has_it() {
 
 #[tokio::test]
 async fn addresses_come_from_every_ready_range_and_from_no_other() {
-    let small = Options { services: "10.1.0.0/30".parse().unwrap(), ..Options::in_memory() };
+    let small = Options { services: vec!["10.1.0.0/30".parse().unwrap()], ..Options::in_memory() };
     let cluster = Cluster::with(small).await;
     let client = &Client::of(&cluster, skiff_apiserver::User::new("admin", ["system:masters"]));
     create(client, "a", json!({})).await;
@@ -222,7 +222,7 @@ async fn addresses_come_from_every_ready_range_and_from_no_other() {
 
 #[tokio::test]
 async fn what_an_object_of_somebody_elses_names_is_not_given() {
-    let small = Options { services: "10.1.0.0/30".parse().unwrap(), ..Options::in_memory() };
+    let small = Options { services: vec!["10.1.0.0/30".parse().unwrap()], ..Options::in_memory() };
     let cluster = Cluster::with(small).await;
     let client = &Client::of(&cluster, skiff_apiserver::User::new("admin", ["system:masters"]));
     let taken = json!({ "metadata": { "name": "10.1.0.2" }, "spec": { "parentRef": {

@@ -88,7 +88,7 @@ impl ControlPlane {
 
         let mut settings = skiff_controllers::Options::over(controllers);
         settings.links = Arc::new(move |name| account(User::service_account("kube-system", name)));
-        settings.cluster_cidr = Some(cluster.cluster_cidr.into());
+        settings.cluster_cidrs = vec![cluster.cluster_cidr.into()];
         settings.root_ca = Some(authority.cert_pem().to_owned());
         let signer = Authority::from_pem(authority.identity().clone()).context("read the authority")?;
         settings.signer = Some(Arc::new(signer));
@@ -185,7 +185,7 @@ fn options(
         }),
         kubelets: Some(KubeletAccess { identity: APISERVER.identity(authority, layout)?, ca_pem }),
         front_proxy: Some(certificates::front_proxy(layout)?),
-        services: cluster.service_cidr.into(),
+        services: vec![cluster.service_cidr.into()],
         advertise: Some(SocketAddr::from((advertise, cluster.port))),
         machine: Some(node::machine_name()),
         garbage_collector: true,

@@ -18,7 +18,7 @@ async fn cluster() -> Cluster {
     let cluster = Cluster::start().await;
     let mut options = skiff_controllers::Options::over(cluster.link());
     options.node_grace = Duration::from_millis(800);
-    options.cluster_cidr = Some("10.244.0.0/16".parse().unwrap());
+    options.cluster_cidrs = vec!["10.244.0.0/16".parse().unwrap()];
     skiff_controllers::build(options).run(cluster.tasks());
     schedule(&cluster, cluster.link());
     cluster

@@ -113,7 +113,7 @@ async fn watched(seen: &Arc<Seen>) -> Cluster {
     let mut options = skiff_controllers::Options::over(reader);
     options.links = Arc::new(move |name| linker(User::service_account("kube-system", name)));
     options.node_grace = Duration::from_secs(5);
-    options.cluster_cidr = Some("10.244.0.0/23".parse().unwrap());
+    options.cluster_cidrs = vec!["10.244.0.0/23".parse().unwrap()];
     options.finished_pods = 0;
     options.root_ca = Some("a certificate".to_owned());
     options.signer = Some(Arc::new(Authority::create("signer").unwrap()));

@@ -93,7 +93,7 @@ impl Scenario {
         options.clock = world.clock();
         options.root_ca = Some(ROOT_CA.to_owned());
         options.signer = Some(Arc::clone(&SIGNER));
-        options.cluster_cidr = "10.244.0.0/16".parse().ok();
+        options.cluster_cidrs = vec!["10.244.0.0/16".parse().unwrap()];
         for name in schedulers {
             let mut options = skiff_scheduler::Options::new(world.link());
             options.configuration = coscheduling::configuration(name);

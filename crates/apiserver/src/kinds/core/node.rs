@@ -79,6 +79,12 @@ impl Kind for Node {
                 errors.invalid(&format!("spec.podCIDRs[{index}]"), cidr, why);
             }
         }
+        let nets = spec.pod_cidrs.iter().flatten().filter_map(|text| text.parse::<ipnet::IpNet>().ok());
+        let (four, six): (Vec<_>, Vec<_>) = nets.partition(|net| net.addr().is_ipv4());
+        if four.len() > 1 || six.len() > 1 {
+            let shown = serde_json::to_value(&spec.pod_cidrs).unwrap_or_default();
+            errors.invalid("spec.podCIDRs", &shown, "may specify no more than one CIDR for each IP family");
+        }
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {

@@ -1,7 +1,7 @@
 //! Service: one address for many pods.
 //!
-//! Addresses and node ports are given out by the registry's allocators after defaulting; what is unset here stays unset.
-//! This cluster is single-stack IPv4.
+//! Addresses, their families and node ports are given out by the registry's allocators after defaulting, since those know
+//! what the cluster has; what is unset here stays unset.
 
 use k8s_openapi::api::core::v1::{
     ClientIPConfig, LoadBalancerStatus, Service, ServiceSpec, ServiceStatus, SessionAffinityConfig,
@@ -11,6 +11,7 @@ use skiff_api::{Errors, names};
 
 use crate::kinds::{Column, Kind, Row, check, row};
 
+mod addresses;
 mod update;
 mod validate;
 
@@ -128,7 +129,6 @@ impl Kind for Service {
             Some(ServiceStatus { conditions: None, load_balancer: Some(LoadBalancerStatus::default()) });
         let spec = self.spec.get_or_insert_with(ServiceSpec::default);
         update::normalize(spec, None);
-        update::families(spec);
     }
 
     fn prepare_update(&mut self, old: &Self) {
@@ -138,7 +138,6 @@ impl Kind for Service {
         update::normalize(spec, Some(&before));
         update::drop_what_the_type_lost(spec, &before);
         update::keep_allocated(spec, &before);
-        update::families(spec);
     }
 
     fn prepare_status(&mut self, old: &Self) {

@@ -10,8 +10,7 @@ fn a_small_service_is_filled_in() {
     let service = created::<Service>("{metadata: {name: a}, spec: {selector: {a: b}, ports: [{port: 80}]}}");
     let expected = json!({
         "selector": {"a": "b"}, "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}], "type": "ClusterIP",
-        "sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"],
-        "ipFamilyPolicy": "SingleStack",
+        "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
     });
     assert_eq!(serde_json::to_value(service.spec).unwrap(), expected);
     let balanced =
@@ -70,7 +69,6 @@ fn faults_are_found_all_at_once() {
         (
             "{spec: {ports: [{port: 80, nodePort: 30000}], ipFamilies: [IPv6], externalTrafficPolicy: Local}}",
             vec![
-                "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
                 "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'",
                 "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services",
             ],
@@ -78,6 +76,55 @@ fn faults_are_found_all_at_once() {
     ] {
         assert_eq!(faults::<Service>(yaml), expected, "{yaml}");
     }
+}
+
+#[test]
+fn addresses_and_families_go_together() {
+    for (yaml, expected) in [
+        (
+            "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1, \"fd00::1\"], ipFamilies: [IPv4, IPv6], ipFamilyPolicy: RequireDualStack",
+            vec![],
+        ),
+        (
+            "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1, 10.0.0.2], ipFamilies: [IPv6, IPv6, IPX], ipFamilyPolicy: Any",
+            vec![
+                "spec.ipFamilies[1]: Duplicate value: \"IPv6\"",
+                "spec.ipFamilies[2]: Unsupported value: \"IPX\": supported values: \"IPv4\", \"IPv6\"",
+                "spec.ipFamilyPolicy: Unsupported value: \"Any\": supported values: \"PreferDualStack\", \"RequireDualStack\", \"SingleStack\"",
+                "spec.clusterIPs: Invalid value: [\"10.0.0.1\",\"10.0.0.2\"]: may specify no more than one IP for each IP family",
+                "spec.clusterIPs[0]: Invalid value: \"10.0.0.1\": expected an IPv6 value as indicated by `ipFamilies[0]`",
+                "spec.clusterIPs[1]: Invalid value: \"10.0.0.2\": expected an IPv6 value as indicated by `ipFamilies[1]`",
+            ],
+        ),
+        (
+            "clusterIP: None, clusterIPs: [None, x]",
+            vec![
+                "spec.clusterIPs: Invalid value: [\"None\",\"x\"]: 'None' must be the first and only value",
+                "spec.clusterIPs[1]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            ],
+        ),
+    ] {
+        assert_eq!(
+            faults::<Service>(&format!("{{spec: {{ports: [{{port: 80}}], {yaml}}}}}")),
+            expected,
+            "{yaml}"
+        );
+    }
+}
+
+#[test]
+fn the_second_address_may_come_and_go_but_not_become_another() {
+    let spec = |ips: &str| {
+        format!("{{spec: {{ports: [{{port: 80}}], clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1{ips}]}}}}")
+    };
+    let change = |old: &str, new: &str| update_faults::<Service>(&spec(old), &spec(new));
+    assert_eq!(change("", ", \"fd00::1\""), Vec::<String>::new());
+    assert_eq!(change(", \"fd00::1\"", ""), Vec::<String>::new());
+    let moved = change(", \"fd00::1\"", ", \"fd00::2\"");
+    assert_eq!(
+        moved,
+        ["spec.clusterIPs[1]: Invalid value: [\"10.0.0.1\",\"fd00::2\"]: may not change once set"]
+    );
 }
 
 #[test]

@@ -8,7 +8,6 @@ use k8s_openapi::api::core::v1::ServiceSpec;
 use skiff_api::Errors;
 
 use super::{is_external, is_headless, kind, needs_node_port};
-use crate::kinds::check;
 
 fn needs_cluster_ip(spec: &ServiceSpec) -> bool {
     kind(spec) != "ExternalName"
@@ -40,17 +39,6 @@ pub(super) fn normalize(spec: &mut ServiceSpec, old: Option<&ServiceSpec>) {
     }
 }
 
-/// Families are IPv4 alone here.
-pub(super) fn families(spec: &mut ServiceSpec) {
-    if kind(spec) == "ExternalName" {
-        return;
-    }
-    if spec.ip_families.as_ref().is_none_or(Vec::is_empty) {
-        spec.ip_families = Some(vec!["IPv4".to_owned()]);
-    }
-    check::default_text(&mut spec.ip_family_policy, "SingleStack");
-}
-
 /// Takes over what was given out and the update leaves open.
 pub(super) fn keep_allocated(spec: &mut ServiceSpec, old: &ServiceSpec) {
     if needs_cluster_ip(spec) && needs_cluster_ip(old) {
@@ -59,12 +47,6 @@ pub(super) fn keep_allocated(spec: &mut ServiceSpec, old: &ServiceSpec) {
         }
         if spec.cluster_ips.as_ref().is_none_or(Vec::is_empty) && spec.cluster_ip == old.cluster_ip {
             spec.cluster_ips.clone_from(&old.cluster_ips);
-        }
-        if spec.ip_families.as_ref().is_none_or(Vec::is_empty) {
-            spec.ip_families.clone_from(&old.ip_families);
-        }
-        if is_empty(spec.ip_family_policy.as_ref()) {
-            spec.ip_family_policy.clone_from(&old.ip_family_policy);
         }
     }
     if needs_node_port(spec) && needs_node_port(old) {
@@ -114,25 +96,11 @@ pub(super) fn drop_what_the_type_lost(spec: &mut ServiceSpec, old: &ServiceSpec)
     }
 }
 
-/// The primary address stays for the life of the service.
+/// What a service has of addresses and families stays, but for the second of each.
 pub(super) fn validate(new: &ServiceSpec, old: &ServiceSpec, errors: &mut Errors) {
     if needs_cluster_ip(new) && needs_cluster_ip(old) {
-        let ips = new.cluster_ips.as_deref().unwrap_or_default();
-        let before = old.cluster_ips.as_deref().unwrap_or_default();
-        let shown = serde_json::to_value(ips).unwrap_or_default();
-        match (ips.first(), before.first()) {
-            (None, Some(_)) => errors.invalid("clusterIPs[0]", &shown, "primary clusterIP can not be unset"),
-            (Some(ip), Some(before)) if ip != before => {
-                errors.invalid("clusterIPs[0]", &shown, "may not change once set");
-            }
-            _ => {}
-        }
-        let first =
-            |spec: &ServiceSpec| spec.ip_families.as_ref().and_then(|families| families.first().cloned());
-        if first(old).is_some() && first(new) != first(old) && !is_headless(new) {
-            let shown = serde_json::to_value(&new.ip_families).unwrap_or_default();
-            errors.invalid("ipFamilies[0]", &shown, "may not change once set");
-        }
+        lasting_addresses(new, old, errors);
+        lasting_families(new, old, errors);
     }
     if needs_health_port(new)
         && needs_health_port(old)
@@ -146,5 +114,32 @@ pub(super) fn validate(new: &ServiceSpec, old: &ServiceSpec, errors: &mut Errors
             let class = new.load_balancer_class.clone().unwrap_or_default();
             errors.invalid("loadBalancerClass", &class, why);
         }
+    }
+}
+
+/// A second address may come, and go again: that its policy fits is for who gives addresses to see.
+fn lasting_addresses(new: &ServiceSpec, old: &ServiceSpec, errors: &mut Errors) {
+    let ips = new.cluster_ips.as_deref().unwrap_or_default();
+    let before = old.cluster_ips.as_deref().unwrap_or_default();
+    let shown = || serde_json::to_value(ips).unwrap_or_default();
+    if ips.is_empty() && !before.is_empty() {
+        errors.invalid("clusterIPs[0]", &shown(), "primary clusterIP can not be unset");
+    }
+    for (index, _) in ips.iter().zip(before).enumerate().filter(|(_, (ip, before))| ip != before) {
+        errors.invalid(&format!("clusterIPs[{index}]"), &shown(), "may not change once set");
+    }
+}
+
+/// Who has no address of its own may change its families.
+fn lasting_families(new: &ServiceSpec, old: &ServiceSpec, errors: &mut Errors) {
+    if is_headless(new) || is_headless(old) {
+        return;
+    }
+    let first = |spec: &ServiceSpec| spec.ip_families.as_ref()?.first().cloned();
+    if let (Some(family), Some(before)) = (first(new), first(old))
+        && family != before
+    {
+        let shown = serde_json::to_value(&new.ip_families).unwrap_or_default();
+        errors.invalid("ipFamilies[0]", &shown, "may not change once set");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
 use skiff_api::{Errors, names};
 
-use super::{is_external, is_headless, kind};
+use super::{addresses, is_external, is_headless, kind};
 use crate::kinds::check;
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -26,7 +26,7 @@ pub(super) fn spec(spec: &ServiceSpec, errors: &mut Errors) {
         check::labels(errors, "selector", selector);
     }
     affinity(spec, errors);
-    cluster_ips(spec, errors);
+    addresses::spec(spec, errors);
     for (index, ip) in spec.external_ips.iter().flatten().enumerate() {
         check::reachable_ip(errors, &format!("externalIPs[{index}]"), ip);
     }
@@ -119,60 +119,6 @@ fn affinity(spec: &ServiceSpec, errors: &mut Errors) {
             }
         }
         Some(other) => errors.not_supported("sessionAffinity", other, &["ClientIP", "None"]),
-    }
-}
-
-fn cluster_ips(spec: &ServiceSpec, errors: &mut Errors) {
-    if kind(spec) == "ExternalName" {
-        return;
-    }
-    let ips = spec.cluster_ips.as_deref().unwrap_or_default();
-    let first = spec.cluster_ip.as_deref().unwrap_or_default();
-    if let Some(leading) = ips.first()
-        && leading != first
-    {
-        let shown = serde_json::to_value(ips).unwrap_or_default();
-        errors.invalid("clusterIPs", &shown, "first value must match `clusterIP`");
-    }
-    if ips.len() > 2 {
-        let shown = serde_json::to_value(ips).unwrap_or_default();
-        errors.invalid("clusterIPs", &shown, "may only hold up to 2 values");
-    }
-    for (index, ip) in ips.iter().enumerate() {
-        let field = format!("clusterIPs[{index}]");
-        match ip.as_str() {
-            "None" if ips.len() == 1 => {}
-            "None" => errors.invalid(&field, "None", "must be the first and only value"),
-            "" => errors.required(&field, ""),
-            text => {
-                if check::ip(errors, &field, text).is_some_and(|ip| ip.is_ipv6()) {
-                    errors.invalid(&field, text, "IPv6 is not configured on this cluster");
-                }
-            }
-        }
-    }
-    if ips.is_empty() && !first.is_empty() && first != "None" {
-        check::ip(errors, "clusterIP", first);
-    }
-    for (index, family) in spec.ip_families.iter().flatten().enumerate() {
-        let field = format!("ipFamilies[{index}]");
-        match family.as_str() {
-            "IPv4" if index == 0 => {}
-            "IPv4" => errors.duplicate(&field, family),
-            "IPv6" => errors.invalid(&field, family, "not configured on this cluster"),
-            other => errors.not_supported(&field, other, &["IPv4", "IPv6"]),
-        }
-    }
-    match spec.ip_family_policy.as_deref() {
-        None | Some("SingleStack" | "PreferDualStack") => {}
-        Some("RequireDualStack") => {
-            let why = "this cluster is not configured for dual-stack services";
-            errors.invalid("ipFamilyPolicy", "RequireDualStack", why);
-        }
-        Some(other) => {
-            let supported = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-            errors.not_supported("ipFamilyPolicy", other, &supported);
-        }
     }
 }
 
