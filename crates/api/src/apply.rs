@@ -15,6 +15,7 @@ mod last_applied;
 mod managers;
 mod merge;
 mod narrow;
+mod owners;
 mod schema;
 mod set;
 mod track;
@@ -27,8 +28,9 @@ pub use kin::{Kin, Wanted};
 pub use last_applied::LAST_APPLIED;
 pub use managers::manager_of_agent;
 pub use narrow::narrowed;
+pub use owners::Owners;
 pub use schema::{Builder, Schema, custom};
-pub use set::{BadSet, Set};
+pub use set::Set;
 pub use track::{Applied, Before, Refused, Tracked, Who, apply, update};
 pub use walk::{Compared, Part};
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::apply::Owners;
 use crate::meta::Meta;
 use crate::resource::Readable;
 
@@ -27,13 +28,8 @@ pub struct Object {
     span: OnceLock<Range<usize>>,
 }
 
-/// The typed form, while somebody holds it.
-#[derive(Default)]
-struct Typed {
-    held: Option<Weak<dyn Any + Send + Sync>>,
-    /// Whether it says who owns which field.
-    whole: bool,
-}
+/// The typed form, while somebody holds it. Who owns which field it does not say.
+type Typed = Option<Weak<dyn Any + Send + Sync>>;
 
 /// What is asked of every object of a kind, again and again: small, read once and kept with the object.
 pub trait Facts: Default + Send + Sync + 'static {
@@ -85,10 +81,10 @@ impl Object {
         Self { meta, bytes, typed: Mutex::default(), facts: OnceLock::new(), span: OnceLock::new() }
     }
 
-    /// As [`Object::new`], remembering (weakly) the typed form that was just written.
+    /// As [`Object::new`], remembering (weakly) the typed form that was just written, without the owners of its fields.
     pub fn with_typed<K: Readable>(meta: Meta, bytes: Bytes, typed: &Arc<K>) -> Self {
         let weak: Weak<dyn Any + Send + Sync> = Arc::downgrade(typed) as Weak<dyn Any + Send + Sync>;
-        Self { typed: Mutex::new(Typed { held: Some(weak), whole: true }), ..Self::new(meta, bytes) }
+        Self { typed: Mutex::new(Some(weak)), ..Self::new(meta, bytes) }
     }
 
     /// The decoded part of the metadata.
@@ -122,7 +118,8 @@ impl Object {
         let span = match self.span.get() {
             Some(span) => span,
             None => {
-                let text = text::metadata(&self.bytes)?;
+                let missing = || serde::de::Error::missing_field("metadata");
+                let text = text::find(&self.bytes, &["metadata"])?.ok_or_else(missing)?;
                 let begin = text.as_ptr().addr() - self.bytes.as_ptr().addr();
                 self.span.get_or_init(|| begin..begin + text.len())
             }
@@ -130,32 +127,27 @@ impl Object {
         Ok(span.clone())
     }
 
-    /// The typed form; shared with every other holder of it, else decoded now. Who owns which field it need not say.
+    /// Who owns which field, a part of the bytes as well; nothing if nobody does.
+    ///
+    /// # Errors
+    /// If the bytes are not a JSON object.
+    pub fn owners(&self) -> Result<Option<Owners>, serde_json::Error> {
+        let text = text::find(&self.bytes, &["metadata", "managedFields"])?;
+        Ok(text.map(|text| Owners::stored(self.bytes.slice_ref(text.as_bytes()))))
+    }
+
+    /// The typed form; shared with every other holder of it, else decoded now. Who owns which field it does not say.
     ///
     /// # Errors
     /// If the JSON does not fit `K`.
     pub fn decode<K: Readable>(&self) -> Result<Arc<K>, DecodeError> {
-        self.typed(false)
-    }
-
-    /// The typed form with `metadata.managedFields`, to be written again.
-    ///
-    /// # Errors
-    /// If the JSON does not fit `K`.
-    pub fn decode_whole<K: Readable>(&self) -> Result<Arc<K>, DecodeError> {
-        self.typed(true)
-    }
-
-    fn typed<K: Readable>(&self, whole: bool) -> Result<Arc<K>, DecodeError> {
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = typed.held().filter(|_| typed.whole || !whole) {
+        if let Some(held) = typed.as_ref().and_then(Weak::upgrade).and_then(|any| any.downcast().ok()) {
             return Ok(held);
         }
-        let read = if whole { crate::decode::from_slice } else { crate::decode::bare };
-        let fresh: Arc<K> =
-            Arc::new(read(&self.bytes).map_err(|source| DecodeError::of(K::KIND, self, source))?);
-        typed.held = Some(Arc::downgrade(&fresh) as Weak<dyn Any + Send + Sync>);
-        typed.whole = whole;
+        let fresh = crate::decode::bare(&self.bytes).map_err(|source| DecodeError::of(K::KIND, self, source));
+        let fresh: Arc<K> = Arc::new(fresh?);
+        *typed = Some(Arc::downgrade(&fresh) as Weak<dyn Any + Send + Sync>);
         Ok(fresh)
     }
 
@@ -174,12 +166,6 @@ impl Object {
     /// If the bytes are not JSON.
     pub fn value(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::from_slice(&self.bytes)
-    }
-}
-
-impl Typed {
-    fn held<K: Readable>(&self) -> Option<Arc<K>> {
-        self.held.as_ref().and_then(Weak::upgrade).and_then(|any| any.downcast().ok())
     }
 }
 
@@ -217,13 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn owners_are_read_only_for_who_writes_again() {
+    fn owners_are_apart_from_the_typed_form() {
         let owned = TEXT.replace("\"uid\"", "\"managedFields\":[{\"manager\":\"a\"}],\"uid\"");
         let object = Object::parse(Bytes::from(owned)).unwrap();
-        let bare = object.decode::<ConfigMap>().unwrap();
-        assert_eq!((bare.metadata.managed_fields.as_ref(), bare.metadata.uid.as_deref()), (None, Some("u")));
-        let whole = object.decode_whole::<ConfigMap>().unwrap();
-        assert_eq!(whole.metadata.managed_fields.as_ref().map(Vec::len), Some(1));
-        assert!(Arc::ptr_eq(&whole, &object.decode::<ConfigMap>().unwrap()), "the whole serves both");
+        let typed = object.decode::<ConfigMap>().unwrap();
+        assert_eq!(
+            (typed.metadata.managed_fields.as_ref(), typed.metadata.uid.as_deref()),
+            (None, Some("u"))
+        );
+        let owners = object.owners().unwrap().unwrap();
+        assert_eq!(owners.text(), br#"[{"manager":"a"}]"#);
+        assert!(object.bytes().as_ptr_range().contains(&owners.text().as_ptr()), "nothing is copied");
     }
 }

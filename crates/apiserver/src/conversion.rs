@@ -60,8 +60,9 @@ fn json(object: &impl Serialize) -> Result<Bytes, ApiError> {
 
 impl<S: Readable, K: Readable> Between<S, K> {
     fn one(&self, stored: &Object) -> Result<Object, ApiError> {
-        let typed = stored.decode_whole::<S>().map_err(|error: DecodeError| ApiError::internal(error))?;
-        let bytes = json(&(self.served)(Arc::unwrap_or_clone(typed)))?;
+        let read = skiff_api::decode::from_slice::<S>(stored.bytes());
+        let typed = read.map_err(|error| ApiError::internal(DecodeError::of(S::KIND, stored, error)))?;
+        let bytes = json(&(self.served)(typed))?;
         Object::parse(bytes).map_err(ApiError::internal)
     }
 }

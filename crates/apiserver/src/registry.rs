@@ -144,7 +144,8 @@ fn unavailable(refused: &Refused<Stored>) -> ApiError {
 
 /// The JSON of a draft that is not stored (dry run): without a new revision.
 fn unstored(draft: &dyn Draft) -> Result<Bytes, ApiError> {
-    Ok(draft.json().map_err(ApiError::internal)?.into())
+    let json = draft.value().and_then(|value| serde_json::to_vec(&value));
+    Ok(json.map_err(ApiError::internal)?.into())
 }
 
 /// The typed forms of the last few writes: readers in this process, told of a write a moment later, share them.

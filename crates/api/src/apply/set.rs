@@ -1,13 +1,14 @@
 //! A set of paths to fields, as a tree, with the algebra that ownership needs.
 //!
 //! A path may be in the set without those below it, and the other way round. No node is kept that neither is a member
-//! nor leads to one, so that two equal sets are equal trees.
+//! nor leads to one, so that two equal sets are equal trees. How a set is written (`fieldsV1`), and what can be told of
+//! one from its text alone, is in [`written`].
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
-
 use super::element::Element;
+
+mod written;
 
 /// A set of paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,46 +21,7 @@ struct Node {
     below: Set,
 }
 
-/// Why `fieldsV1` could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("error decoding set: {0}")]
-pub struct BadSet(String);
-
 impl Set {
-    /// Reads `fieldsV1`.
-    ///
-    /// # Errors
-    /// If a step is malformed.
-    pub fn decode(fields: &Value) -> Result<Self, BadSet> {
-        let Value::Object(fields) = fields else {
-            return Err(BadSet(format!("expected object, got {fields}")));
-        };
-        let mut set = Self::default();
-        for (key, below) in fields.iter().filter(|(key, _)| *key != ".") {
-            let element = Element::parse(key).map_err(BadSet)?;
-            let member = is_member(below);
-            let below = if below.is_object() { Self::decode(below)? } else { Self::default() };
-            set.attach(element, member, below);
-        }
-        Ok(set)
-    }
-
-    /// Writes `fieldsV1`.
-    pub fn encode(&self) -> Value {
-        Value::Object(self.map())
-    }
-
-    fn map(&self) -> Map<String, Value> {
-        let node = |(element, node): (&Element, &Node)| {
-            let mut below = node.below.map();
-            if node.member && !below.is_empty() {
-                below.insert(".".to_owned(), Value::Object(Map::new()));
-            }
-            (element.as_str().to_owned(), Value::Object(below))
-        };
-        self.0.iter().map(node).collect()
-    }
-
     /// Adds a step with what is below it; `member` says whether the step itself is in the set.
     pub(super) fn attach(&mut self, element: Element, member: bool, below: Self) {
         if member || !below.is_empty() {
@@ -85,6 +47,11 @@ impl Set {
     /// True if nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How many paths are in it.
+    pub(super) fn len(&self) -> usize {
+        self.0.values().map(|node| usize::from(node.member) + node.below.len()).sum()
     }
 
     /// True if the path is in it.
@@ -113,31 +80,6 @@ impl Set {
                 .get(element)
                 .is_some_and(|own| (own.member || !node.member) && own.below.holds(&node.below))
         })
-    }
-
-    /// As [`Set::meets`], of a set that is still as it was written; nothing where that must be read to be sure: keys and
-    /// values can be written in several ways.
-    pub(super) fn meets_written(&self, written: &Value) -> Option<bool> {
-        for (element, node) in &self.0 {
-            element.name()?;
-            let Some(theirs) = written.get(element.as_str()) else { continue };
-            if node.member && is_member(theirs) || node.below.meets_written(theirs)? {
-                return Some(true);
-            }
-        }
-        Some(false)
-    }
-
-    /// Whether all of it is in a set that is still as it was written; nothing where that must be read to be sure.
-    pub(super) fn is_within_written(&self, written: &Value) -> Option<bool> {
-        for (element, node) in &self.0 {
-            element.name()?;
-            let Some(theirs) = written.get(element.as_str()) else { return Some(false) };
-            if node.member && !is_member(theirs) || !node.below.is_within_written(theirs)? {
-                return Some(false);
-            }
-        }
-        Some(true)
     }
 
     /// True if this one step is in it.
@@ -213,29 +155,28 @@ impl Set {
     }
 }
 
-/// Whether a step as it is written is in the set itself.
-fn is_member(written: &Value) -> bool {
-    written.as_object().is_none_or(|map| map.is_empty() || map.contains_key("."))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn set(value: Value) -> Set {
-        Set::decode(&value).unwrap()
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn text(set: &Set) -> String {
+        serde_json::to_string(set).unwrap()
     }
 
     #[test]
     fn wire_form_is_kept_and_foreign_keys_are_brought_into_one_form() {
         let wire = json!({"f:spec": {"f:replicas": {}, "f:ports": {".": {}, "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}}}},
             "f:finalizers": {"v:\"a\"": {}, "i:3": {}}});
-        assert_eq!(set(wire.clone()).encode(), wire);
+        assert_eq!(text(&set(wire.clone())), wire.to_string());
         let foreign = json!({"k:{\"protocol\": \"TCP\", \"port\": 80}": {}});
-        assert_eq!(set(foreign).encode(), json!({"k:{\"port\":80,\"protocol\":\"TCP\"}": {}}));
+        assert_eq!(text(&set(foreign)), json!({"k:{\"port\":80,\"protocol\":\"TCP\"}": {}}).to_string());
     }
 
     #[test]
@@ -246,7 +187,8 @@ mod tests {
             ("x:spec", "unknown path element type"),
             ("i:a", "strconv.Atoi: parsing \"a\": invalid syntax"),
         ] {
-            assert_eq!(Set::decode(&json!({step: {}})).unwrap_err(), BadSet(why.to_owned()));
+            let refused = serde_json::from_value::<Set>(json!({step: {}})).unwrap_err();
+            assert_eq!(refused.to_string(), why);
         }
     }
 
@@ -287,7 +229,7 @@ mod tests {
     proptest! {
         #[test]
         fn encoding_and_decoding_is_the_identity(a in any_set()) {
-            prop_assert_eq!(Set::decode(&a.encode()).unwrap(), a);
+            prop_assert_eq!(serde_json::from_str::<Set>(&text(&a)).unwrap(), a);
         }
 
         #[test]
@@ -300,8 +242,8 @@ mod tests {
             prop_assert_eq!(flat(&a.difference(&b)), fa.difference(&fb).cloned().collect());
             prop_assert_eq!(a.meets(&b), !a.intersection(&b).is_empty());
             prop_assert_eq!(a.holds(&b), b.difference(&a).is_empty());
-            prop_assert!(a.meets_written(&b.encode()).is_none_or(|meets| meets == a.meets(&b)));
-            prop_assert!(a.is_within_written(&b.encode()).is_none_or(|within| within == b.holds(&a)));
+            prop_assert!(a.written_in(&text(&b)).is_none_or(|count| count == fa.intersection(&fb).count()));
+            prop_assert_eq!(a.len(), fa.len());
             prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a);
         }
     }

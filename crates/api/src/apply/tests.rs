@@ -55,7 +55,7 @@ fn at(second: i64) -> Time {
 struct World {
     schema: &'static Schema,
     object: Option<Value>,
-    owners: Option<Vec<ManagedFieldsEntry>>,
+    owners: Option<Owners>,
     clock: i64,
 }
 
@@ -70,7 +70,7 @@ impl World {
     }
 
     fn before(&self) -> Before<'_> {
-        Before { object: self.object.as_ref(), owners: self.owners.as_deref() }
+        Before { object: self.object.as_ref(), owners: self.owners.as_ref() }
     }
 
     fn update(&mut self, manager: &str, new: Value) -> &mut Self {
@@ -91,9 +91,10 @@ impl World {
 
     fn send(&mut self, manager: &str, new: Value, sent: &Value) -> &mut Self {
         let sent: Vec<ManagedFieldsEntry> = serde_json::from_value(sent.clone()).unwrap();
+        let sent = Owners::sent(Some(sent));
         let now = at(9);
         let who = Self::who(manager, "", &now);
-        match update(self.schema, self.before(), &new, Some(&sent), &who, &Kin::default()).unwrap() {
+        match update(self.schema, self.before(), &new, sent.as_ref(), &who, &Kin::default()).unwrap() {
             Tracked::Same => {}
             Tracked::Owners(owners) => self.owners = owners,
         }
@@ -111,7 +112,7 @@ impl World {
             Err(Refused::Wanted(wanted)) => panic!("{wanted:?}"),
         };
         self.object = Some(bare(applied.object));
-        self.owners = Some(applied.owners);
+        self.owners = applied.owners;
         Ok(())
     }
 
@@ -129,8 +130,9 @@ impl World {
 
     /// The set of an owner, whatever it did.
     fn owned(&self, manager: &str) -> Value {
-        let entry = self.owners.iter().flatten().find(|entry| entry.manager.as_deref() == Some(manager));
-        entry.map_or(Value::Null, |entry| entry.fields_v1.clone().unwrap().0)
+        let mut entries = entries(self.owners.as_ref()).into_iter();
+        let entry = entries.find(|entry| entry.manager.as_deref() == Some(manager));
+        entry.map_or(Value::Null, |entry| entry.fields_v1.unwrap().0)
     }
 
     #[track_caller]
@@ -138,6 +140,11 @@ impl World {
         assert_eq!(self.owned(manager), set, "{manager}");
         self
     }
+}
+
+/// What the owners' text says.
+fn entries(owners: Option<&Owners>) -> Vec<ManagedFieldsEntry> {
+    owners.map(|owners| serde_json::from_slice(owners.text()).unwrap()).unwrap_or_default()
 }
 
 /// Without the `null`s that typed decoding drops.
@@ -346,16 +353,34 @@ fn owners_in_a_request_count_if_they_are_well_formed() {
 }
 
 #[test]
+fn owners_of_whom_nothing_is_taken_stay_as_they_are_written() {
+    let mut world = World::of(MAP);
+    world.update("one", map(json!({"a": "1"}))).update("two", map(json!({"a": "1", "b": "1"})));
+    let before = entries(world.owners.as_ref());
+    // Spelled as nobody here would: had it been read, it would be written in one form.
+    let spelled = String::from_utf8(world.owners.clone().unwrap().text().to_vec()).unwrap();
+    let spelled = spelled.replace(r#""f:a":{}"#, r#""f:a": { }"#);
+    world.owners = Some(Owners::stored(spelled.into()));
+    world.update("two", map(json!({"a": "1", "b": "2"})));
+    let text = String::from_utf8(world.owners.clone().unwrap().text().to_vec()).unwrap();
+    assert!(text.contains(r#""f:a": { }"#), "{text}");
+    let after = entries(world.owners.as_ref());
+    assert_eq!((&after[0], &after[1].fields_v1), (&before[0], &before[1].fields_v1));
+    world.update("three", map(json!({"a": "3", "b": "2"}))).owns("one", json!({"f:data": {}}));
+}
+
+#[test]
 fn times_tell_of_changes_alone_and_old_updaters_are_joined() {
     let mut world = World::of(MAP);
     world.apply("one", map(json!({"a": "1"}))).apply("one", map(json!({"a": "1"})));
-    assert_eq!(world.owners.as_ref().unwrap()[0].time, Some(at(1)));
+    assert_eq!(entries(world.owners.as_ref())[0].time, Some(at(1)));
     for index in 0..15 {
         let mut data = world.object.clone().unwrap();
         data["data"][format!("k{index}")] = "v".into();
         world.update(&format!("m{index}"), data);
     }
-    let updaters = world.owners.iter().flatten().filter(|entry| entry.operation.as_deref() == Some("Update"));
+    let entries = entries(world.owners.as_ref());
+    let updaters = entries.iter().filter(|entry| entry.operation.as_deref() == Some("Update"));
     assert_eq!(updaters.count(), 10);
     let ancient: Map<String, Value> = (0..6).map(|index| (format!("f:k{index}"), json!({}))).collect();
     world.owns("ancient-changes", json!({"f:data": ancient}));
@@ -478,9 +503,9 @@ proptest! {
         world.try_apply("two", second, true).unwrap();
         world.update("three", third);
         let there = schema("").fields(world.object.as_ref().unwrap(), Part::All);
-        let spec = Set::decode(&json!({"f:spec": {}})).unwrap();
-        for entry in world.owners.iter().flatten() {
-            let set = Set::decode(&entry.fields_v1.as_ref().unwrap().0).unwrap();
+        let spec: Set = serde_json::from_value(json!({"f:spec": {}})).unwrap();
+        for entry in entries(world.owners.as_ref()) {
+            let set: Set = serde_json::from_value(entry.fields_v1.unwrap().0).unwrap();
             for path in set.difference(&there).difference(&spec).paths() {
                 // Containers are owned by who brought them about, and leave with their last member.
                 prop_assert!(path.len() <= 2, "{:?}", path);

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::conflict::{Conflict, Conflicts};
 use super::kin::{Kin, Versions, Wanted};
 use super::last_applied;
 use super::managers::{self, Owner};
+use super::owners::{Entry, Owners};
 use super::schema::Schema;
 use super::set::Set;
 use super::walk::{Compared, Part};
@@ -37,35 +38,30 @@ pub struct Who<'a> {
 pub struct Before<'a> {
     /// The object, without `managedFields`; nothing if it is to be created.
     pub object: Option<&'a Value>,
-    /// Its `managedFields`.
-    pub owners: Option<&'a [ManagedFieldsEntry]>,
+    /// Its owners; nothing if there are none.
+    pub owners: Option<&'a Owners>,
 }
 
-impl Who<'_> {
-    fn entry(&self, operation: &str) -> ManagedFieldsEntry {
+impl<'a> Who<'a> {
+    fn entry(&self, operation: &'static str) -> Entry<'a> {
         let manager = if self.manager.is_empty() { "unknown" } else { self.manager };
-        ManagedFieldsEntry {
-            api_version: Some(self.api_version.to_owned()),
-            manager: Some(manager.to_owned()),
-            operation: Some(operation.to_owned()),
-            subresource: (!self.subresource.is_empty()).then(|| self.subresource.to_owned()),
-            ..ManagedFieldsEntry::default()
+        Entry {
+            api_version: self.api_version.into(),
+            manager: manager.into(),
+            operation: operation.into(),
+            subresource: self.subresource.into(),
+            ..Entry::default()
         }
     }
 }
 
 /// The owners that count: those of the object, unless the request brings some or does away with all.
-fn current(
-    live: Option<&[ManagedFieldsEntry]>,
-    sent: Option<&[ManagedFieldsEntry]>,
-    who: &Who<'_>,
-) -> Vec<Owner> {
-    let stored = || managers::decode(live.unwrap_or_default(), true).unwrap_or_default();
+fn current<'a>(live: Option<&'a Owners>, sent: Option<&'a Owners>, who: &Who<'_>) -> Vec<Owner<'a>> {
+    let stored = || live.and_then(|live| managers::decode(live, true)).unwrap_or_default();
     match sent.filter(|_| who.subresource.is_empty()) {
         None => stored(),
-        Some([]) => Vec::new(),
-        Some([one]) if *one == ManagedFieldsEntry::default() => Vec::new(),
-        Some(entries) => managers::decode(entries, false).unwrap_or_else(stored),
+        Some(sent) if sent.is_nobody() => Vec::new(),
+        Some(sent) => managers::decode(sent, false).unwrap_or_else(stored),
     }
 }
 
@@ -74,7 +70,7 @@ pub enum Tracked {
     /// They are what they were.
     Same,
     /// They are these; none if nobody is tracked.
-    Owners(Option<Vec<ManagedFieldsEntry>>),
+    Owners(Option<Owners>),
 }
 
 /// The owners after a write that brought the whole object, `new`; `sent` are those that came with it.
@@ -85,20 +81,20 @@ pub fn update(
     schema: &Schema,
     before: Before<'_>,
     new: &Value,
-    sent: Option<&[ManagedFieldsEntry]>,
+    sent: Option<&Owners>,
     who: &Who<'_>,
     kin: &Kin,
 ) -> Result<Tracked, Box<Wanted>> {
-    let Before { object: live, owners: entries } = before;
-    let brought = sent.is_some() && who.subresource.is_empty() && sent != entries;
-    if live.is_some() && !brought && entries.is_none_or(<[_]>::is_empty) {
+    let Before { object: live, owners: stored } = before;
+    let brought = sent.is_some() && who.subresource.is_empty() && sent != stored;
+    if live.is_some() && !brought && stored.is_none_or(Owners::is_nobody) {
         return Ok(Tracked::Same);
     }
     let compared = schema.compare(live, new, who.part);
     if !brought && compared.is_empty() {
         return Ok(Tracked::Same);
     }
-    let mut owners = current(entries, sent, who);
+    let mut owners = current(stored, sent, who);
     if live.is_some() && owners.is_empty() {
         // Reset: from now on nobody is tracked until the first apply.
         return Ok(Tracked::Owners(None));
@@ -129,8 +125,7 @@ pub fn update(
     }
     owners.retain(|owner| !owner.is_empty());
     managers::cap(&mut owners);
-    let entries = managers::encode(owners);
-    Ok(Tracked::Owners((!entries.is_empty()).then_some(entries)))
+    Ok(Tracked::Owners(managers::encode(owners)))
 }
 
 /// What a write sets and what it removes, in one version.
@@ -175,8 +170,8 @@ impl<'a> Changes<'a> {
     }
 
     /// What an owner sees; nothing if its version is gone.
-    fn seen_by(&mut self, owner: &Owner) -> Result<Option<&Change>, Box<Wanted>> {
-        let version = owner.entry.api_version.as_deref().unwrap_or_default();
+    fn seen_by(&mut self, owner: &Owner<'_>) -> Result<Option<&Change>, Box<Wanted>> {
+        let version = &*owner.entry.api_version;
         let version = if self.versions.kin.has(version) { version } else { self.versions.own.0 };
         if !self.seen.contains_key(version) {
             let change = self.in_version(version)?;
@@ -197,8 +192,8 @@ impl<'a> Changes<'a> {
 pub struct Applied {
     /// The object, before defaulting; without `managedFields`.
     pub object: Value,
-    /// Its owners.
-    pub owners: Vec<ManagedFieldsEntry>,
+    /// Its owners; nothing if nobody owns anything.
+    pub owners: Option<Owners>,
 }
 
 /// Why a configuration is not applied, or not yet.
@@ -222,14 +217,16 @@ pub fn apply(
     force: bool,
     kin: &Kin,
 ) -> Result<Applied, Refused> {
-    let Before { object: live, owners: entries } = before;
-    let mut owners = managers::decode(entries.unwrap_or_default(), true).unwrap_or_default();
+    let Before { object: live, owners: stored } = before;
+    let decode = |owners| managers::decode(owners, true).unwrap_or_default();
+    let mut owners = stored.map(decode).unwrap_or_default();
+    let first;
     if let Some(live) = live.filter(|_| owners.is_empty()) {
         // Nobody was tracked so far: all that is there gets an owner, so that it is not overwritten without a word.
         let before = Who { manager: "before-first-apply", ..*who };
-        let tracked = update(schema, Before::default(), live, None, &before, kin).map_err(Refused::Wanted)?;
-        if let Tracked::Owners(Some(first)) = tracked {
-            owners = managers::decode(&first, true).unwrap_or_default();
+        first = update(schema, Before::default(), live, None, &before, kin).map_err(Refused::Wanted)?;
+        if let Tracked::Owners(Some(first)) = &first {
+            owners = decode(first);
         }
     }
     let versions = Versions { own: (who.api_version, schema), kin };
@@ -279,7 +276,7 @@ fn lay(
     versions: Versions<'_>,
     live: Option<&Value>,
     config: &Value,
-    mut owners: Vec<Owner>,
+    mut owners: Vec<Owner<'_>>,
     who: &Who<'_>,
     force: bool,
 ) -> Result<Applied, Stop> {
@@ -327,20 +324,20 @@ fn lay(
 fn prune(
     versions: Versions<'_>,
     merged: Value,
-    last: &Owner,
+    last: &Owner<'_>,
     wanted: &Set,
-    others: &[Owner],
+    others: &[Owner<'_>],
     part: Part,
 ) -> Result<Value, Box<Wanted>> {
     let own = versions.own.0;
-    let last_version = versions.name(last.entry.api_version.as_deref().unwrap_or_default());
+    let last_version = versions.name(&last.entry.api_version);
     let Some(schema) = versions.schema(last_version) else { return Ok(merged) };
     let whole = versions.convert(&merged, own, last_version)?;
     let last = schema.with_named(last.fields());
     let mut pruned = schema.remove(&whole, &last);
     let mut held: BTreeMap<&str, Set> = BTreeMap::from([(own, wanted.clone())]);
     for owner in others.iter().filter(|owner| owner.applied()) {
-        let version = versions.name(owner.entry.api_version.as_deref().unwrap_or_default());
+        let version = versions.name(&owner.entry.api_version);
         let set = held.entry(version).or_default();
         *set = set.union(owner.fields());
     }

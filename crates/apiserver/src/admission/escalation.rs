@@ -63,7 +63,6 @@ fn collected<K: Readable + PartialEq + Clone>(new: &K, old: Option<&K>) -> bool 
         let meta = copy.metadata_mut();
         meta.owner_references = None;
         meta.finalizers = None;
-        meta.managed_fields = None;
         meta.resource_version = None;
         copy
     };

@@ -61,7 +61,6 @@ fn volume(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), Ap
     let bare = |volume: &PersistentVolume| {
         let mut copy = volume.clone();
         let meta = &mut copy.metadata;
-        meta.managed_fields = None;
         meta.resource_version = None;
         let kept = meta.finalizers.take().unwrap_or_default();
         meta.finalizers = Some(kept.into_iter().filter(|finalizer| finalizer != LOCAL_PATH).collect());

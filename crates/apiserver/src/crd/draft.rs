@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
+use skiff_api::apply::Owners;
 use skiff_api::errors::Fault;
 use skiff_api::{Errors, Object, cel};
 
@@ -28,6 +29,8 @@ pub(super) struct Shape {
 pub(super) struct Custom {
     shape: Arc<Shape>,
     meta: ObjectMeta,
+    /// Apart from the metadata.
+    owners: Option<Owners>,
     /// All but `apiVersion`, `kind` and `metadata`.
     rest: Map<String, Value>,
     /// The object before, if there was one; what has not changed is not judged anew.
@@ -35,11 +38,17 @@ pub(super) struct Custom {
 }
 
 impl Custom {
-    pub(super) fn new(shape: &Arc<Shape>, meta: ObjectMeta, mut rest: Map<String, Value>) -> Self {
+    /// `meta` says nothing of owners.
+    pub(super) fn new(
+        shape: &Arc<Shape>,
+        meta: ObjectMeta,
+        owners: Option<Owners>,
+        mut rest: Map<String, Value>,
+    ) -> Self {
         for name in ["apiVersion", "kind", "metadata"] {
             rest.remove(name);
         }
-        Self { shape: Arc::clone(shape), meta, rest, old: None }
+        Self { shape: Arc::clone(shape), meta, owners, rest, old: None }
     }
 
     fn same(other: &dyn Draft) -> &Self {
@@ -50,7 +59,11 @@ impl Custom {
         let mut map = self.rest.clone();
         map.insert("apiVersion".to_owned(), self.shape.api_version.as_str().into());
         map.insert("kind".to_owned(), self.shape.kind.as_str().into());
-        map.insert("metadata".to_owned(), skiff_api::decode::tree(&self.meta)?);
+        let mut meta = skiff_api::decode::tree(&self.meta)?;
+        if let Some(owners) = &self.owners {
+            meta["managedFields"] = owners.tree()?;
+        }
+        map.insert("metadata".to_owned(), meta);
         Ok(map.into())
     }
 
@@ -73,6 +86,14 @@ impl Draft for Custom {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.meta
+    }
+
+    fn owners(&self) -> Option<&Owners> {
+        self.owners.as_ref()
+    }
+
+    fn owners_mut(&mut self) -> &mut Option<Owners> {
+        &mut self.owners
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
-use skiff_api::apply;
+use skiff_api::apply::{self, Owners};
 use skiff_api::decode::{DecodeFault, decode};
 use skiff_api::object::DecodeError;
 use skiff_api::patch::strategic;
@@ -75,13 +75,14 @@ impl Ops for Custom {
         let Value::Object(mut rest) = value else {
             return Err(DecodeFault::Malformed("the object is not a JSON object".to_owned()));
         };
-        let meta = metadata(rest.remove("metadata"), &mut warnings)?;
+        let mut meta = metadata(rest.remove("metadata"), &mut warnings)?;
+        let owners = Owners::sent(meta.managed_fields.take());
         match strictness {
             Strictness::Strict if !warnings.is_empty() => return Err(DecodeFault::Strict(warnings)),
             Strictness::Ignore => warnings.clear(),
             Strictness::Strict | Strictness::Warn => {}
         }
-        Ok(Decoded { object: Box::new(draft::Custom::new(&self.shape, meta, rest)), warnings })
+        Ok(Decoded { object: Box::new(draft::Custom::new(&self.shape, meta, owners, rest)), warnings })
     }
 
     fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError> {
@@ -89,10 +90,12 @@ impl Ops for Custom {
         let Value::Object(mut rest) = object.value().map_err(fault)? else {
             return Err(fault(serde::de::Error::custom("not an object")));
         };
-        let meta = rest.remove("metadata").unwrap_or_default();
+        let owners = object.owners().map_err(fault)?;
+        let mut meta = rest.remove("metadata").unwrap_or_default();
+        meta.as_object_mut().and_then(|meta| meta.remove("managedFields"));
         let meta =
             serde_json::to_vec(&meta).and_then(|json| skiff_api::decode::from_slice(&json)).map_err(fault)?;
-        Ok(Box::new(draft::Custom::new(&self.shape, meta, rest)))
+        Ok(Box::new(draft::Custom::new(&self.shape, meta, owners, rest)))
     }
 
     fn table(&self) -> Table {

@@ -7,12 +7,12 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use bytes::Bytes;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
 use parking_lot::Mutex;
-use skiff_api::apply;
+use skiff_api::apply::{self, Owners};
 use skiff_api::decode::{DecodeFault, decode};
 use skiff_api::object::DecodeError;
 use skiff_api::patch::strategic;
@@ -25,6 +25,12 @@ use crate::user::User;
 /// Stands for the revision in encoded JSON until the store has numbered the write. A random text, so that no client
 /// can put it into an object.
 static UNNUMBERED: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
+
+/// Stands in the same way for the owner of fields: owners are text already, and are not encoded with the rest.
+static UNOWNED: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
+
+/// How [`UNOWNED`] looks when it is encoded.
+static UNOWNED_TEXT: LazyLock<String> = LazyLock::new(|| format!(r#"[{{"manager":"{}"}}]"#, *UNOWNED));
 
 /// The erased functions of a kind.
 pub trait Ops: Send + Sync {
@@ -59,10 +65,14 @@ pub trait Ops: Send + Sync {
 
 /// One object being written. `old` drafts are always of the same kind.
 pub trait Draft: Send + Sync {
-    /// Its metadata.
+    /// Its metadata, which never says who owns which field.
     fn meta(&self) -> &ObjectMeta;
     /// Its metadata, to change.
     fn meta_mut(&mut self) -> &mut ObjectMeta;
+    /// Who owns which field.
+    fn owners(&self) -> Option<&Owners>;
+    /// Who owns which field, to change.
+    fn owners_mut(&mut self) -> &mut Option<Owners>;
     /// The typed object, for code that is about one kind (admission plugins, allocators).
     fn as_any(&self) -> &dyn Any;
     /// The typed object, to change.
@@ -103,12 +113,12 @@ pub trait Draft: Send + Sync {
     fn begin_deletion(&mut self);
     /// As [`Kind::held`].
     fn held(&self) -> bool;
-    /// Its JSON.
+    /// Its JSON without owners.
     ///
     /// # Errors
     /// If the type cannot be encoded, which would be a fault of the type.
     fn json(&self) -> Result<Vec<u8>, serde_json::Error>;
-    /// Its JSON as a value, for patching.
+    /// Its JSON as a value, owners included.
     ///
     /// # Errors
     /// If the type cannot be encoded, which would be a fault of the type.
@@ -138,11 +148,12 @@ impl<K> Typed<K> {
 impl<K: Kind> Ops for Typed<K> {
     fn decode(&self, json: &[u8], strictness: Strictness) -> Result<Decoded<Box<dyn Draft>>, DecodeFault> {
         let decoded = decode::<K>(json, strictness)?;
-        Ok(Decoded { object: Box::new(Whole(Arc::new(decoded.object))), warnings: decoded.warnings })
+        Ok(Decoded { object: Box::new(Whole::sent(decoded.object)), warnings: decoded.warnings })
     }
 
     fn thaw(&self, object: &Object) -> Result<Box<dyn Draft>, DecodeError> {
-        Ok(Box::new(Whole(object.decode_whole::<K>()?)))
+        let owners = object.owners().map_err(|source| DecodeError::of(K::KIND, object, source))?;
+        Ok(Box::new(Whole { object: object.decode::<K>()?, owners }))
     }
 
     fn table(&self) -> Table {
@@ -173,12 +184,23 @@ impl<K: Kind> Ops for Typed<K> {
     }
 }
 
-/// A typed draft. Shared with whoever else holds the object, and with copies, until one of them is changed.
-struct Whole<K>(Arc<K>);
+/// A typed draft.
+struct Whole<K> {
+    /// Shared with whoever else holds the object, and with copies, until one of them is changed.
+    object: Arc<K>,
+    /// Apart from the object.
+    owners: Option<Owners>,
+}
 
 impl<K: Kind> Whole<K> {
+    /// What a request brought.
+    fn sent(mut object: K) -> Self {
+        let owners = Owners::sent(object.metadata_mut().managed_fields.take());
+        Self { object: Arc::new(object), owners }
+    }
+
     fn own(&mut self) -> &mut K {
-        Arc::make_mut(&mut self.0)
+        Arc::make_mut(&mut self.object)
     }
 
     fn same(other: &dyn Draft) -> &K {
@@ -188,15 +210,23 @@ impl<K: Kind> Whole<K> {
 
 impl<K: Kind> Draft for Whole<K> {
     fn meta(&self) -> &ObjectMeta {
-        self.0.metadata()
+        self.object.metadata()
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         self.own().metadata_mut()
     }
 
+    fn owners(&self) -> Option<&Owners> {
+        self.owners.as_ref()
+    }
+
+    fn owners_mut(&mut self) -> &mut Option<Owners> {
+        &mut self.owners
+    }
+
     fn as_any(&self) -> &dyn Any {
-        &*self.0
+        &*self.object
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {
@@ -204,7 +234,7 @@ impl<K: Kind> Draft for Whole<K> {
     }
 
     fn copy(&self) -> Box<dyn Draft> {
-        Box::new(Self(Arc::clone(&self.0)))
+        Box::new(Self { object: Arc::clone(&self.object), owners: self.owners.clone() })
     }
 
     fn set_defaults(&mut self) {
@@ -236,35 +266,35 @@ impl<K: Kind> Draft for Whole<K> {
     }
 
     fn generation_changed(&self, old: &dyn Draft) -> bool {
-        self.0.generation_changed(Self::same(old))
+        self.object.generation_changed(Self::same(old))
     }
 
     fn validate(&self, errors: &mut Errors) {
-        self.0.validate(errors);
+        self.object.validate(errors);
     }
 
     fn validate_create(&self, errors: &mut Errors) {
-        self.0.validate_create(errors);
+        self.object.validate_create(errors);
     }
 
     fn validate_update(&self, old: &dyn Draft, errors: &mut Errors) {
-        self.0.validate_update(Self::same(old), errors);
+        self.object.validate_update(Self::same(old), errors);
     }
 
     fn validate_status(&self, old: &dyn Draft, errors: &mut Errors) {
-        self.0.validate_status(Self::same(old), errors);
+        self.object.validate_status(Self::same(old), errors);
     }
 
     fn validate_approval(&self, old: &dyn Draft, errors: &mut Errors) {
-        self.0.validate_approval(Self::same(old), errors);
+        self.object.validate_approval(Self::same(old), errors);
     }
 
     fn warnings(&self, old: Option<&dyn Draft>) -> Vec<String> {
-        self.0.warnings(old.map(Self::same))
+        self.object.warnings(old.map(Self::same))
     }
 
     fn grace(&self, requested: Option<i64>) -> Option<i64> {
-        self.0.grace(requested)
+        self.object.grace(requested)
     }
 
     fn begin_deletion(&mut self) {
@@ -272,48 +302,73 @@ impl<K: Kind> Draft for Whole<K> {
     }
 
     fn held(&self) -> bool {
-        self.0.held()
+        self.object.held()
     }
 
     fn json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&*self.0)
+        serde_json::to_vec(&*self.object)
     }
 
     fn value(&self) -> Result<serde_json::Value, serde_json::Error> {
-        skiff_api::decode::tree(&*self.0)
+        let mut tree = skiff_api::decode::tree(&*self.object)?;
+        if let Some(owners) = &self.owners {
+            tree["metadata"]["managedFields"] = owners.tree()?;
+        }
+        Ok(tree)
     }
 
     fn freeze(mut self: Box<Self>) -> Result<Box<dyn Frozen>, serde_json::Error> {
-        self.own().metadata_mut().resource_version = Some(UNNUMBERED.clone());
-        let json = serde_json::to_string(&*self.0)?;
-        // The first occurrence is the metadata's, since nobody else knows the text.
-        let gap = json.find(UNNUMBERED.as_str()).expect("metadata is encoded with its resourceVersion");
-        Ok(Box::new(Unnumbered { meta: Meta::of(self.0.metadata()), json: json.into(), gap, typed: self.0 }))
+        let owners = self.owners.take();
+        let unowned = ManagedFieldsEntry { manager: Some(UNOWNED.clone()), ..ManagedFieldsEntry::default() };
+        let meta = self.own().metadata_mut();
+        meta.resource_version = Some(UNNUMBERED.clone());
+        meta.managed_fields = owners.is_some().then(|| vec![unowned]);
+        let json = serde_json::to_string(&*self.object)?;
+        self.own().metadata_mut().managed_fields = None;
+        // What is found first is the metadata's, since nobody else knows these texts; owners stand before the revision.
+        let found = |text: &str, from: usize| {
+            let begin =
+                from + json[from..].find(text).expect("metadata is encoded with what was put into it");
+            begin..begin + text.len()
+        };
+        let unowned = if owners.is_some() { found(&UNOWNED_TEXT, 0) } else { 0..0 };
+        let unnumbered = found(&UNNUMBERED, unowned.end);
+        let meta = Meta::of(self.object.metadata());
+        Ok(Box::new(Unfinished { meta, typed: self.object, owners, json, gaps: [unowned, unnumbered] }))
     }
 }
 
-struct Unnumbered<K> {
+/// An encoded object with gaps, for its owners and for its revision.
+struct Unfinished<K> {
     meta: Meta,
-    json: Bytes,
-    gap: usize,
     typed: Arc<K>,
+    owners: Option<Owners>,
+    json: String,
+    gaps: [Range<usize>; 2],
 }
 
-impl<K: Kind> Frozen for Unnumbered<K> {
+impl<K> Unfinished<K> {
+    /// The JSON as pieces between which nothing is missing.
+    fn parts<'a>(&'a self, revision: &'a str) -> [&'a [u8]; 5] {
+        let (json, [first, second]) = (self.json.as_bytes(), &self.gaps);
+        let owners = self.owners.as_ref().map(Owners::text).unwrap_or_default();
+        let between = &json[first.end..second.start];
+        [&json[..first.start], owners, between, revision.as_bytes(), &json[second.end..]]
+    }
+}
+
+impl<K: Kind> Frozen for Unfinished<K> {
     fn same_as(&self, stored: &Object) -> bool {
-        let (old, number) = (stored.bytes(), stored.meta().revision.to_string());
-        let (before, after) = (&self.json[..self.gap], &self.json[self.gap + UNNUMBERED.len()..]);
-        old.len() == before.len() + number.len() + after.len()
-            && old.starts_with(before)
-            && old[self.gap..].starts_with(number.as_bytes())
-            && old.ends_with(after)
+        let number = stored.meta().revision.to_string();
+        let mut parts = self.parts(&number).into_iter();
+        let rest = parts.try_fold(&**stored.bytes(), |rest, part| rest.strip_prefix(part));
+        rest.is_some_and(<[u8]>::is_empty)
     }
 
     fn stamp(self: Box<Self>, revision: u64, change: Change) -> (Stored, Arc<dyn Any + Send + Sync>) {
-        let Self { mut meta, json, gap, mut typed } = *self;
         let number = revision.to_string();
-        let after = gap + UNNUMBERED.len();
-        let line = change.line(&[&json[..gap], number.as_bytes(), &json[after..]]);
+        let line = change.line(&self.parts(&number));
+        let Self { mut meta, mut typed, .. } = *self;
         meta.revision = revision;
         Arc::make_mut(&mut typed).metadata_mut().resource_version = Some(number);
         let object = Object::with_typed(meta, change.object_in(&line), &typed);

@@ -26,7 +26,7 @@ pub(crate) async fn create(
     dry_run: bool,
 ) -> Result<Written, ApiError> {
     let entry = scope.entry;
-    let sent = fields::take(&mut *draft);
+    let sent = draft.owners_mut().take();
     stamp(scope, draft.meta_mut())?;
     let generated = draft.meta().name.as_deref().unwrap_or_default().is_empty()
         && draft.meta().generate_name.as_deref().is_some_and(|prefix| !prefix.is_empty());

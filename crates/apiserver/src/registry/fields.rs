@@ -1,15 +1,16 @@
 //! Who owns which field of what is written (`metadata.managedFields`), and configurations that are applied.
 //!
 //! Ownership is reckoned where upstream does it: on the object as the client wanted it, defaulted, before admission and
-//! before what a write may not touch is put back. The reckoning itself is `skiff_api::apply`; here it meets drafts. It
-//! costs one more encoding of a draft and one more reading of what differs, so it is left out where nothing is tracked.
+//! before what a write may not touch is put back. The reckoning itself is `skiff_api::apply`; here it meets drafts, from
+//! which what a request says of owners has been taken. It costs one more encoding of a draft and one more reading of what
+//! differs, so it is left out where nothing is tracked.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
-use skiff_api::apply::{self, Before, Kin, Refused, Tracked, Wanted, Who};
+use skiff_api::apply::{self, Before, Kin, Owners, Refused, Tracked, Wanted, Who};
 use skiff_api::{ApiError, Object, Strictness};
 
 use super::Scope;
@@ -18,21 +19,17 @@ use crate::catalog::Entry;
 use crate::kinds::Draft;
 use crate::verbs::input;
 
-/// What came in the request, taken out of the draft before the server touches it.
-pub(crate) type Sent = Option<Vec<ManagedFieldsEntry>>;
-
-/// Takes what the request says of owners out of a draft.
-pub(crate) fn take(draft: &mut dyn Draft) -> Sent {
-    draft.meta_mut().managed_fields.take()
-}
-
 /// Gives a new object its owners.
 ///
 /// # Errors
 /// 500 if the draft cannot be encoded.
-pub(crate) fn created(scope: &Scope<'_>, draft: &mut dyn Draft, sent: Sent) -> Result<(), ApiError> {
+pub(crate) fn created(
+    scope: &Scope<'_>,
+    draft: &mut dyn Draft,
+    sent: Option<Owners>,
+) -> Result<(), ApiError> {
     let Some(manager) = scope.manager else {
-        draft.meta_mut().managed_fields = sent;
+        *draft.owners_mut() = sent;
         return Ok(());
     };
     let value = draft.value().map_err(ApiError::internal)?;
@@ -40,20 +37,19 @@ pub(crate) fn created(scope: &Scope<'_>, draft: &mut dyn Draft, sent: Sent) -> R
     let who = Who { manager, ..who(scope, Part::Whole, &now) };
     let schema = scope.entry.ops.apply_schema();
     // Whatever version owners of a new object name, it is this one that they come with.
-    let tracked = apply::update(&schema, Before::default(), &value, sent.as_deref(), &who, &Kin::default());
+    let tracked = apply::update(&schema, Before::default(), &value, sent.as_ref(), &who, &Kin::default());
     if let Ok(Tracked::Owners(owners)) = tracked {
-        draft.meta_mut().managed_fields = owners;
+        *draft.owners_mut() = owners;
     }
     Ok(())
 }
 
 /// The other versions in which somebody owns something of an object.
-fn kin(scope: &Scope<'_>, owners: Option<&[ManagedFieldsEntry]>) -> Kin {
+fn kin(scope: &Scope<'_>, owners: Option<&Owners>) -> Kin {
     let mut kin = Kin::default();
-    for owner in owners.unwrap_or_default() {
-        let version = owner.api_version.as_deref().unwrap_or_default();
-        if version != scope.entry.api_version && !kin.has(version) {
-            kin.add(version, relative(scope, version).map(|entry| entry.ops.apply_schema()));
+    for version in owners.map(Owners::versions).unwrap_or_default() {
+        if version != scope.entry.api_version && !kin.has(&version) {
+            kin.add(&version, relative(scope, &version).map(|entry| entry.ops.apply_schema()));
         }
     }
     kin
@@ -86,11 +82,11 @@ pub(crate) async fn updated(
     part: Part,
     old: (&dyn Draft, &Object),
     draft: &mut dyn Draft,
-    sent: Sent,
+    sent: Option<Owners>,
 ) -> Result<(), ApiError> {
     let (old, current) = old;
-    let owners = old.meta().managed_fields.as_deref();
-    let nobody = owners.is_none_or(<[_]>::is_empty) && sent.as_deref().is_none_or(<[_]>::is_empty);
+    let owners = old.owners();
+    let nobody = owners.is_none_or(Owners::is_nobody) && sent.as_ref().is_none_or(Owners::is_nobody);
     if let Some(manager) = scope.manager.filter(|_| !nobody) {
         let now = scope.now();
         let who = Who { manager, ..who(scope, part, &now) };
@@ -106,10 +102,10 @@ pub(crate) async fn updated(
         let schema = scope.entry.ops.apply_schema();
         let before = Before { object: Some(&live), owners };
         loop {
-            match apply::update(&schema, before, &new, sent.as_deref(), &who, &kin) {
+            match apply::update(&schema, before, &new, sent.as_ref(), &who, &kin) {
                 Ok(Tracked::Same) => break,
                 Ok(Tracked::Owners(owners)) => {
-                    draft.meta_mut().managed_fields = owners;
+                    *draft.owners_mut() = owners;
                     return Ok(());
                 }
                 Err(wanted) => {
@@ -119,7 +115,7 @@ pub(crate) async fn updated(
             }
         }
     }
-    draft.meta_mut().managed_fields = owners.map(<[_]>::to_vec);
+    *draft.owners_mut() = owners.cloned();
     Ok(())
 }
 
@@ -135,13 +131,18 @@ fn bare(mut object: Value) -> Value {
 /// `IgnoreManagedFieldsTimestampsTransformer`.
 pub(super) fn differ_in_times_only(draft: &dyn Draft, old: &dyn Draft) -> bool {
     let timeless = |draft: &dyn Draft| {
-        let mut copy = draft.copy();
-        let meta = copy.meta_mut();
-        meta.managed_fields.iter_mut().flatten().for_each(|owner| owner.time = None);
-        meta.resource_version = None;
-        copy.value()
+        let mut object = draft.value().ok()?;
+        let meta = object["metadata"].as_object_mut()?;
+        meta.remove("resourceVersion");
+        let owners = meta.get_mut("managedFields").and_then(Value::as_array_mut);
+        owners
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+            .for_each(|owner| drop(owner.remove("time")));
+        Some(object)
     };
-    matches!((timeless(draft), timeless(old)), (Ok(new), Ok(before)) if new == before)
+    timeless(draft).is_some_and(|new| timeless(old).is_some_and(|before| new == before))
 }
 
 fn who<'a>(scope: &Scope<'a>, part: Part, now: &'a Time) -> Who<'a> {
@@ -237,13 +238,11 @@ impl Config {
                 return Err(ApiError::bad_request(message));
             }
         }
-        let mut live = current.map(Object::value).transpose().map_err(ApiError::internal)?;
-        let owners = live.as_mut().and_then(|live| live["metadata"].as_object_mut()?.remove("managedFields"));
-        let owners: Option<Vec<ManagedFieldsEntry>> =
-            owners.map(serde_json::from_value).transpose().map_err(ApiError::internal)?;
+        let live = current.map(Object::value).transpose().map_err(ApiError::internal)?.map(bare);
+        let owners = current.map(Object::owners).transpose().map_err(ApiError::internal)?.flatten();
         let now = scope.now();
-        let before = Before { object: live.as_ref(), owners: owners.as_deref() };
-        let (who, mut kin) = (who(scope, part, &now), kin(scope, owners.as_deref()));
+        let before = Before { object: live.as_ref(), owners: owners.as_ref() };
+        let (who, mut kin) = (who(scope, part, &now), kin(scope, owners.as_ref()));
         let applied = loop {
             match apply::apply(&schema, before, &self.value, &who, self.force, &kin) {
                 Ok(applied) => break applied,
@@ -256,7 +255,7 @@ impl Config {
         };
         let json = serde_json::to_vec(&applied.object).map_err(ApiError::internal)?;
         let mut proposal = input::decode(entry, &json, Strictness::Ignore)?;
-        proposal.draft.meta_mut().managed_fields = Some(applied.owners);
+        *proposal.draft.owners_mut() = applied.owners;
         proposal.applied = true;
         Ok(proposal)
     }

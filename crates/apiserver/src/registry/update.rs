@@ -138,11 +138,11 @@ async fn attempt(
     let Proposal { mut draft, mut warnings, applied } = how.change.propose(scope, Some(current)).await?;
     check_name(scope, &mut *draft)?;
     preconditions(scope, how, &*draft, current)?;
-    let sent = fields::take(&mut *draft);
+    let sent = draft.owners_mut().take();
     inherit(&mut *draft, &*old, how.part);
     draft.set_defaults();
     if applied {
-        draft.meta_mut().managed_fields = sent;
+        *draft.owners_mut() = sent;
     } else {
         fields::updated(scope, how.part, (&*old, &**current), &mut *draft, sent).await?;
     }
@@ -188,7 +188,7 @@ async fn attempt(
     let leaves = leaves(&*draft);
     if applied && fields::differ_in_times_only(&*draft, &*old) {
         // Admission made of it what was there before: nothing has happened that could have a time.
-        draft.meta_mut().managed_fields.clone_from(&old.meta().managed_fields);
+        *draft.owners_mut() = old.owners().cloned();
     }
     let frozen = draft.freeze().map_err(ApiError::internal)?;
     let frozen = entry.to_store(frozen).await?;
@@ -311,7 +311,6 @@ fn inherit(draft: &mut dyn Draft, old: &dyn Draft, part: Part) {
     }
     meta.generation = before.generation;
     meta.self_link = None;
-    meta.managed_fields = None;
 }
 
 /// True if a deleted object has lost the last thing that held it.

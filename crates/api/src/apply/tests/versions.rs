@@ -14,7 +14,7 @@ fn to(version: &str, object: &Value) -> Value {
 
 struct Two {
     object: Option<Value>,
-    owners: Option<Vec<ManagedFieldsEntry>>,
+    owners: Option<Owners>,
     version: &'static str,
     gone: bool,
 }
@@ -23,7 +23,7 @@ impl Two {
     /// What everything is in another version, as often as it is asked for.
     fn kin(&self, version: &str) -> Kin {
         let mut kin = Kin::default();
-        for owner in self.owners.iter().flatten() {
+        for owner in entries(self.owners.as_ref()) {
             let other = owner.api_version.as_deref().unwrap();
             if other != version && !kin.has(other) {
                 kin.add(other, (!self.gone).then(|| schema("").clone()));
@@ -37,11 +37,11 @@ impl Two {
         let now = at(1);
         let who = Who { manager, api_version: version, subresource: "", part: Part::All, now: &now };
         let mut kin = self.kin(version);
-        let before = Before { object: live.as_ref(), owners: self.owners.as_deref() };
+        let before = Before { object: live.as_ref(), owners: self.owners.as_ref() };
         loop {
             match apply(schema(""), before, &config, &who, false, &kin) {
                 Ok(applied) => {
-                    (self.object, self.owners) = (Some(applied.object), Some(applied.owners));
+                    (self.object, self.owners) = (Some(applied.object), applied.owners);
                     self.version = version;
                     return Ok(());
                 }
@@ -59,7 +59,7 @@ impl Two {
         let now = at(2);
         let who = Who { manager, api_version: version, subresource: "", part: Part::All, now: &now };
         let mut kin = self.kin(version);
-        let before = Before { object: live.as_ref(), owners: self.owners.as_deref() };
+        let before = Before { object: live.as_ref(), owners: self.owners.as_ref() };
         loop {
             match update(schema(""), before, new, None, &who, &kin) {
                 Ok(Tracked::Same) => break,
@@ -77,9 +77,9 @@ impl Two {
     }
 
     fn fields(&self, manager: &str) -> Value {
-        let owners = self.owners.iter().flatten();
-        let mut own = owners.filter(|owner| owner.manager.as_deref() == Some(manager));
-        own.next().map_or(Value::Null, |owner| owner.fields_v1.clone().unwrap().0)
+        let mut owners = entries(self.owners.as_ref()).into_iter();
+        let own = owners.find(|owner| owner.manager.as_deref() == Some(manager));
+        own.map_or(Value::Null, |owner| owner.fields_v1.unwrap().0)
     }
 }
 
@@ -113,7 +113,8 @@ fn what_was_applied_in_an_older_version_is_pruned_in_it() {
     two.apply("other", "1", json!({ "spec": { "free": { "b": 1 } } })).unwrap();
     two.apply("one", "2", json!({ "spec": { "free": { "a": 1 } } })).unwrap();
     assert_eq!(two.object, Some(json!({ "spec": { "free": { "a": 1, "b": 1 } } })));
-    let versions: Vec<_> = two.owners.iter().flatten().map(|owner| owner.api_version.as_deref()).collect();
+    let owners = entries(two.owners.as_ref());
+    let versions: Vec<_> = owners.iter().map(|owner| owner.api_version.as_deref()).collect();
     assert_eq!(versions, [Some("2"), Some("1")]);
     // What somebody holds under its older name stays.
     two.apply("other", "1", json!({ "spec": { "e": 7 } })).unwrap();
@@ -127,5 +128,5 @@ fn owners_in_a_version_that_is_gone_go() {
     let mut two = new();
     two.gone = true;
     two.apply("two", "2", json!({ "spec": { "f": 6 } })).unwrap();
-    assert_eq!((two.fields("one"), two.owners.unwrap().len()), (Value::Null, 1));
+    assert_eq!((two.fields("one"), entries(two.owners.as_ref()).len()), (Value::Null, 1));
 }
