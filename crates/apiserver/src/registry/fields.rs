@@ -93,7 +93,7 @@ pub(crate) async fn updated(
         let mut kin = kin(scope, owners);
         let (live, new) = if kin.is_empty() {
             let json = draft.json().map_err(ApiError::internal)?;
-            apply::narrowed(current.bytes(), &json, who.part).map_err(ApiError::internal)?
+            apply::narrowed(&current.without(owners), &json, who.part).map_err(ApiError::internal)?
         } else {
             // What is converted must be whole.
             (current.value().map_err(ApiError::internal)?, draft.value().map_err(ApiError::internal)?)

@@ -39,6 +39,8 @@ const FOR_CUSTOM: &str = "application/json-patch+json, application/merge-patch+j
 pub(crate) struct Patch {
     kind: Kind,
     body: Value,
+    /// Whether it may be about who owns which field; else it is applied without reading what is said of them.
+    sees_owners: bool,
 }
 
 impl Patch {
@@ -62,7 +64,7 @@ impl Patch {
                 _ => return Err(json(error)),
             },
         };
-        Ok(Self { kind, body: value })
+        Ok(Self { kind, sees_owners: sees_owners(&value), body: value })
     }
 
     /// The patched JSON of an object.
@@ -80,11 +82,21 @@ impl Patch {
 
     /// The draft of a patched object.
     fn propose(&self, entry: &Entry, object: &Object, strictness: Strictness) -> Result<Proposal, ApiError> {
-        let value = object.value().map_err(ApiError::internal)?;
+        let owners = if self.sees_owners { None } else { object.owners().map_err(ApiError::internal)? };
+        let value = serde_json::from_slice(&object.without(owners.as_ref())).map_err(ApiError::internal)?;
         let patched = self.apply(&entry.ops.patch_schema(), value)?;
         let json = serde_json::to_vec(&patched).map_err(ApiError::internal)?;
         input::decode(entry, &json, strictness)
     }
+}
+
+/// Whether a patch names owners, or takes, tests or copies metadata as one piece. Who does away with them as a part of
+/// what he does away with has said nothing about them.
+fn sees_owners(patch: &Value) -> bool {
+    let whole = |path: &Value| matches!(path.as_str(), Some("" | "/" | "/metadata" | "/metadata/"));
+    let operations = patch.as_array().into_iter().flatten();
+    operations.into_iter().any(|operation| whole(&operation["path"]) || whole(&operation["from"]))
+        || patch.to_string().contains("managedFields")
 }
 
 /// Patches the object itself.
@@ -163,4 +175,26 @@ async fn apply(context: &Context, call: Authorized, part: Part) -> Result<Respon
     let how = Update { part, dry_run: options.dry_run, change: &change, upsert: part == Part::Whole };
     let written = registry::update::update(&scope, &how).await?;
     write::answer(context, &call.info, &form, written)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn owners_are_seen_by_patches_that_name_them_or_take_metadata_whole() {
+        for (patch, sees) in [
+            (json!({"metadata": {"labels": {"a": "b"}}}), false),
+            (json!({"metadata": {"managedFields": [{}]}}), true),
+            (json!({"metadata": {"$setElementOrder/managedFields": []}}), true),
+            (json!([{"op": "replace", "path": "/metadata/labels/a", "value": "b"}]), false),
+            (json!([{"op": "test", "path": "/metadata/managedFields/0/manager", "value": "a"}]), true),
+            (json!([{"op": "test", "path": "/metadata", "value": {}}]), true),
+            (json!([{"op": "copy", "from": "", "path": "/spec/template"}]), true),
+        ] {
+            assert_eq!(sees_owners(&patch), sees, "{patch}");
+        }
+    }
 }
