@@ -2,7 +2,6 @@
 //!
 //! Two steps are the same if their texts are; so texts from outside are brought into one form first ([`Element::parse`]).
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -80,13 +79,6 @@ impl Element {
     /// The member's name, if it is a member of a map.
     pub fn name(&self) -> Option<&str> {
         self.0.strip_prefix("f:")
-    }
-}
-
-/// Steps are found by their texts.
-impl Borrow<str> for Element {
-    fn borrow(&self) -> &str {
-        &self.0
     }
 }
 

@@ -4,15 +4,13 @@
 //! nor leads to one, so that two equal sets are equal trees. How a set is written (`fieldsV1`), and what can be told of
 //! one from its text alone, is in [`written`].
 
-use std::collections::BTreeMap;
-
 use super::element::Element;
 
 mod written;
 
-/// A set of paths.
+/// A set of paths: steps in the order of their texts. Most steps lead to few, and arrive in that order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Set(BTreeMap<Element, Node>);
+pub struct Set(Vec<(Element, Node)>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Node {
@@ -22,12 +20,30 @@ struct Node {
 }
 
 impl Set {
+    /// Where a step is, or would be.
+    fn place(&self, step: &str) -> Result<usize, usize> {
+        match self.0.last() {
+            Some((last, _)) if last.as_str() < step => Err(self.0.len()),
+            _ => self.0.binary_search_by(|(own, _)| own.as_str().cmp(step)),
+        }
+    }
+
+    fn get(&self, step: &str) -> Option<&Node> {
+        self.place(step).ok().map(|place| &self.0[place].1)
+    }
+
     /// Adds a step with what is below it; `member` says whether the step itself is in the set.
     pub(super) fn attach(&mut self, element: Element, member: bool, below: Self) {
-        if member || !below.is_empty() {
-            let node = self.0.entry(element).or_default();
-            node.member |= member;
-            node.below = if node.below.is_empty() { below } else { node.below.union(&below) };
+        if !member && below.is_empty() {
+            return;
+        }
+        match self.place(element.as_str()) {
+            Err(place) => self.0.insert(place, (element, Node { member, below })),
+            Ok(place) => {
+                let node = &mut self.0[place].1;
+                node.member |= member;
+                node.below = if node.below.is_empty() { below } else { node.below.union(&below) };
+            }
         }
     }
 
@@ -51,15 +67,15 @@ impl Set {
 
     /// How many paths are in it.
     pub(super) fn len(&self) -> usize {
-        self.0.values().map(|node| usize::from(node.member) + node.below.len()).sum()
+        self.0.iter().map(|(_, node)| usize::from(node.member) + node.below.len()).sum()
     }
 
     /// True if the path is in it.
     pub fn has(&self, path: &[Element]) -> bool {
         match path {
             [] => false,
-            [last] => self.0.get(last).is_some_and(|node| node.member),
-            [first, rest @ ..] => self.0.get(first).is_some_and(|node| node.below.has(rest)),
+            [last] => self.get(last.as_str()).is_some_and(|node| node.member),
+            [first, rest @ ..] => self.get(first.as_str()).is_some_and(|node| node.below.has(rest)),
         }
     }
 
@@ -67,8 +83,7 @@ impl Set {
     pub fn meets(&self, other: &Self) -> bool {
         self.0.iter().any(|(element, node)| {
             other
-                .0
-                .get(element)
+                .get(element.as_str())
                 .is_some_and(|theirs| node.member && theirs.member || node.below.meets(&theirs.below))
         })
     }
@@ -76,20 +91,19 @@ impl Set {
     /// True if every path of `other` is in it.
     pub fn holds(&self, other: &Self) -> bool {
         other.0.iter().all(|(element, node)| {
-            self.0
-                .get(element)
+            self.get(element.as_str())
                 .is_some_and(|own| (own.member || !node.member) && own.below.holds(&node.below))
         })
     }
 
     /// True if this one step is in it.
     pub(super) fn has_element(&self, element: &Element) -> bool {
-        self.0.get(element).is_some_and(|node| node.member)
+        self.get(element.as_str()).is_some_and(|node| node.member)
     }
 
     /// What is below a step, if anything.
     pub(super) fn below(&self, element: &Element) -> Option<&Self> {
-        self.0.get(element).map(|node| &node.below).filter(|below| !below.is_empty())
+        self.get(element.as_str()).map(|node| &node.below).filter(|below| !below.is_empty())
     }
 
     /// The steps at this level: each with whether it is a member, and what is below it.
@@ -112,7 +126,7 @@ impl Set {
     pub fn intersection(&self, other: &Self) -> Self {
         let mut both = Self::default();
         for (element, node) in &self.0 {
-            if let Some(theirs) = other.0.get(element) {
+            if let Some(theirs) = other.get(element.as_str()) {
                 let below = node.below.intersection(&theirs.below);
                 both.attach(element.clone(), node.member && theirs.member, below);
             }
@@ -125,7 +139,7 @@ impl Set {
     pub fn difference(&self, other: &Self) -> Self {
         let mut rest = Self::default();
         for (element, node) in &self.0 {
-            match other.0.get(element) {
+            match other.get(element.as_str()) {
                 None => rest.attach(element.clone(), node.member, node.below.clone()),
                 Some(theirs) => {
                     let below = node.below.difference(&theirs.below);
@@ -157,6 +171,8 @@ impl Set {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
     use serde_json::{Value, json};
 

@@ -4,7 +4,6 @@
 //! text, so that most sets are never read.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
@@ -17,7 +16,7 @@ use super::{Element, Node, Set};
 const SELF: &str = ".";
 
 /// What a step without others below it is.
-const LEAF: Node = Node { member: true, below: Set(BTreeMap::new()) };
+const LEAF: Node = Node { member: true, below: Set(Vec::new()) };
 
 #[derive(Deserialize)]
 struct Step<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -123,7 +122,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
         while let Some(Step(step)) = map.next_key()? {
             leaf = false;
             own |= step == SELF;
-            match self.below.0.get(&*step) {
+            match self.below.get(&step) {
                 Some(node) => {
                     found += map.next_value_seed(Seek { member: node.member, below: &node.below })?
                 }
