@@ -143,7 +143,7 @@ async fn volumes_of_a_driver_are_brought_to_pods_and_taken_back_even_after_a_res
     );
 
     let driver = Driver::start(home.path(), &home.path().join("plugins_registry"), true, &tasks);
-    driver.asked("registered true").await;
+    driver.asked.until("registered true", 1).await;
     let mounts = volumes.mount_all(&one).await.unwrap();
     assert_eq!(greeting(&volumes, &one, &mounts), ["from the volume", "for this pod"]);
     assert_eq!(mounts_under(home.path()), 3);
@@ -153,7 +153,7 @@ async fn volumes_of_a_driver_are_brought_to_pods_and_taken_back_even_after_a_res
     let mounts = volumes.mount_all(&two).await.unwrap();
     assert_eq!(greeting(&volumes, &two, &mounts), ["from the volume"]);
     volumes.unmount_all("u-one").await.unwrap();
-    let asked = driver.asked("unpublish h").await;
+    let asked = driver.asked.until("unpublish h", 1).await;
     let own = asked[3].split(' ').nth(1).unwrap().to_owned();
     assert!(own.starts_with("csi-") && own.len() == 68, "{own}");
     let (mut first, mut last) = (asked[..6].to_vec(), asked[6..].to_vec());
@@ -182,9 +182,9 @@ async fn volumes_of_a_driver_are_brought_to_pods_and_taken_back_even_after_a_res
         "{early}"
     );
     let driver = Driver::start(home.path(), &home.path().join("plugins_registry"), true, &tasks);
-    driver.asked("registered true").await;
+    driver.asked.until("registered true", 1).await;
     volumes.unmount_all("u-two").await.unwrap();
-    assert_eq!(driver.asked("unstage h").await[1..], ["unpublish h", "unstage h"]);
+    assert_eq!(driver.asked.until("unstage h", 1).await[1..], ["unpublish h", "unstage h"]);
     assert_eq!(mounts_under(home.path()), 0);
     assert!(drivers.in_use().borrow().is_empty());
     assert!(!home.path().join("pods/u-two/volumes").exists());

@@ -1,9 +1,7 @@
 //! A driver of volumes as small as can be: it registers itself, has a file system in memory for each volume (or only a folder, where
 //! mounts would not be seen), and remembers what was asked of it.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
 
 use prost::Message;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
@@ -12,69 +10,33 @@ use skiff_kubelet::csi::proto::{
     NodeCapabilities, NodeCapability, NodeInfo, NodePublishVolume, NodeRpc, NodeStageVolume,
     NodeUnpublishVolume, NodeUnstageVolume, STAGE_UNSTAGE_VOLUME, Topology,
 };
-use skiff_kubelet::plugins::proto::{PluginInfo, RegistrationStatus};
-use tokio::sync::watch;
 
-use crate::grpc::{self, Answer};
+use crate::plugin::{Asked, Plugin};
 
 /// The driver's name.
 pub(crate) const NAME: &str = "small.test";
-/// Long enough for a machine under heavy load; a passing test never waits for it.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A driver at work.
 #[derive(Clone)]
 pub(crate) struct Driver {
-    socket: PathBuf,
     /// Whether its volumes are mounts.
     mounts: bool,
-    asked: Arc<watch::Sender<Vec<String>>>,
+    pub(crate) asked: Asked,
 }
 
 impl Driver {
     /// Serves in `folder` and registers in `registry`.
     pub(crate) fn start(folder: &Path, registry: &Path, mounts: bool, tasks: &Tasks) -> Self {
-        let socket = folder.join("csi.sock");
-        let driver = Self { socket: socket.clone(), mounts, asked: Arc::default() };
-        std::fs::create_dir_all(registry).unwrap();
-        for path in [socket, registry.join(format!("{NAME}-reg.sock"))] {
-            let own = driver.clone();
-            let carry_out = move |call: &str, message: &[u8]| Answer::One(own.carry_out(call, message));
-            grpc::serve(&path, Arc::new(carry_out), tasks);
-        }
+        let driver = Self { mounts, asked: Asked::default() };
+        let plugin =
+            Plugin { kind: "CSIPlugin", name: NAME, versions: &["1.0.0"], socket: folder.join("csi.sock") };
+        let own = driver.clone();
+        plugin.start(registry, &driver.asked, tasks, move |call, message| own.carry_out(call, message));
         driver
-    }
-
-    /// What was asked of it, as soon as this is among it.
-    pub(crate) async fn asked(&self, so: &str) -> Vec<String> {
-        let mut asked = self.asked.subscribe();
-        let seen = asked.wait_for(|asked| asked.iter().any(|line| line == so));
-        match tokio::time::timeout(PATIENCE, seen).await {
-            Ok(seen) => seen.unwrap().clone(),
-            Err(_) => panic!("{so:?} was not asked: {:#?}", self.asked.borrow()),
-        }
-    }
-
-    fn note(&self, line: String) {
-        self.asked.send_modify(|asked| asked.push(line));
     }
 
     fn carry_out(&self, call: &str, message: &[u8]) -> Result<Vec<u8>, String> {
         match call {
-            "GetInfo" => Ok(PluginInfo {
-                kind: "CSIPlugin".to_owned(),
-                name: NAME.to_owned(),
-                endpoint: self.socket.display().to_string(),
-                supported_versions: vec!["1.0.0".to_owned()],
-            }
-            .encode_to_vec()),
-            "NotifyRegistrationStatus" => {
-                let status = RegistrationStatus::decode(message).unwrap();
-                self.note(
-                    format!("registered {} {}", status.plugin_registered, status.error).trim().to_owned(),
-                );
-                Ok(Vec::new())
-            }
             "NodeGetInfo" => {
                 let segments = [("topology.small.test/zone".to_owned(), "here".to_owned())].into();
                 Ok(NodeInfo {
@@ -92,12 +54,12 @@ impl Driver {
             "NodePublishVolume" => self.publish(&NodePublishVolume::decode(message).unwrap()),
             "NodeUnpublishVolume" => {
                 let request = NodeUnpublishVolume::decode(message).unwrap();
-                self.note(format!("unpublish {}", request.volume_id));
+                self.asked.note(&format!("unpublish {}", request.volume_id));
                 self.clear(Path::new(&request.target_path), true)
             }
             "NodeUnstageVolume" => {
                 let request = NodeUnstageVolume::decode(message).unwrap();
-                self.note(format!("unstage {}", request.volume_id));
+                self.asked.note(&format!("unstage {}", request.volume_id));
                 self.clear(Path::new(&request.staging_target_path), false)
             }
             other => Err(format!("{other} is not known")),
@@ -116,7 +78,7 @@ impl Driver {
         let place = Path::new(&request.staging_target_path);
         let secret = request.secrets.get("key").cloned().unwrap_or_default();
         let disk = request.publish_context.get("disk").cloned().unwrap_or_default();
-        self.note(format!("stage {} {secret} {disk}", request.volume_id).trim().to_owned());
+        self.asked.note(&format!("stage {} {secret} {disk}", request.volume_id));
         if place.join("greeting").exists() {
             return Ok(Vec::new());
         }
@@ -126,7 +88,7 @@ impl Driver {
     fn publish(&self, request: &NodePublishVolume) -> Result<Vec<u8>, String> {
         let place = Path::new(&request.target_path);
         let pod = request.volume_context.get("csi.storage.k8s.io/pod.name").cloned().unwrap_or_default();
-        self.note(format!("publish {} to {pod}", request.volume_id));
+        self.asked.note(&format!("publish {} to {pod}", request.volume_id));
         std::fs::create_dir(place).map_err(|error| error.to_string())?;
         let staging = Path::new(&request.staging_target_path);
         match (request.staging_target_path.is_empty(), self.mounts) {

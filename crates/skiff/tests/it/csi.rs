@@ -1,10 +1,8 @@
 //! A driver of volumes on a real node: it registers, the API knows, and its volumes, attached by the test, reach a pod and are
 //! taken back.
 
-use skiff_base::Tasks;
-
+use crate::beside::Beside;
 use crate::driver::Driver;
-use crate::support::Cluster;
 
 const GIVEN: &str = "
 apiVersion: storage.k8s.io/v1
@@ -57,15 +55,11 @@ spec:
 
 #[test]
 fn a_driver_registers_and_its_volumes_reach_pods_and_are_taken_back() {
-    let cluster = Cluster::up(&["--node-name", "solo"]);
-    cluster.import_images();
-    let node = cluster.dir().join("nodes/solo");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let _entered = runtime.enter();
-    let tasks = Tasks::new();
+    let beside = Beside::up();
+    let cluster = &beside.cluster;
     // The node's mounts are its own: what the driver mounted here it would not see.
-    let driver = Driver::start(&node, &node.join("plugins_registry"), false, &tasks);
-    runtime.block_on(driver.asked("registered true"));
+    let driver = beside.run(async { Driver::start(&beside.node, &beside.registry(), false, &beside.tasks) });
+    beside.run(driver.asked.until("registered true", 1));
     cluster
         .watch_until(&["csinodes", "--no-headers"], |line| line.split_whitespace().take(2).eq(["solo", "1"]));
     let told = |what: &str, path: &str| {
@@ -92,12 +86,10 @@ fn a_driver_registers_and_its_volumes_reach_pods_and_are_taken_back() {
     assert_eq!(cluster.kubectl(&["exec", "guest", "--", "cat", "/own/greeting"]), "for this pod");
     assert_eq!(told("node", ".status.volumesInUse"), r#"["kubernetes.io/csi/small.test^h"]"#);
     cluster.kubectl(&["delete", "pod", "guest", "--wait", "--timeout=60s"]);
-    let asked = runtime.block_on(driver.asked("unstage h"));
+    let asked = beside.run(driver.asked.until("unstage h", 1));
     for wanted in ["stage h open /dev/x", "publish h to guest", "unpublish h"] {
         assert!(asked.iter().any(|line| line == wanted), "{wanted:?} was not asked: {asked:#?}");
     }
     cluster.kubectl(&["wait", "--for=delete", &attachment, "--timeout=60s"]);
     assert_eq!(told("node", ".status.volumesInUse"), "");
-    tasks.stop();
-    runtime.shutdown_background();
 }

@@ -12,9 +12,9 @@ use skiff_kubelet::device_plugins::proto::{
     Allocated, ContainerAllocated, Device, Devices, ForContainers, Ids, Mount, Node, Options, Preference,
     Register, VERSION,
 };
-use tokio::sync::watch;
 
 use crate::grpc::{self, Answer};
+use crate::plugin::Asked;
 
 /// What its devices are called in pods.
 pub(crate) const CARD: &str = "devices.test/card";
@@ -23,13 +23,13 @@ pub(crate) const CARD: &str = "devices.test/card";
 #[derive(Clone)]
 pub(crate) struct DevicePlugin {
     folder: PathBuf,
-    asked: Arc<watch::Sender<Vec<String>>>,
+    pub(crate) asked: Asked,
 }
 
 impl DevicePlugin {
     /// Serves beside the kubelet's socket, and says so there.
     pub(crate) async fn start(data_dir: &Path, tasks: &Tasks) -> Self {
-        let plugin = Self { folder: data_dir.join("device-plugins"), asked: Arc::default() };
+        let plugin = Self { folder: data_dir.join("device-plugins"), asked: Asked::default() };
         plugin.register(tasks).await;
         plugin
     }
@@ -59,15 +59,6 @@ impl DevicePlugin {
         assert_eq!(ask(register(VERSION, CARD)).await, Ok(Vec::new()));
     }
 
-    /// What was asked of it so far.
-    pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.borrow().clone()
-    }
-
-    fn note(&self, line: String) {
-        self.asked.send_modify(|asked| asked.push(line));
-    }
-
     fn carry_out(&self, call: &str, message: &[u8]) -> Answer {
         Answer::One(Ok(match call {
             "ListAndWatch" => {
@@ -80,13 +71,13 @@ impl DevicePlugin {
             // The last in the alphabet.
             "GetPreferredAllocation" => {
                 let mut asked = Preference::decode(message).unwrap().containers.remove(0);
-                self.note(format!("prefer {} of {}", asked.size, asked.available.join("")));
+                self.asked.note(&format!("prefer {} of {}", asked.size, asked.available.join("")));
                 ForContainers { containers: vec![Ids { ids: asked.available.pop().into_iter().collect() }] }
                     .encode_to_vec()
             }
             "Allocate" => {
                 let ids = ForContainers::decode(message).unwrap().containers.remove(0).ids.join("");
-                self.note(format!("allocate {ids}"));
+                self.asked.note(&format!("allocate {ids}"));
                 let text = |text: &str| text.to_owned();
                 let given = ContainerAllocated {
                     envs: [(text("CARD"), ids)].into(),
@@ -106,7 +97,7 @@ impl DevicePlugin {
                 Allocated { containers: vec![given] }.encode_to_vec()
             }
             "PreStartContainer" => {
-                self.note(format!("begin {}", Ids::decode(message).unwrap().ids.join("")));
+                self.asked.note(&format!("begin {}", Ids::decode(message).unwrap().ids.join("")));
                 Vec::new()
             }
             other => return Answer::One(Err(format!("{other} is not known"))),

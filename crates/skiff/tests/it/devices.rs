@@ -1,11 +1,9 @@
 //! Devices on a real node. Those of a driver, from a pod's wish to their return: a claim is made from a template, allocated, prepared,
 //! seen in the container, also by one that begins after the kubelet was killed, and taken back when the pod goes.
 
-use skiff_base::Tasks;
-
+use crate::beside::Beside;
 use crate::device_driver::{DEVICES, DeviceDriver};
 use crate::device_plugin::{CARD, DevicePlugin};
-use crate::support::Cluster;
 
 const GIVEN: &str = "
 apiVersion: resource.k8s.io/v1
@@ -47,12 +45,8 @@ spec:
 
 #[test]
 fn a_pod_gets_the_devices_it_claims_and_they_are_taken_back_whatever_happens_to_the_kubelet() {
-    let cluster = Cluster::up(&["--node-name", "solo"]);
-    cluster.import_images();
-    let node = cluster.dir().join("nodes/solo");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let _entered = runtime.enter();
-    let tasks = Tasks::new();
+    let beside = Beside::up();
+    let cluster = &beside.cluster;
     cluster.kubectl_with(&["apply", "-f", "-"], GIVEN);
     let template = "jsonpath={.status.resourceClaimStatuses[0].resourceClaimName}";
     let claim = cluster.watch_until(&["pod", "guest", "-o", &format!("{template}{{\"\\n\"}}")], |line| {
@@ -63,8 +57,8 @@ fn a_pod_gets_the_devices_it_claims_and_they_are_taken_back_whatever_happens_to_
         "FailedPrepareDynamicResources: Failed to prepare dynamic resources: prepare dynamic resources: DRA driver {DEVICES} is not registered"
     );
     cluster.watch_until(&events, |line| line == waits);
-    let driver = DeviceDriver::start(&node, &node.join("plugins_registry"), &tasks);
-    runtime.block_on(driver.asked("registered true", 1));
+    let driver = beside.run(async { DeviceDriver::start(&beside.node, &beside.registry(), &beside.tasks) });
+    beside.run(driver.asked.until("registered true", 1));
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/guest", "--timeout=120s"]);
     let seen = |container: &str| {
         let look = "echo $CARD; cat /greeting; echo; head -c 2 /dev/card0 | od -An -tx1; ls /dev/card0";
@@ -80,7 +74,7 @@ fn a_pod_gets_the_devices_it_claims_and_they_are_taken_back_whatever_happens_to_
     // Killed, and begun again: what it knew is on disk, and the slices are for the driver to tell anew.
     cluster.kill_skiff();
     cluster.start();
-    runtime.block_on(driver.asked("registered true", 2));
+    beside.run(driver.asked.until("registered true", 2));
     cluster.kubectl(&["wait", "--for=delete", "resourceslice/solo-devices", "--timeout=60s"]);
     // The one who asks for the end goes with it.
     let _killed = cluster.try_kubectl(&["exec", "guest", "-c", "with", "--", "kill", "1"]);
@@ -96,12 +90,10 @@ fn a_pod_gets_the_devices_it_claims_and_they_are_taken_back_whatever_happens_to_
     assert_eq!(seen("with"), "zero\nfrom the device\n 00 00\n/dev/card0\n");
 
     cluster.kubectl(&["delete", "pod", "guest", "--wait", "--timeout=60s"]);
-    let asked = runtime.block_on(driver.asked(&format!("unprepare default/{claim}"), 1));
+    let asked = beside.run(driver.asked.until(&format!("unprepare default/{claim}"), 1));
     let prepared = asked.iter().filter(|line| line.starts_with("prepare ")).count();
     assert_eq!(prepared, 1, "{asked:#?}");
     cluster.kubectl(&["wait", "--for=delete", &format!("resourceclaim/{claim}"), "--timeout=60s"]);
-    tasks.stop();
-    runtime.shutdown_background();
 }
 
 /// A pod on the node whose container asks for one device.
@@ -121,13 +113,9 @@ fn counting(name: &str, init: &str) -> String {
 
 #[test]
 fn a_plugin_s_devices_are_counted_given_once_and_taken_back() {
-    let cluster = Cluster::up(&["--node-name", "solo"]);
-    cluster.import_images();
-    let node = cluster.dir().join("nodes/solo");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let _entered = runtime.enter();
-    let tasks = Tasks::new();
-    let plugin = runtime.block_on(DevicePlugin::start(&node, &tasks));
+    let beside = Beside::up();
+    let cluster = &beside.cluster;
+    let plugin = beside.run(DevicePlugin::start(&beside.node, &beside.tasks));
     let amounts = format!(
         "jsonpath={{.status.capacity.{0}}} {{.status.allocatable.{0}}}{{\"\\n\"}}",
         CARD.replace('.', "\\.")
@@ -146,7 +134,7 @@ fn a_plugin_s_devices_are_counted_given_once_and_taken_back() {
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/two", "--timeout=120s"]);
     assert_eq!(seen("two"), "a\nfrom the plugin\n 00 00\n");
     assert_eq!(
-        plugin.asked(),
+        plugin.asked.so_far(),
         ["prefer 1 of ac", "allocate c", "allocate c", "begin c", "begin c", "allocate a", "begin a"]
     );
 
@@ -168,13 +156,11 @@ fn a_plugin_s_devices_are_counted_given_once_and_taken_back() {
     cluster.start();
     cluster.watch_until(&["node", "solo", "-o", &amounts], |line| line == "0 0");
     refused("early", &format!("cannot allocate unregistered device {CARD}"));
-    runtime.block_on(plugin.register(&tasks));
+    beside.run(plugin.register(&beside.tasks));
     cluster.watch_until(&["node", "solo", "-o", &amounts], |line| line == "3 2");
     refused("four", &full);
     cluster.kubectl(&["delete", "pod", "one", "--wait", "--timeout=60s"]);
     cluster.kubectl_with(&["apply", "-f", "-"], &counting("five", ""));
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/five", "--timeout=120s"]);
     assert_eq!(seen("five"), "c\nfrom the plugin\n 00 00\n");
-    tasks.stop();
-    runtime.shutdown_background();
 }

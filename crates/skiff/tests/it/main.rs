@@ -11,6 +11,7 @@
 
 mod agents;
 mod bad_input;
+mod beside;
 mod claims;
 mod clients;
 mod csi;
@@ -27,6 +28,8 @@ mod kubectl;
 mod limits;
 mod network;
 mod operations;
+#[path = "../../../kubelet/tests/it/plugin.rs"]
+mod plugin;
 mod restart;
 mod scheduling;
 mod storage;
