@@ -6,6 +6,7 @@
 
 mod announce;
 mod client;
+pub(crate) mod paths;
 pub mod proto;
 pub(crate) mod record;
 mod registry;
@@ -14,12 +15,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sha2::{Digest, Sha256};
+use skiff_api::quantity::Quantity;
 use tokio::sync::{OwnedMutexGuard, watch};
 
 pub(crate) use announce::run as announce;
 pub(crate) use client::Plugin;
-use proto::{NodeInfo, SINGLE_NODE_MULTI_WRITER, STAGE_UNSTAGE_VOLUME, VOLUME_MOUNT_GROUP};
+pub(crate) use paths::Paths;
+use proto::{
+    EXPAND_VOLUME, GET_VOLUME_STATS, NodeInfo, SINGLE_NODE_MULTI_WRITER, STAGE_UNSTAGE_VOLUME,
+    VOLUME_CONDITION, VOLUME_MOUNT_GROUP,
+};
 
 /// A driver that registered.
 #[derive(Debug)]
@@ -41,6 +46,21 @@ impl Driver {
         self.capabilities.contains(&VOLUME_MOUNT_GROUP)
     }
 
+    /// Whether it is told of volumes that have grown.
+    pub(crate) fn expands(&self) -> bool {
+        self.capabilities.contains(&EXPAND_VOLUME)
+    }
+
+    /// Whether it tells how much of a volume is used.
+    pub(crate) fn counts_usage(&self) -> bool {
+        self.capabilities.contains(&GET_VOLUME_STATS)
+    }
+
+    /// Whether it tells how volumes are.
+    pub(crate) fn knows_condition(&self) -> bool {
+        self.capabilities.contains(&VOLUME_CONDITION)
+    }
+
     /// Whether it tells apart one and several writers on a node.
     pub(crate) fn counts_writers(&self) -> bool {
         self.capabilities.contains(&SINGLE_NODE_MULTI_WRITER)
@@ -60,6 +80,8 @@ struct Inner {
     known: watch::Sender<Known>,
     /// One at a time does something to a volume.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// How large each volume here is known to be.
+    sizes: Mutex<HashMap<String, Quantity>>,
     /// The volumes that are, or may be, on this node.
     in_use: watch::Sender<Vec<String>>,
 }
@@ -72,6 +94,7 @@ impl Drivers {
             data_dir: data_dir.to_owned(),
             known: watch::Sender::default(),
             turns: Mutex::default(),
+            sizes: Mutex::default(),
             in_use: watch::Sender::new(record::attachable(data_dir)),
         };
         Self { inner: Arc::new(inner) }
@@ -79,6 +102,14 @@ impl Drivers {
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Driver>> {
         self.inner.known.borrow().get(name).cloned()
+    }
+
+    /// Waits until a driver is there: after a restart of the kubelet it has yet to be heard.
+    pub(crate) async fn registered(&self, name: &str) {
+        let mut known = self.known();
+        if known.wait_for(|known| known.contains_key(name)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     pub(crate) fn known(&self) -> watch::Receiver<Known> {
@@ -125,16 +156,33 @@ impl Drivers {
         turn.lock_owned().await
     }
 
-    /// Where a volume is on the node before it is in pods.
-    pub(crate) fn staging(&self, driver: &str, handle: &str) -> PathBuf {
-        let digest = hex(&Sha256::digest(handle));
-        self.inner.data_dir.join("plugins/kubernetes.io/csi").join(driver).join(digest).join("globalmount")
+    /// Where a pod's volume is on the node.
+    pub(crate) fn paths(&self, uid: &str, name: &str, of: (&str, &str), block: bool) -> Paths {
+        Paths::new(&self.inner.data_dir, uid, name, of, block)
     }
 
     /// Whether a pod on this node has the volume, besides the one with this folder. Waits for the disk.
     pub(crate) fn is_published(&self, driver: &str, handle: &str, besides: &Path) -> bool {
         let all = record::all(&self.inner.data_dir);
-        all.iter().any(|(folder, one)| folder != besides && one.driver == driver && one.handle == handle)
+        let same = |record: &record::Record| record.driver == driver && record.handle == handle;
+        all.iter().any(|held| held.folder != besides && same(&held.record))
+    }
+
+    /// How large the volume is on this node: as its claim says, until the driver was told otherwise here.
+    pub(crate) fn size(&self, volume: &str, claimed: Quantity) -> Quantity {
+        let mut sizes = self.inner.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        *sizes.entry(volume.to_owned()).or_insert(claimed)
+    }
+
+    /// The driver has made the volume so large on this node.
+    pub(crate) fn grown(&self, volume: &str, size: Quantity) {
+        let mut sizes = self.inner.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.insert(volume.to_owned(), size);
+    }
+
+    /// The volume is no longer on this node.
+    pub(crate) fn left(&self, volume: &str) {
+        self.inner.sizes.lock().unwrap_or_else(PoisonError::into_inner).remove(volume);
     }
 }
 

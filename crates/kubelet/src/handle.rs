@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 
 use crate::runtime::{ContainerId, ContainerState, Runtime, SandboxId};
+use crate::volume::Mounts;
 
 /// A pod as its worker sees it now.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct PodView {
     pub sandbox: Option<SandboxId>,
     /// All its containers the runtime still knows, newest first.
     pub containers: Vec<ContainerView>,
+    /// Its volumes, while it has them.
+    pub mounts: Option<Arc<Mounts>>,
     /// It is over, nothing of it runs and its volumes are gone.
     pub cleared: bool,
 }

@@ -138,7 +138,7 @@ async fn register(handlers: &[Arc<dyn Handler>], socket: &Path) -> Result<Regist
         error: outcome.as_ref().err().cloned().unwrap_or_default(),
     };
     if let Err(error) = plugin.notify(status).await {
-        tracing::warn!(plugin = info.name, error, "plugin not told how its registration went");
+        tracing::warn!(plugin = info.name, %error, "plugin not told how its registration went");
     }
     outcome
 }

@@ -17,6 +17,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod volume_stats;
 mod websocket;
 
 use std::io;

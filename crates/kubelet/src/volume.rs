@@ -31,6 +31,7 @@ mod token;
 mod unsupported;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,7 +43,10 @@ pub use image::{ImageFiles, NoImages};
 pub use objects::{LinkObjects, NoObjects, Objects, Seen};
 pub use token::{Token, TokenError};
 
+pub(crate) use csi::Usage;
+
 use crate::csi::Drivers;
+use crate::record::Record;
 use crate::runtime::{Device, Mount};
 use kind::{Job, Kind, Place};
 
@@ -66,6 +70,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Where ConfigMaps, Secrets and tokens come from.
     pub objects: Arc<dyn Objects>,
+    /// Where it is said what became of volumes.
+    pub record: Arc<dyn Record>,
     /// Where images come from.
     pub images: Arc<dyn ImageFiles>,
     /// The time, for the life of tokens.
@@ -139,6 +145,19 @@ pub struct Mounts {
     made: BTreeMap<String, Made>,
 }
 
+impl Mounts {
+    /// How much of a volume is used, if its driver tells.
+    pub(crate) async fn usage(&self, volume: &str) -> Option<Usage> {
+        self.made.get(volume)?.driven.as_ref()?.usage().await
+    }
+}
+
+impl fmt::Debug for Mounts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.made.keys()).finish()
+    }
+}
+
 #[derive(Clone)]
 struct Made {
     path: PathBuf,
@@ -146,6 +165,14 @@ struct Made {
     read_only: bool,
     /// A device, which containers get as one instead of a mount.
     device: bool,
+    /// What there is to be asked of its driver, if one brought it.
+    driven: Option<Arc<csi::Driven>>,
+}
+
+impl Made {
+    fn at(path: PathBuf, read_only: bool) -> Self {
+        Self { path, read_only, device: false, driven: None }
+    }
 }
 
 /// Makes, follows and removes volumes; cheap to clone.
@@ -157,6 +184,7 @@ pub struct Volumes {
 struct Inner {
     data_dir: PathBuf,
     objects: Arc<dyn Objects>,
+    record: Arc<dyn Record>,
     images: Arc<dyn ImageFiles>,
     clock: Clock,
     allocatable: (i64, i64),
@@ -170,11 +198,12 @@ impl Volumes {
     /// Touches nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let Options { data_dir, objects, images, clock, allocatable, drivers } = options;
+        let Options { data_dir, objects, record, images, clock, allocatable, drivers } = options;
         Self {
             inner: Arc::new(Inner {
                 data_dir,
                 objects,
+                record,
                 images,
                 clock,
                 allocatable,
@@ -210,15 +239,10 @@ impl Volumes {
         let dir = self.inner.volume_dir(uid, kind.plugin(), &volume.name);
         let job = Job { pod, volume, dir: &dir, inner: &self.inner };
         match kind.place(&job).await? {
-            Place::Host(path) => Ok(Made { path, read_only: false, device: false }),
-            Place::Kept { path, read_only, own_group, device } => {
-                if let Some(group) = ownership::group(pod).filter(|_| own_group) {
-                    let folder = path.clone();
-                    blocking(move || ownership::give_behind(&folder, group))
-                        .await
-                        .map_err(|error| Problem::new(format!("applyFSGroup failed for vol: {error}")))?;
-                }
-                Ok(Made { path, read_only, device })
+            Place::Host(path) => Ok(Made::at(path, false)),
+            Place::Kept { path, read_only, own_group, device, driven } => {
+                own(&path, pod, own_group).await?;
+                Ok(Made { path, read_only, device, driven })
             }
             Place::Folder => {
                 let (dir, group) = (dir.clone(), ownership::group(pod));
@@ -228,14 +252,14 @@ impl Volumes {
                 })
                 .await
                 .map_err(|error| Problem::new(format!("applyFSGroup failed for vol: {error}")))?;
-                Ok(Made { path: job.dir.to_owned(), read_only: false, device: false })
+                Ok(Made::at(job.dir.to_owned(), false))
             }
             Place::Files(payload) => {
                 let (target, group) = (dir.clone(), ownership::group(pod));
                 blocking(move || atomic::write(&target, &payload, group))
                     .await
                     .map_err(|error| Problem::io("write", &dir, &error))?;
-                Ok(Made { path: dir, read_only: true, device: false })
+                Ok(Made::at(dir, true))
             }
         }
     }
@@ -291,8 +315,8 @@ impl Volumes {
 
     /// Keeps what comes from ConfigMaps, Secrets and tokens fresh until the answer is dropped.
     #[must_use]
-    pub fn follow(&self, pod: Arc<Pod>, _mounts: &Mounts) -> Follow {
-        follow::start(self.clone(), pod)
+    pub fn follow(&self, pod: Arc<Pod>, mounts: &Mounts) -> Follow {
+        follow::start(self.clone(), pod, mounts)
     }
 }
 
@@ -315,6 +339,14 @@ impl Inner {
     fn subpath_dir(&self, uid: &str) -> PathBuf {
         self.pod_dir(uid).join("volume-subpaths")
     }
+}
+
+/// Gives what is at a path to the pod's group, if it has one and is to have it.
+async fn own(path: &Path, pod: &Pod, wanted: bool) -> Result<(), Problem> {
+    let Some(group) = ownership::group(pod).filter(|_| wanted) else { return Ok(()) };
+    let folder = path.to_owned();
+    let given = blocking(move || ownership::give_behind(&folder, group)).await;
+    given.map_err(|error| Problem::new(format!("applyFSGroup failed for vol: {error}")))
 }
 
 /// Whether a text is one plain path component: uids and names come from objects and become paths.

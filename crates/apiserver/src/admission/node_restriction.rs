@@ -1,8 +1,8 @@
 //! NodeRestriction: a kubelet touches its own node, lease and pods only, and creates no pods but the mirrors of its files.
-//! It creates slices of its own devices only. Of a volume that is one of its folders it takes off the finalizer that waits for it, and nothing else.
+//! It creates slices of its own devices only. Of a claim it changes what tells that it has grown. Of a volume that is one of its folders it takes off the finalizer that waits for it, and nothing else.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::resource::v1::ResourceSlice;
 use skiff_api::ApiError;
 use skiff_api::volume::LOCAL_PATH;
@@ -79,10 +79,35 @@ fn volume(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), Ap
     Err(attempt.forbidden(name, why))
 }
 
+/// What may change in a claim's status, which is all that the authoriser lets a node write of it.
+fn claim(attempt: &Attempt<'_>, node: &str, draft: &dyn Draft) -> Result<(), ApiError> {
+    let Some(new) = draft.as_any().downcast_ref::<PersistentVolumeClaim>() else { return Ok(()) };
+    let bare = |claim: &PersistentVolumeClaim| {
+        let mut copy = claim.clone();
+        copy.metadata.managed_fields = None;
+        copy.metadata.resource_version = None;
+        let status = copy.status.get_or_insert_default();
+        status.capacity = None;
+        status.conditions = None;
+        status.allocated_resources = None;
+        status.allocated_resource_statuses = None;
+        copy
+    };
+    let old = attempt.old.and_then(|old| old.as_any().downcast_ref::<PersistentVolumeClaim>());
+    if old.is_some_and(|old| bare(old) == bare(new)) {
+        return Ok(());
+    }
+    let why = format!(
+        "node \"{node}\" is not allowed to update fields other than status.quantity and status.conditions"
+    );
+    Err(attempt.forbidden(new.metadata.name.as_deref().unwrap_or_default(), why))
+}
+
 fn validate(attempt: &mut Attempt<'_>, draft: &dyn Draft) -> Result<(), ApiError> {
     if let Some(node) = node(attempt) {
         own(attempt, node, draft)?;
         volume(attempt, node, draft)?;
+        claim(attempt, node, draft)?;
         slice(attempt, node, draft)?;
     }
     let Some((node, new)) = node(attempt).zip(pod(draft)) else { return Ok(()) };

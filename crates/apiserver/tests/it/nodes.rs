@@ -117,6 +117,36 @@ async fn a_node_reads_the_claims_of_its_pods_and_has_slices_of_its_own_devices()
 }
 
 #[tokio::test]
+async fn a_node_tells_of_its_pods_claims_that_they_have_grown_and_nothing_else() {
+    let given = Given::new().await;
+    let admin = &given.client;
+    let one = Client::of(&given.cluster, User::new("system:node:one", ["system:nodes"]));
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let spec = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } });
+    for name in ["used", "other"] {
+        admin.post(claims, &json!({ "metadata": { "name": name }, "spec": spec })).await.code(201);
+    }
+    let mut body = pod("a");
+    body["spec"]["nodeName"] = "one".into();
+    body["spec"]["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "used" } }]);
+    admin.post(PODS, &body).await.code(201);
+    let tell = async |name: &str, body: serde_json::Value| {
+        one.patch(&format!("{claims}/{name}/status"), "merge-patch", &body).await
+    };
+    let grown = json!({ "status": { "capacity": { "storage": "2Gi" },
+        "allocatedResourceStatuses": { "storage": "NodeResizeInfeasible" },
+        "conditions": [{ "type": "NodeResizeError", "status": "True" }] } });
+    tell("used", grown.clone()).await.code(200);
+    tell("other", grown).await.code(403);
+    assert_eq!(
+        tell("used", json!({ "status": { "phase": "Lost" } })).await.code(403).message(),
+        "persistentvolumeclaims \"used\" is forbidden: node \"one\" is not allowed to update fields other than status.quantity and status.conditions"
+    );
+    let label = json!({ "metadata": { "labels": { "a": "b" } } });
+    one.patch(&format!("{claims}/used"), "merge-patch", &label).await.code(403);
+}
+
+#[tokio::test]
 async fn a_node_lets_go_of_volumes_that_are_its_own_folders_and_changes_nothing_else() {
     const VOLUMES: &str = "/api/v1/persistentvolumes";
     let given = Given::new().await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::proto::{
-    NodeCapabilities, NodeInfo, NodePublishVolume, NodeStageVolume, NodeUnpublishVolume, NodeUnstageVolume,
+    NodeCapabilities, NodeExpandVolume, NodeGetVolumeStats, NodeInfo, NodePublishVolume, NodeStageVolume,
+    NodeUnpublishVolume, NodeUnstageVolume, VolumeStats,
 };
 pub(crate) use crate::plugins::client::Plugin;
 use crate::plugins::client::{AT_HAND, Answer};
@@ -35,5 +36,14 @@ impl Plugin {
 
     pub(crate) async fn unpublish(&self, request: NodeUnpublishVolume) -> Answer<Empty> {
         self.call("/csi.v1.Node/NodeUnpublishVolume", request, PATIENCE).await
+    }
+
+    /// How large it is now nobody needs to hear: the claim says what was asked for.
+    pub(crate) async fn expand(&self, request: NodeExpandVolume) -> Answer<Empty> {
+        self.call("/csi.v1.Node/NodeExpandVolume", request, PATIENCE).await
+    }
+
+    pub(crate) async fn stats(&self, request: NodeGetVolumeStats) -> Answer<VolumeStats> {
+        self.call("/csi.v1.Node/NodeGetVolumeStats", request, AT_HAND).await
     }
 }

@@ -55,6 +55,12 @@ pub struct NodeRpc {
 
 /// Volumes are staged once a node before they are published to pods.
 pub const STAGE_UNSTAGE_VOLUME: i32 = 1;
+/// The driver tells how much of a volume is used.
+pub const GET_VOLUME_STATS: i32 = 2;
+/// Volumes that have grown are made known to the node.
+pub const EXPAND_VOLUME: i32 = 3;
+/// The driver tells whether a volume is well.
+pub const VOLUME_CONDITION: i32 = 4;
 /// The driver tells apart one and several writers on a node.
 pub const SINGLE_NODE_MULTI_WRITER: i32 = 5;
 /// The driver gives the volume to a group itself.
@@ -63,6 +69,9 @@ pub const VOLUME_MOUNT_GROUP: i32 = 6;
 /// How a volume is to be used.
 #[derive(Clone, PartialEq, Message)]
 pub struct VolumeCapability {
+    /// As a device.
+    #[prost(message, optional, tag = "1")]
+    pub block: Option<BlockVolume>,
     /// As a file system.
     #[prost(message, optional, tag = "2")]
     pub mount: Option<MountVolume>,
@@ -70,6 +79,10 @@ pub struct VolumeCapability {
     #[prost(message, optional, tag = "3")]
     pub access_mode: Option<AccessMode>,
 }
+
+/// A device; there is nothing to say about it.
+#[derive(Clone, PartialEq, Message)]
+pub struct BlockVolume {}
 
 /// A file system.
 #[derive(Clone, PartialEq, Message)]
@@ -165,4 +178,96 @@ pub struct NodeUnpublishVolume {
     /// Where it is.
     #[prost(string, tag = "2")]
     pub target_path: String,
+}
+
+/// Makes known to the node that a volume has grown.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeExpandVolume {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub volume_id: String,
+    /// Where a pod has it.
+    #[prost(string, tag = "2")]
+    pub volume_path: String,
+    /// How large it is.
+    #[prost(message, optional, tag = "3")]
+    pub capacity_range: Option<CapacityRange>,
+    /// Where it was staged, if it was.
+    #[prost(string, tag = "4")]
+    pub staging_target_path: String,
+    /// How it is used.
+    #[prost(message, optional, tag = "5")]
+    pub volume_capability: Option<VolumeCapability>,
+    /// With these.
+    #[prost(map = "string, string", tag = "6")]
+    pub secrets: HashMap<String, String>,
+}
+
+/// A size, in bytes.
+#[derive(Clone, PartialEq, Message)]
+pub struct CapacityRange {
+    /// At least.
+    #[prost(int64, tag = "1")]
+    pub required_bytes: i64,
+    /// At most; zero is no limit.
+    #[prost(int64, tag = "2")]
+    pub limit_bytes: i64,
+}
+
+/// Asks how much of a volume is used.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeGetVolumeStats {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub volume_id: String,
+    /// Where a pod has it.
+    #[prost(string, tag = "2")]
+    pub volume_path: String,
+    /// Where it was staged, if it was.
+    #[prost(string, tag = "3")]
+    pub staging_target_path: String,
+}
+
+/// What is known of a volume.
+#[derive(Clone, PartialEq, Message)]
+pub struct VolumeStats {
+    /// In bytes and in inodes.
+    #[prost(message, repeated, tag = "1")]
+    pub usage: Vec<VolumeUsage>,
+    /// Whether it is well.
+    #[prost(message, optional, tag = "2")]
+    pub volume_condition: Option<VolumeCondition>,
+}
+
+/// How much is used.
+#[derive(Clone, PartialEq, Message)]
+pub struct VolumeUsage {
+    /// What is left.
+    #[prost(int64, tag = "1")]
+    pub available: i64,
+    /// What there is.
+    #[prost(int64, tag = "2")]
+    pub total: i64,
+    /// What is taken.
+    #[prost(int64, tag = "3")]
+    pub used: i64,
+    /// Of what: [`BYTES`] or [`INODES`].
+    #[prost(int32, tag = "4")]
+    pub unit: i32,
+}
+
+/// Usage is counted in bytes.
+pub const BYTES: i32 = 1;
+/// Usage is counted in inodes.
+pub const INODES: i32 = 2;
+
+/// Whether a volume is well.
+#[derive(Clone, PartialEq, Message)]
+pub struct VolumeCondition {
+    /// It is not.
+    #[prost(bool, tag = "1")]
+    pub abnormal: bool,
+    /// Why.
+    #[prost(string, tag = "2")]
+    pub message: String,
 }

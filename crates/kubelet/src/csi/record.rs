@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::unique;
 
 const FILE: &str = "vol_data.json";
-/// The folder of these volumes in a pod's.
+/// Where a pod has volumes that are file systems.
+pub(crate) const HOME: &str = "volumes";
+/// Where a pod has those that are devices.
+pub(crate) const BLOCK_HOME: &str = "volumeDevices";
+/// The folder of these volumes in either.
 pub(crate) const FOLDER: &str = "kubernetes.io~csi";
 
 /// A volume of a pod.
@@ -51,26 +55,40 @@ impl Record {
     }
 }
 
+/// A volume that a pod has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The pod's folder for it.
+    pub(crate) folder: PathBuf,
+    pub(crate) record: Record,
+    /// As a device.
+    pub(crate) block: bool,
+}
+
 fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path())
 }
 
-/// What one pod has, with the folders.
-pub(crate) fn of_pod(pod: &Path) -> Vec<(PathBuf, Record)> {
-    let folders = entries(&pod.join("volumes").join(FOLDER));
-    folders.filter_map(|folder| Record::read(&folder).map(|record| (folder, record))).collect()
+/// What one pod has.
+pub(crate) fn of_pod(pod: &Path) -> Vec<Held> {
+    let in_home = |(home, block): (&str, bool)| {
+        let held = move |folder: PathBuf| Some(Held { record: Record::read(&folder)?, folder, block });
+        entries(&pod.join(home).join(FOLDER)).filter_map(held)
+    };
+    [(HOME, false), (BLOCK_HOME, true)].into_iter().flat_map(in_home).collect()
 }
 
 /// What all pods have.
-pub(crate) fn all(data_dir: &Path) -> Vec<(PathBuf, Record)> {
+pub(crate) fn all(data_dir: &Path) -> Vec<Held> {
     entries(&data_dir.join("pods")).flat_map(|pod| of_pod(&pod)).collect()
 }
 
 /// The attached ones among them, as attachers call them.
 pub(crate) fn attachable(data_dir: &Path) -> Vec<String> {
-    let attached = all(data_dir).into_iter().filter(|(_, record)| !record.attachment.is_empty());
-    let mut names: Vec<String> = attached.map(|(_, record)| unique(&record.driver, &record.handle)).collect();
+    let records = all(data_dir).into_iter().map(|held| held.record);
+    let attached = records.filter(|record| !record.attachment.is_empty());
+    let mut names: Vec<String> = attached.map(|record| unique(&record.driver, &record.handle)).collect();
     names.sort();
     names.dedup();
     names
@@ -91,11 +109,15 @@ mod tests {
             node: "n".to_owned(),
             attachment: attachment.to_owned(),
         };
-        for (pod, handle, attachment) in [("u1", "h1", "csi-1"), ("u2", "h1", "csi-1"), ("u2", "h2", "")] {
-            let folder = home.path().join("pods").join(pod).join("volumes").join(FOLDER).join(handle);
+        for (pod, part, handle, attachment) in
+            [("u1", HOME, "h1", "csi-1"), ("u2", HOME, "h1", "csi-1"), ("u2", BLOCK_HOME, "h2", "")]
+        {
+            let folder = home.path().join("pods").join(pod).join(part).join(FOLDER).join(handle);
             record(handle, attachment).write(&folder).unwrap();
         }
-        assert_eq!(of_pod(&home.path().join("pods/u2")).len(), 2);
+        let held = of_pod(&home.path().join("pods/u2"));
+        let seen: Vec<_> = held.iter().map(|held| (held.record.handle.as_str(), held.block)).collect();
+        assert_eq!(seen, [("h1", false), ("h2", true)]);
         assert_eq!(attachable(home.path()), ["kubernetes.io/csi/disks.io^h1"]);
         let folder = home.path().join("pods/u1/volumes").join(FOLDER).join("h1");
         assert_eq!(Record::read(&folder), Some(record("h1", "csi-1")));

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use super::proto::{Allocated, ContainerPreference, ForContainers, Ids, Preference};
 use super::table::{Choice, Given, asked, in_order};
 use super::{AT_HAND, DevicePlugins, Endpoint};
+use crate::plugins::client::Answer;
 use crate::plugins::proto::Empty;
 use crate::pod::uid;
 use crate::runtime::{ContainerConfig, Device, Mount};
@@ -111,7 +112,7 @@ impl DevicePlugins {
             {
                 let request = Ids { ids: given.devices.iter().cloned().collect() };
                 let path = "/v1beta1.DevicePlugin/PreStartContainer";
-                let told: Result<Empty, String> = endpoint.plugin.call(path, request, BEGIN).await;
+                let told: Answer<Empty> = endpoint.plugin.call(path, request, BEGIN).await;
                 told.map_err(|error| {
                     format!("device plugin PreStartContainer rpc failed with err: {error}")
                 })?;
@@ -136,7 +137,7 @@ async fn preferred(endpoint: &Endpoint, choice: &Choice) -> Result<BTreeSet<Stri
     };
     let request = Preference { containers: vec![question] };
     let path = "/v1beta1.DevicePlugin/GetPreferredAllocation";
-    let told: Result<ForContainers, String> = endpoint.plugin.call(path, request, AT_HAND).await;
+    let told: Answer<ForContainers> = endpoint.plugin.call(path, request, AT_HAND).await;
     let told =
         told.map_err(|error| format!("device plugin GetPreferredAllocation rpc failed with err: {error}"))?;
     Ok(told.containers.into_iter().flat_map(|it| it.ids).collect())

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use sha2::{Digest, Sha256};
 use skiff_base::task::Tasks;
 use skiff_client::events::{Recorder, Source as EventSource};
@@ -70,6 +70,7 @@ pub(super) fn wire(kubelet: &Kubelet, me: &Me, tasks: &Tasks) -> Wired {
     let volumes = Volumes::new(volume::Options {
         data_dir: options.data_dir.clone(),
         objects,
+        record: Arc::clone(&record),
         images: Arc::new(images.clone()),
         clock: clock.clone(),
         allocatable: (int(cpu), int(memory)),
@@ -122,17 +123,24 @@ fn owner(name: &str, data_dir: &std::path::Path) -> String {
     digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Events about pods, through the client's recorder.
+/// Events about pods and claims, through the client's recorder.
 struct Events(Recorder);
+
+fn kind_of(kind: EventKind) -> skiff_client::EventKind {
+    match kind {
+        EventKind::Normal => skiff_client::EventKind::Normal,
+        EventKind::Warning => skiff_client::EventKind::Warning,
+    }
+}
 
 impl Record for Events {
     fn record(&self, pod: &Pod, field_path: Option<&str>, kind: EventKind, reason: &str, message: String) {
         let mut about = skiff_client::events::reference(pod);
         about.field_path = field_path.map(str::to_owned);
-        let kind = match kind {
-            EventKind::Normal => skiff_client::EventKind::Normal,
-            EventKind::Warning => skiff_client::EventKind::Warning,
-        };
-        self.0.record(about, kind, reason, message);
+        self.0.record(about, kind_of(kind), reason, message);
+    }
+
+    fn record_claim(&self, claim: &PersistentVolumeClaim, kind: EventKind, reason: &str, message: String) {
+        self.0.record(skiff_client::events::reference(claim), kind_of(kind), reason, message);
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::proto::{Empty, PluginInfo, RegistrationStatus};
@@ -31,7 +31,27 @@ pub(crate) struct Plugin {
 }
 
 /// What was answered, or what the plugin or the way to it said instead.
-pub(crate) type Answer<T> = Result<T, String>;
+pub(crate) type Answer<T> = Result<T, Refusal>;
+
+/// Why there is no answer, as gRPC's Go library writes an error, which is what users search for.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("rpc error: code = {code:?} desc = {text}")]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    text: String,
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self { code: status.code(), text: status.message().to_owned() }
+    }
+}
+
+impl From<Refusal> for String {
+    fn from(refusal: Refusal) -> Self {
+        refusal.to_string()
+    }
+}
 
 impl Plugin {
     pub(crate) fn at(socket: &Path) -> Self {
@@ -66,8 +86,8 @@ impl Plugin {
         };
         match tokio::time::timeout(patience, asked).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(words(&status)),
-            Err(_) => Err(words(&Status::deadline_exceeded("context deadline exceeded"))),
+            Ok(Err(status)) => Err(status.into()),
+            Err(_) => Err(Status::deadline_exceeded("context deadline exceeded").into()),
         }
     }
 
@@ -78,11 +98,11 @@ impl Plugin {
         A: Message + Default + 'static,
     {
         let mut grpc = Grpc::new(self.channel.clone());
-        grpc.ready().await.map_err(|error| words(&Status::unavailable(error.to_string())))?;
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let codec = ProstCodec::<Q, A>::default();
         let path = PathAndQuery::from_static(path);
         let answer = grpc.server_streaming(tonic::Request::new(question), path, codec).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| words(&status))
+        Ok(answer?.into_inner())
     }
 
     pub(crate) async fn info(&self) -> Answer<PluginInfo> {
@@ -98,11 +118,6 @@ impl Plugin {
         let answer: Answer<Empty> = self.call("/grpc.health.v1.Health/Check", Empty {}, AT_HAND).await;
         tracing::trace!(?answer, "plugin touched");
     }
-}
-
-/// As gRPC's Go library writes an error, which is what users search for.
-fn words(status: &Status) -> String {
-    format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
 }
 
 /// A connection that is counted while it lasts.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::access::{self, Authorise, Peer};
 use super::answer::{self, Body};
 use super::logs::{self, LogOptions};
-use super::{files, stats, streams};
+use super::{files, stats, streams, volume_stats};
 use crate::handle::{Handle, PodView};
 use crate::runtime::ContainerState;
 
@@ -71,7 +71,7 @@ impl Node {
             ["runningpods"] => answer::json(&self.pods(|view| {
                 view.containers.iter().any(|container| container.state == ContainerState::Running)
             })),
-            ["metrics"] => answer::open_metrics(self.metrics.text()),
+            ["metrics"] => self.all_metrics().await,
             ["metrics", "resource"] => self.resource_metrics().await,
             ["stats", "summary"] => self.summary().await,
             ["logs", rest @ ..] => files::serve(&self.log_dir, rest, path.ends_with('/')).await,
@@ -133,11 +133,19 @@ impl Node {
         List { items, ..List::default() }
     }
 
+    async fn all_metrics(&self) -> Response<Body> {
+        let (own, end) = (self.metrics.text(), "# EOF\n");
+        let own = own.strip_suffix(end).unwrap_or(&own);
+        let volumes = volume_stats::metrics(&volume_stats::all(&self.handle).await);
+        answer::open_metrics(format!("{own}{volumes}{end}"))
+    }
+
     async fn summary(&self) -> Response<Body> {
         match self.handle.runtime().stats(None).await {
             Ok(used) => {
                 let now = self.clock.now_seconds();
-                answer::json(&stats::summary(&self.handle, &used, &self.readings, now))
+                let volumes = volume_stats::all(&self.handle).await;
+                answer::json(&stats::summary(&self.handle, &used, &volumes, &self.readings, now))
             }
             Err(error) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use procfs::{Current, CurrentSI};
 use serde_json::{Value, json};
 
+use super::volume_stats::{self, VolumeUse};
 use crate::handle::Handle;
 use crate::runtime::Stats;
 
@@ -77,7 +78,13 @@ fn by_pod(stats: &[Stats]) -> BTreeMap<(&str, &str, &str), Vec<&Stats>> {
 }
 
 /// `/stats/summary`.
-pub(super) fn summary(handle: &Handle, stats: &[Stats], readings: &Readings, now: Timestamp) -> Value {
+pub(super) fn summary(
+    handle: &Handle,
+    stats: &[Stats],
+    volumes: &[VolumeUse],
+    readings: &Readings,
+    now: Timestamp,
+) -> Value {
     let mut pods = Vec::new();
     for ((namespace, name, uid), stats) in by_pod(stats) {
         let mut total_rate = Some(0_u64);
@@ -103,7 +110,7 @@ pub(super) fn summary(handle: &Handle, stats: &[Stats], readings: &Readings, now
         let started = handle
             .pod(namespace, name, Some(uid))
             .and_then(|view| view.pod.status.as_ref()?.start_time.clone());
-        pods.push(json!({
+        let mut told = json!({
             "podRef": { "name": name, "namespace": namespace, "uid": uid },
             "startTime": started,
             "containers": containers,
@@ -112,7 +119,12 @@ pub(super) fn summary(handle: &Handle, stats: &[Stats], readings: &Readings, now
                 "time": at, "usageBytes": sum(|stats| stats.memory_usage), "rssBytes": sum(|stats| stats.memory_rss),
                 "workingSetBytes": sum(|stats| stats.memory_working_set),
             },
-        }));
+        });
+        let volumes = volume_stats::of_pod(volumes, uid, now);
+        if !volumes.is_empty() {
+            told["volume"] = volumes.into();
+        }
+        pods.push(told);
     }
     readings.keep(stats);
     let mut node = json!({ "nodeName": handle.node_name() });

@@ -83,6 +83,7 @@ impl Kubelet {
             pod: Arc::new(pod()),
             sandbox: Some("s1".to_owned()),
             containers: vec![main],
+            mounts: None,
             cleared: false,
         };
         handle.publish("u1", Arc::new(view));

@@ -57,10 +57,10 @@ impl Kind for ClaimKind {
             let ours =
                 volume::annotation(held.metadata.annotations.as_ref(), PROVISIONED_BY) == Some(LOCAL_PATH);
             if let Some(source) = &spec.csi {
-                return csi::persistent(job, &held, source, read_only).await;
+                return csi::persistent(job, &claim, &held, source, read_only).await;
             }
             let (path, shared) = reach(&spec, ours).await?;
-            Ok(Place::Kept { path, read_only, own_group: shared, device: is_block(&spec) })
+            Ok(Place::Kept { path, read_only, own_group: shared, device: is_block(&spec), driven: None })
         })
     }
 }
@@ -161,7 +161,7 @@ async fn reach(spec: &PersistentVolumeSpec, ours: bool) -> Result<(PathBuf, bool
             nfs.server, nfs.path
         )));
     }
-    Err(Problem::new("no volume plugin matched: this node reaches hostPath and local volumes only"))
+    Err(Problem::new("no volume plugin matched: this node reaches hostPath, local and CSI volumes only"))
 }
 
 /// A folder of our own for whoever the pod runs as.

@@ -1,4 +1,5 @@
-//! Keeps a running pod's files fresh: each change of a ConfigMap or Secret it shows, and each token that nears its end.
+//! Keeps a running pod's files fresh: each change of a ConfigMap or Secret it shows, and each token that nears its end. Volumes of
+//! drivers are kept in their own way ([`csi::keep`]).
 //!
 //! The task sleeps on the objects' feeds and on the earliest deadline; what changed is not worked out, since making a volume that
 //! is up to date writes nothing.
@@ -15,7 +16,7 @@ use skiff_base::{Backoff, Tasks};
 use tokio::sync::watch;
 
 use super::kind::{self, Job, Place};
-use super::{Seen, Volumes};
+use super::{Mounts, Seen, Volumes, csi};
 
 /// Keeps volumes fresh until dropped.
 pub struct Follow {
@@ -28,12 +29,16 @@ impl Drop for Follow {
     }
 }
 
-pub(super) fn start(volumes: Volumes, pod: Arc<Pod>) -> Follow {
+pub(super) fn start(volumes: Volumes, pod: Arc<Pod>, mounts: &Mounts) -> Follow {
     let tasks = Tasks::new();
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
         if kind::of(volume).is_some_and(kind::Kind::is_live) {
             let (volumes, pod, volume) = (volumes.clone(), Arc::clone(&pod), volume.clone());
             tasks.spawn_until_stop(async move { keep_fresh(&volumes, &pod, &volume).await });
+        }
+        if let Some(driven) = mounts.made.get(&volume.name).and_then(|made| made.driven.clone()) {
+            let (volumes, pod, volume) = (volumes.clone(), Arc::clone(&pod), volume.clone());
+            tasks.spawn_until_stop(async move { csi::keep(&volumes, &pod, &volume, &driven).await });
         }
     }
     Follow { tasks }

@@ -61,7 +61,13 @@ impl Kind for ImageKind {
                 let images = &job.inner.images;
                 images.show(job.pod, &job.volume.name, &source, job.dir).await.map_err(Problem::new)?;
             }
-            Ok(Place::Kept { path: job.dir.to_owned(), read_only: true, own_group: false, device: false })
+            Ok(Place::Kept {
+                path: job.dir.to_owned(),
+                read_only: true,
+                own_group: false,
+                device: false,
+                driven: None,
+            })
         })
     }
 }

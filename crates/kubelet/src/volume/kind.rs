@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
+use super::csi::Driven;
 use super::payload::Payload;
 use super::{Inner, KINDS, Problem};
 
@@ -54,6 +55,8 @@ pub(super) enum Place {
         /// The pod's group is to have it.
         own_group: bool,
         device: bool,
+        /// What there is to be asked of its driver, if one brought it.
+        driven: Option<Arc<Driven>>,
     },
     /// Its folder, now there.
     Folder,

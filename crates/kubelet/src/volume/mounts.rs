@@ -61,11 +61,14 @@ pub(super) fn of(
 /// The block volumes that a container gets as devices.
 pub(super) fn devices(container: &Container, mounts: &Mounts) -> Result<Vec<Device>, VolumeError> {
     let device = |wanted: &k8s_openapi::api::core::v1::VolumeDevice| {
-        let made = mounts.made.get(&wanted.name).filter(|made| made.device);
-        let made = made.ok_or_else(|| VolumeError::Unknown {
+        let made = mounts.made.get(&wanted.name).ok_or_else(|| VolumeError::Unknown {
             volume: wanted.name.clone(),
             container: container.name.clone(),
         })?;
+        if !made.device {
+            let problem = Problem::new("volume has volumeMode Filesystem, but is specified in volumeDevices");
+            return Err(VolumeError::SetUp { volume: wanted.name.clone(), problem });
+        }
         let host_path = made.path.clone();
         let permissions = if made.read_only { "r" } else { "mrw" }.to_owned();
         Ok(Device { container_path: wanted.device_path.clone(), host_path, permissions })

@@ -1,4 +1,4 @@
-//! Where volumes find ConfigMaps, Secrets and tokens: a trait, and its implementation over the API's feeds.
+//! Where volumes find ConfigMaps, Secrets and tokens, and say what became of claims: a trait, and its implementation over the API's feeds.
 //!
 //! Each object in use has one feed of its own (by name, as the node authoriser wants it), shared by all who ask and ended when
 //! the last of them lets go. So a change reaches a volume as fast as it reaches any watcher, and unused objects cost nothing.
@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::storage::v1::{CSIDriver, VolumeAttachment};
 use skiff_api::{Object, Readable, Resource};
 use skiff_base::Tasks;
-use skiff_client::write::{self, Place};
+use skiff_client::write::{self, Basis, Place};
 use skiff_client::{Delta, Link, Topic};
 use tokio::sync::watch;
 
@@ -54,6 +54,14 @@ pub trait Objects: Send + Sync {
     /// An attachment of a volume as it is now; the text says why not.
     fn attachment<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<VolumeAttachment, String>> {
         Box::pin(async move { Err(format!("volumeattachments.storage.k8s.io {name:?} not found")) })
+    }
+    /// Writes the status of a claim, starting from `old` as it was read; the answer is the claim as it is then.
+    fn write_claim_status<'a>(
+        &'a self,
+        _old: &'a PersistentVolumeClaim,
+        _new: &'a PersistentVolumeClaim,
+    ) -> BoxFuture<'a, Result<PersistentVolumeClaim, String>> {
+        Box::pin(async { Err("there is no API server".to_owned()) })
     }
     /// A token of a service account.
     fn token<'a>(
@@ -233,6 +241,17 @@ impl Objects for LinkObjects {
         Box::pin(async move {
             let place = Place::new(&Resource::of::<VolumeAttachment>(), None, name);
             write::get(&self.link, &place).await.map_err(|error| error.to_string())
+        })
+    }
+
+    fn write_claim_status<'a>(
+        &'a self,
+        old: &'a PersistentVolumeClaim,
+        new: &'a PersistentVolumeClaim,
+    ) -> BoxFuture<'a, Result<PersistentVolumeClaim, String>> {
+        Box::pin(async move {
+            let written = write::patch_status(&self.link, old, new, Basis::Revision).await;
+            Ok(written.map_err(|error| error.to_string())?.unwrap_or_else(|| old.clone()))
         })
     }
 

@@ -68,7 +68,7 @@ async fn add_token(
 ) -> Result<(), Problem> {
     let token = job
         .inner
-        .token(job.pod, wanted)
+        .token(job.pod, wanted.audience.as_deref().unwrap_or_default(), wanted.expiration_seconds)
         .await
         .map_err(|error| Problem::new(format!("failed to fetch token: {error}")))?;
     let owner = common_user(job.pod);

@@ -23,7 +23,7 @@ pub(super) fn pod(dir: &Path) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     };
     // Binds of parts of volumes before the volumes themselves.
-    for name in ["volume-subpaths", "volumes"] {
+    for name in ["volume-subpaths", "volumes", "volumeDevices"] {
         unmount_below(&dir.join(name))?;
         entry(&pod, name)?;
     }

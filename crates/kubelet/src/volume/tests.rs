@@ -97,6 +97,7 @@ impl Place {
         let volumes = Volumes::new(Options {
             data_dir: folder.path().to_owned(),
             objects: given.clone(),
+            record: Arc::new(crate::record::NoRecord),
             images: Arc::new(super::NoImages),
             clock: Clock::system(),
             allocatable: (4000, 8 << 30),
@@ -423,6 +424,7 @@ async fn a_server_without_tokens_is_said_to_be_one() {
     let volumes = Volumes::new(Options {
         data_dir: folder.path().to_owned(),
         objects: Arc::new(NoObjects),
+        record: Arc::new(crate::record::NoRecord),
         images: Arc::new(super::NoImages),
         clock: Clock::system(),
         allocatable: (0, 0),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Pod, ServiceAccountTokenProjection};
+use k8s_openapi::api::core::v1::Pod;
 
 use super::Inner;
 
@@ -19,6 +19,8 @@ const KEPT_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 pub struct Token {
     /// The bearer's text.
     pub text: String,
+    /// When it ends.
+    pub expires: Timestamp,
     /// When to ask for the next.
     pub refresh_at: Timestamp,
 }
@@ -62,26 +64,26 @@ impl Tokens {
 }
 
 impl Inner {
-    /// The token a projection asks for, bound to the pod.
+    /// A token of the pod's account for this audience (the API server if empty) and so many seconds, bound to the pod.
     pub(super) async fn token(
         &self,
         pod: &Arc<Pod>,
-        wanted: &ServiceAccountTokenProjection,
+        audience: &str,
+        seconds: Option<i64>,
     ) -> Result<Token, TokenError> {
         let meta = &pod.metadata;
         let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone());
         let account = account.filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
         let uid = meta.uid.clone().unwrap_or_default();
-        let audience = wanted.audience.clone().unwrap_or_default();
-        let seconds = wanted.expiration_seconds.unwrap_or(LIFE_SECONDS);
-        let key = (uid.clone(), account.clone(), audience.clone(), seconds);
+        let seconds = seconds.unwrap_or(LIFE_SECONDS);
+        let key = (uid.clone(), account.clone(), audience.to_owned(), seconds);
         let now = self.clock.now();
         if let Some(kept) = self.tokens.get(&key).filter(|kept| now < kept.refresh_at) {
             return Ok(kept);
         }
         let request = TokenRequest {
             spec: Some(TokenRequestSpec {
-                audiences: if audience.is_empty() { Some(Vec::new()) } else { Some(vec![audience]) },
+                audiences: Some(if audience.is_empty() { Vec::new() } else { vec![audience.to_owned()] }),
                 bound_object_ref: Some(BoundObjectReference {
                     api_version: Some("v1".to_owned()),
                     kind: Some("Pod".to_owned()),
@@ -100,7 +102,7 @@ impl Inner {
         // Without an end to reckon from, the asked one is assumed.
         let asked = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now);
         let expires = status.expiration_timestamp.map_or(asked, |time| time.0);
-        let token = Token { refresh_at: refresh_at(now, expires), text };
+        let token = Token { refresh_at: refresh_at(now, expires), expires, text };
         self.tokens.keep(key, token.clone());
         Ok(token)
     }

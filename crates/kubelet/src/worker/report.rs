@@ -84,13 +84,20 @@ impl Worker {
                 && view.pod.status.as_ref() == Some(&status)
                 && view.sandbox == sandbox
                 && view.cleared == cleared
+                && view.mounts.as_ref().map(Arc::as_ptr) == self.mounts.as_ref().map(Arc::as_ptr)
                 && view.containers == containers
         });
         if shown {
             return;
         }
         let pod = Pod { status: Some(status), ..Pod::clone(&self.pod) };
-        let view = Arc::new(PodView { pod: Arc::new(pod), sandbox, containers, cleared });
+        let view = Arc::new(PodView {
+            pod: Arc::new(pod),
+            sandbox,
+            containers,
+            mounts: self.mounts.clone(),
+            cleared,
+        });
         self.shown = Some((Arc::clone(&self.pod), Arc::clone(&view)));
         self.ctx.handle.publish(uid(&self.pod), view);
     }

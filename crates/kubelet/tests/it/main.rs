@@ -15,7 +15,6 @@ mod grpc;
 mod images;
 mod lifecycle;
 mod node;
-#[expect(dead_code, reason = "the tests of the whole binary use all of it")]
 mod plugin;
 mod restart;
 mod sessions;

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use serde_json::json;
 use skiff_base::Clock;
 use skiff_kubelet::csi::Drivers;
+use skiff_kubelet::record::NoRecord;
 use skiff_kubelet::volume::{NoImages, NoObjects, Options, Volumes};
 
 fn pod() -> Arc<Pod> {
@@ -33,6 +34,7 @@ fn mounts_under(folder: &Path) -> usize {
 async fn memory_is_limited_and_parts_of_volumes_stay_what_they_were() {
     let folder = tempfile::Builder::new().prefix("skiff-volumes").tempdir().unwrap();
     let options = || Options {
+        record: Arc::new(NoRecord),
         images: Arc::new(NoImages),
         data_dir: folder.path().to_owned(),
         objects: Arc::new(NoObjects),

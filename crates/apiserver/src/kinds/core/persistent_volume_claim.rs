@@ -17,10 +17,10 @@ pub(crate) const KIND: Row =
 /// Where the class stood before it had a field.
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const RESIZE: &[&str] = &[
-    "ControllerResizeFailed",
     "ControllerResizeInProgress",
-    "NodeResizeFailed",
+    "ControllerResizeInfeasible",
     "NodeResizeInProgress",
+    "NodeResizeInfeasible",
     "NodeResizePending",
 ];
 

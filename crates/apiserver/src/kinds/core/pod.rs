@@ -27,6 +27,7 @@ mod security;
 mod spec;
 mod spread;
 mod update;
+mod volume_devices;
 mod volumes;
 mod warnings;
 

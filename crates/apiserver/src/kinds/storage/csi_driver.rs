@@ -51,6 +51,12 @@ impl Kind for CSIDriver {
                     }
                 });
             }
+            if let Some(wants) = spec.service_account_token_in_secrets
+                && spec.token_requests.iter().flatten().next().is_none()
+            {
+                let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+                errors.invalid("serviceAccountTokenInSecrets", &wants, why);
+            }
             for mode in spec.volume_lifecycle_modes.iter().flatten() {
                 check::one_of(errors, "volumeLifecycleModes", mode, &["Persistent", "Ephemeral"]);
             }

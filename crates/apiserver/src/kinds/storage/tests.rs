@@ -159,6 +159,12 @@ fn drivers_nodes_and_attachments_are_checked() {
         ["spec.tokenRequests[1].audience: Duplicate value: \"a\""]
     );
     assert_eq!(
+        faults::<CSIDriver>("{spec: {serviceAccountTokenInSecrets: true}}"),
+        [
+            "spec.serviceAccountTokenInSecrets: Invalid value: true: serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+        ]
+    );
+    assert_eq!(
         faults::<CSINode>("{spec: {drivers: [{name: d, nodeID: node}, {name: d, nodeID: ''}]}}"),
         ["spec.drivers[1].nodeID: Required value", "spec.drivers[1].name: Duplicate value: \"d\""]
     );

@@ -108,6 +108,7 @@ fn the_log_is_the_one_the_status_points_to() {
             pod: std::sync::Arc::new(serde_json::from_value(pod).unwrap()),
             sandbox: None,
             containers: vec![kept("now"), kept("then")],
+            mounts: None,
             cleared: false,
         };
         super::find(&view, "c", previous).map(|found| found.id.clone())

@@ -4,8 +4,9 @@ use std::io;
 use std::path::Path;
 
 use super::PERSISTENT;
+use crate::csi::paths::empty;
 use crate::csi::proto::{NodeUnpublishVolume, NodeUnstageVolume};
-use crate::csi::record::{self, Record};
+use crate::csi::record::{self, Held, Record};
 use crate::csi::unique;
 use crate::volume::{Inner, blocking, remove};
 
@@ -21,54 +22,50 @@ pub(in crate::volume) async fn take_back(inner: &Inner, pod: &Path) -> io::Resul
         Ok(given)
     })
     .await?;
-    for (folder, record) in given {
-        take_one_back(inner, &folder, &record).await?;
+    let uid = pod.file_name().unwrap_or_default().to_string_lossy();
+    for held in given {
+        take_one_back(inner, &uid, held).await?;
     }
     Ok(())
 }
 
-async fn take_one_back(inner: &Inner, folder: &Path, record: &Record) -> io::Result<()> {
+async fn take_one_back(inner: &Inner, uid: &str, held: Held) -> io::Result<()> {
+    let Held { folder, record, block } = held;
     let drivers = &inner.drivers;
-    let _turn = drivers.turn(&unique(&record.driver, &record.handle)).await;
+    let volume = unique(&record.driver, &record.handle);
+    let _turn = drivers.turn(&volume).await;
     let driver = drivers.find(&record.driver).ok_or_else(|| {
         let name = &record.driver;
         io::Error::other(format!("driver name {name} not found in the list of registered CSI drivers"))
     })?;
-    let target = folder.join("mount");
-    let request =
-        NodeUnpublishVolume { volume_id: record.handle.clone(), target_path: target.display().to_string() };
+    let paths = drivers.paths(uid, &record.name, (&record.driver, &record.handle), block);
+    let request = NodeUnpublishVolume {
+        volume_id: record.handle.clone(),
+        target_path: paths.target.display().to_string(),
+    };
     driver.plugin.unpublish(request).await.map_err(io::Error::other)?;
     let others = {
-        let (drivers, record, folder) = (drivers.clone(), record.clone(), folder.to_owned());
+        let (drivers, record, folder) = (drivers.clone(), record.clone(), folder.clone());
         blocking(move || Ok(drivers.is_published(&record.driver, &record.handle, &folder))).await?
     };
     if record.lifecycle == PERSISTENT && driver.stages() && !others {
-        let staging = drivers.staging(&record.driver, &record.handle);
         let request = NodeUnstageVolume {
             volume_id: record.handle.clone(),
-            staging_target_path: staging.display().to_string(),
+            staging_target_path: paths.staging.display().to_string(),
         };
         driver.plugin.unstage(request).await.map_err(io::Error::other)?;
-        blocking(move || {
-            empty(&staging)?;
-            staging.parent().map_or(Ok(()), empty)
-        })
-        .await?;
+        let paths = paths.clone();
+        blocking(move || paths.clear_staging(block)).await?;
     }
-    let (folder, counting) = (folder.to_owned(), drivers.clone());
+    if !others {
+        drivers.left(&volume);
+    }
+    let counting = drivers.clone();
     blocking(move || {
-        empty(&target)?;
+        paths.clear_target(block)?;
         Record::remove(&folder)?;
         counting.count();
         empty(&folder)
     })
     .await
-}
-
-/// Removes a folder that the driver left, or has removed itself.
-fn empty(folder: &Path) -> io::Result<()> {
-    match std::fs::remove_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::csi::{Driver, hex};
+use crate::csi::{Driver, Drivers, Paths, hex, unique};
 use crate::volume::kind::Job;
 
 /// A volume as a pod is to have it.
@@ -17,6 +17,8 @@ pub(super) struct Wanted {
     /// Its name on the disk: the persistent volume's, or the pod's own for it.
     pub(super) name: String,
     pub(super) ephemeral: bool,
+    /// As a device, not as a file system.
+    pub(super) block: bool,
     pub(super) read_only: bool,
     pub(super) fs_type: String,
     pub(super) mount_flags: Vec<String>,
@@ -24,6 +26,7 @@ pub(super) struct Wanted {
     pub(super) context: HashMap<String, String>,
     pub(super) stage_secret: Option<(String, String)>,
     pub(super) publish_secret: Option<(String, String)>,
+    pub(super) expand_secret: Option<(String, String)>,
 }
 
 /// Who may use a volume.
@@ -58,6 +61,26 @@ impl Mode {
 }
 
 impl Wanted {
+    /// As attachers, and turns, call the volume.
+    pub(super) fn unique(&self) -> String {
+        unique(&self.driver, &self.handle)
+    }
+
+    /// Whether the driver brings it to the node before it brings it to pods.
+    pub(super) fn is_staged(&self, driver: &Driver) -> bool {
+        !self.ephemeral && driver.stages()
+    }
+
+    /// Where it is on the node, if it is brought there; as requests say it.
+    pub(super) fn staging(&self, driver: &Driver, paths: &Paths) -> String {
+        if self.is_staged(driver) { paths.staging.display().to_string() } else { String::new() }
+    }
+
+    /// Where the driver brings it for this pod.
+    pub(super) fn paths(&self, drivers: &Drivers, uid: &str) -> Paths {
+        drivers.paths(uid, &self.name, (&self.driver, &self.handle), self.block)
+    }
+
     /// Of a pod's own volume.
     pub(super) fn inline(job: &Job<'_>, source: CSIVolumeSource) -> Self {
         let uid = job.pod.metadata.uid.as_deref().unwrap_or_default();
@@ -68,6 +91,7 @@ impl Wanted {
             name,
             driver: source.driver,
             ephemeral: true,
+            block: false,
             read_only: source.read_only.unwrap_or(false),
             fs_type: source.fs_type.unwrap_or_default(),
             mount_flags: Vec::new(),
@@ -75,6 +99,7 @@ impl Wanted {
             context: source.volume_attributes.into_iter().flatten().collect(),
             stage_secret: None,
             publish_secret: secret,
+            expand_secret: None,
         }
     }
 
@@ -94,6 +119,7 @@ impl Wanted {
             handle: source.volume_handle.clone(),
             name: volume.metadata.name.clone().unwrap_or_default(),
             ephemeral: false,
+            block: spec.volume_mode.as_deref() == Some("Block"),
             read_only: read_only || source.read_only.unwrap_or(false),
             fs_type: source.fs_type.clone().unwrap_or_default(),
             mount_flags: spec.mount_options.unwrap_or_default(),
@@ -101,6 +127,7 @@ impl Wanted {
             context: source.volume_attributes.clone().into_iter().flatten().collect(),
             stage_secret: secret(&source.node_stage_secret_ref),
             publish_secret: secret(&source.node_publish_secret_ref),
+            expand_secret: secret(&source.node_expand_secret_ref),
         }
     }
 }

@@ -150,6 +150,41 @@ fn volumes_have_one_source_and_mounts_their_volume() {
 }
 
 #[test]
+fn a_volume_is_a_device_or_a_mount_and_devices_are_of_claims() {
+    let name = |place: &str, name: &str, why: &str| {
+        format!("spec.containers[0].{place}.name: Invalid value: \"{name}\": {why}")
+    };
+    let path = |place: &str, path: &str, why: &str| {
+        format!("spec.containers[0].{place}: Invalid value: \"{path}\": {why}")
+    };
+    let expected = [
+        name("volumeMounts[0]", "v", "must not already exist in volumeDevices"),
+        path("volumeMounts[0].mountPath", "/a", "must not already exist as a path in volumeDevices"),
+        name("volumeDevices[0]", "v", "must not already exist in volumeMounts"),
+        path("volumeDevices[0].devicePath", "/a", "must not already exist as a path in volumeMounts"),
+        name(
+            "volumeDevices[1]",
+            "e",
+            "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",
+        ),
+        path("volumeDevices[1].devicePath", "/../b", "can not contain backsteps ('..')"),
+        name("volumeDevices[3]", "w", "must be unique"),
+        path("volumeDevices[3].devicePath", "/c", "must be unique"),
+        "spec.containers[0].volumeDevices[4].name: Not found: \"none\"".to_owned(),
+        "spec.containers[0].volumeDevices[4].devicePath: Required value".to_owned(),
+    ];
+    let claim = |name: &str| format!("{{name: {name}, persistentVolumeClaim: {{claimName: c}}}}");
+    check(
+        &pod(
+            "volumeMounts: [{name: v, mountPath: /a}], volumeDevices: [{name: v, devicePath: /a}, {name: e, devicePath: /../b}, \
+             {name: w, devicePath: /c}, {name: w, devicePath: /c}, {name: none, devicePath: ''}]",
+            &format!("volumes: [{}, {}, {{name: e, emptyDir: {{}}}}]", claim("v"), claim("w")),
+        ),
+        &expected.each_ref().map(String::as_str),
+    );
+}
+
+#[test]
 fn probes_and_handlers_have_one_action() {
     check(
         &pod(

@@ -9,6 +9,7 @@ use skiff_api::quantity::Quantity;
 use skiff_api::{Errors, names};
 
 use super::env::{field_ref, resource_ref};
+use super::volume_devices;
 use crate::kinds::check;
 use crate::kinds::core::persistent_volume_claim;
 
@@ -292,6 +293,7 @@ pub(super) fn mounts(container: &Container, spec: &PodSpec, errors: &mut Errors)
             if !mount.mount_path.is_empty() && !seen.insert(&mount.mount_path) {
                 errors.invalid("mountPath", &mount.mount_path, "must be unique");
             }
+            volume_devices::is_apart(mount, container, errors);
             let sub_path = check::given(mount.sub_path.as_ref());
             if let Some(path) = sub_path {
                 check::local_descending_path(errors, "subPath", path);
@@ -319,14 +321,5 @@ pub(super) fn mounts(container: &Container, spec: &PodSpec, errors: &mut Errors)
             }
         });
     }
-    for (index, device) in container.volume_devices.iter().flatten().enumerate() {
-        errors.item("volumeDevices", index, |errors| {
-            needed(errors, "name", &device.name);
-            needed(errors, "devicePath", &device.device_path);
-            check::no_backsteps(errors, "devicePath", &device.device_path);
-            if !device.name.is_empty() && !volumes.contains(device.name.as_str()) {
-                errors.not_found("name", &device.name);
-            }
-        });
-    }
+    volume_devices::validate(container, spec, errors);
 }
