@@ -342,10 +342,14 @@ impl Inner {
 }
 
 /// Gives what is at a path to the pod's group, if it has one and is to have it.
-async fn own(path: &Path, pod: &Pod, wanted: bool) -> Result<(), Problem> {
+async fn own(path: &Path, pod: &Arc<Pod>, wanted: bool) -> Result<(), Problem> {
     let Some(group) = ownership::group(pod).filter(|_| wanted) else { return Ok(()) };
-    let folder = path.to_owned();
-    let given = blocking(move || ownership::give_behind(&folder, group)).await;
+    let (folder, pod) = (path.to_owned(), Arc::clone(pod));
+    let give = move || match ownership::is_settled(&folder, &pod, group)? {
+        true => Ok(()),
+        false => ownership::give_behind(&folder, group),
+    };
+    let given = blocking(give).await;
     given.map_err(|error| Problem::new(format!("applyFSGroup failed for vol: {error}")))
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -12,10 +13,24 @@ use rustix::io::Errno;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// What the group has of a folder that was given to it.
+const SETTLED: u32 = 0o2770;
+
 /// The group a pod wants its volumes to belong to.
 pub(super) fn group(pod: &Pod) -> Option<u32> {
     let group = pod.spec.as_ref()?.security_context.as_ref()?.fs_group?;
     u32::try_from(group).ok()
+}
+
+/// Whether a volume need not be walked through: the pod trusts its root to tell (`fsGroupChangePolicy`), and the root is the group's.
+pub(super) fn is_settled(path: &Path, pod: &Pod, group: u32) -> io::Result<bool> {
+    let security = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let policy = security.and_then(|security| security.fs_group_change_policy.as_deref());
+    if policy != Some("OnRootMismatch") {
+        return Ok(false);
+    }
+    let root = std::fs::metadata(path)?;
+    Ok(root.gid() == group && root.mode() & SETTLED == SETTLED)
 }
 
 /// Gives a folder and all in it to `group`; files become readable for it, and writable unless `read_only`.

@@ -196,9 +196,18 @@ async fn a_local_volume_behind_a_link_is_given_to_the_group_and_links_in_it_are_
     let before = fs::metadata("/etc/passwd").unwrap().gid();
     bound(&place, json!({ "local": { "path": link } }), "ReadWriteOnce");
     let claimed = json!({ "persistentVolumeClaim": { "claimName": "c" } });
-    place.volumes.mount_all(&pod(claimed, json!({ "fsGroup": 4321 }))).await.unwrap();
+    place.volumes.mount_all(&pod(claimed.clone(), json!({ "fsGroup": 4321 }))).await.unwrap();
     assert_eq!(fs::metadata(&data).unwrap().gid(), 4321);
     assert_eq!(fs::metadata("/etc/passwd").unwrap().gid(), before);
+    // What its root says is believed where the pod says so.
+    let late = data.join("late");
+    fs::write(&late, "").unwrap();
+    std::os::unix::fs::chown(&late, None, Some(0)).unwrap();
+    for (policy, group) in [("OnRootMismatch", 0), ("Always", 4321)] {
+        let security = json!({ "fsGroup": 4321, "fsGroupChangePolicy": policy });
+        place.volumes.mount_all(&pod(claimed.clone(), security)).await.unwrap();
+        assert_eq!(fs::metadata(&late).unwrap().gid(), group, "{policy}");
+    }
 }
 
 #[tokio::test]
