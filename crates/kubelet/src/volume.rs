@@ -18,6 +18,7 @@ mod image;
 mod kind;
 pub(crate) mod local_path;
 mod mounts;
+mod nfs;
 mod objects;
 mod ownership;
 mod payload;
@@ -61,6 +62,7 @@ static KINDS: &[&dyn Kind] = &[
     &claim::KIND,
     &image::KIND,
     &csi::KIND,
+    &nfs::KIND,
     &unsupported::KIND,
 ];
 

@@ -15,7 +15,7 @@ use skiff_api::volume::{self, LOCAL_PATH, PROVISIONED_BY};
 
 use super::kind::{Job, Kind, Place};
 use super::objects::{Seen, heard};
-use super::{Problem, blocking, csi, host_path};
+use super::{Problem, blocking, csi, host_path, nfs};
 
 pub(super) struct ClaimKind;
 pub(super) const KIND: ClaimKind = ClaimKind;
@@ -58,6 +58,10 @@ impl Kind for ClaimKind {
                 volume::annotation(held.metadata.annotations.as_ref(), PROVISIONED_BY) == Some(LOCAL_PATH);
             if let Some(source) = &spec.csi {
                 return csi::persistent(job, &claim, &held, source, read_only).await;
+            }
+            if let Some(source) = &spec.nfs {
+                let options = spec.mount_options.as_deref().unwrap_or_default();
+                return nfs::persistent(job, &pv, source, options, read_only).await;
             }
             let (path, shared) = reach(&spec, ours).await?;
             Ok(Place::Kept { path, read_only, own_group: shared, device: is_block(&spec), driven: None })
@@ -154,14 +158,7 @@ async fn reach(spec: &PersistentVolumeSpec, ours: bool) -> Result<(PathBuf, bool
         known.map_err(|_| Problem::new(format!("path {:?} does not exist", local.path)))?;
         return Ok((path, !is_block(spec)));
     }
-    if let Some(nfs) = &spec.nfs {
-        let why = "NFS volumes are not supported by this node";
-        return Err(Problem::new(format!(
-            "{why}: mount {}:{} on the node and use a local volume",
-            nfs.server, nfs.path
-        )));
-    }
-    Err(Problem::new("no volume plugin matched: this node reaches hostPath, local and CSI volumes only"))
+    Err(Problem::new("no volume plugin matched: this node reaches hostPath, local, NFS and CSI volumes only"))
 }
 
 /// A folder of our own for whoever the pod runs as.

@@ -50,6 +50,11 @@ pub(super) fn unmount_below(dir: &Path) -> io::Result<()> {
 /// Whether something is mounted at a path.
 pub(super) fn is_mounted(path: &Path) -> io::Result<bool> {
     let Ok(path) = path.canonicalize() else { return Ok(false) };
+    is_mount_point(&path)
+}
+
+/// The same for a path without links, which is not touched.
+pub(super) fn is_mount_point(path: &Path) -> io::Result<bool> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     Ok(mount_points(&table).any(|point| point == path))
 }

@@ -171,7 +171,7 @@ async fn local_volumes_must_be_there_others_are_refused_clearly() {
     let claimed = json!({ "persistentVolumeClaim": { "claimName": "c" } });
     for (source, why) in [
         (json!({ "local": { "path": "/no/such" } }), "path \"/no/such\" does not exist"),
-        (json!({ "nfs": { "server": "s", "path": "/p" } }), "NFS volumes are not supported by this node"),
+        (json!({ "iscsi": { "iqn": "i", "lun": 0, "targetPortal": "p" } }), "no volume plugin matched"),
         (
             json!({ "csi": { "driver": "d", "volumeHandle": "h" } }),
             "not found in the list of registered CSI drivers",
@@ -295,8 +295,8 @@ async fn what_is_missing_is_said_in_upstreams_words() {
             "error processing PVC ns/data: failed to fetch PVC from API server: persistentvolumeclaims \"data\" not found",
         ),
         (
-            json!({ "nfs": { "path": "/", "server": "x" } }),
-            "volumes of type nfs are not supported by this node",
+            json!({ "iscsi": { "iqn": "i", "lun": 0, "targetPortal": "p" } }),
+            "volumes of type iscsi are not supported by this node",
         ),
     ];
     for (volume, text) in expected {

@@ -81,3 +81,28 @@ async fn memory_is_limited_and_parts_of_volumes_stay_what_they_were() {
     assert_eq!(mounts_under(folder.path()), 0);
     assert!(!folder.path().join("pods/u1/volumes").exists() && Path::new("/etc/passwd").exists());
 }
+
+#[tokio::test]
+async fn a_folder_of_another_machine_that_cannot_be_mounted_is_explained_and_leaves_nothing() {
+    let folder = tempfile::Builder::new().prefix("skiff-nfs").tempdir().unwrap();
+    let volumes = Volumes::new(Options {
+        images: Arc::new(NoImages),
+        record: Arc::new(NoRecord),
+        data_dir: folder.path().to_owned(),
+        objects: Arc::new(NoObjects),
+        clock: Clock::system(),
+        allocatable: (0, 0),
+        drivers: Drivers::new(folder.path()),
+    });
+    // Nowhere is such a server.
+    let nfs = json!({ "server": "nobody.invalid", "path": "/srv", "readOnly": true });
+    let spec = json!({ "volumes": [{ "name": "away", "nfs": nfs }], "containers": [{ "name": "c" }] });
+    let pod = json!({ "metadata": { "name": "p", "namespace": "n", "uid": "u1" }, "spec": spec });
+    let pod: Arc<Pod> = Arc::new(serde_json::from_value(pod).unwrap());
+    let said = volumes.mount_all(&pod).await.map(drop).unwrap_err().to_string();
+    let place = folder.path().join("pods/u1/volumes/kubernetes.io~nfs/away");
+    let told = format!("Mounting arguments: -t nfs -o ro nobody.invalid:/srv {}", place.display());
+    assert!(said.contains("mount failed: exit status") && said.contains(&told), "{said}");
+    volumes.unmount_all("u1").await.unwrap();
+    assert!(!folder.path().join("pods/u1/volumes").exists());
+}
