@@ -77,7 +77,6 @@ pub(crate) struct Worker {
     reported: Option<PodStatus>,
     /// The status on its way to the API, and whether somebody has overruled it meanwhile.
     sent: Option<(PodStatus, bool)>,
-    reporting: bool,
     report_retry: Retry,
     /// Until when the container that was started last may keep the status waiting.
     start_awaited: Option<Timestamp>,
@@ -120,7 +119,6 @@ impl Worker {
             follow: None,
             reported: None,
             sent: None,
-            reporting: false,
             report_retry: Retry::default(),
             start_awaited: None,
             shared: None,

@@ -133,10 +133,9 @@ impl Worker {
             }
             Done::Everything(seen) => self.replace(*seen),
             Done::Reported { status, result } => {
-                self.reporting = false;
+                let overruled = self.sent.take().is_some_and(|(_, overruled)| overruled);
                 match result {
                     Ok(()) => {
-                        let overruled = self.sent.take().is_some_and(|(_, overruled)| overruled);
                         self.reported = (!overruled).then_some(*status);
                         self.report_retry.reset();
                     }

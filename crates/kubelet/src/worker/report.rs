@@ -23,7 +23,7 @@ impl Worker {
         now: Timestamp,
         wake_at: Option<Timestamp>,
     ) -> Option<Timestamp> {
-        if self.reporting || self.state.gone || self.state.delete != Progress::Open {
+        if self.sent.is_some() || self.state.gone || self.state.delete != Progress::Open {
             return wake_at;
         }
         let known = self.reported.as_ref().or(self.pod.status.as_ref().filter(|_| !is_static(&self.pod)));
@@ -34,7 +34,6 @@ impl Worker {
         if let Some(at) = later {
             return Some(wake_at.map_or(at, |other| other.min(at)));
         }
-        self.reporting = true;
         self.sent = Some((new.clone(), false));
         self.steps.push(self.write_status(new.clone()));
         wake_at
@@ -45,8 +44,8 @@ impl Worker {
     pub(super) fn heed_others(&mut self) {
         let Some(status) = &self.pod.status else { return };
         match &mut self.sent {
-            Some((sent, overruled)) if self.reporting => *overruled |= overrules(status, sent),
-            _ => drop(self.reported.take_if(|known| overrules(status, known))),
+            Some((sent, overruled)) => *overruled |= overrules(status, sent),
+            None => drop(self.reported.take_if(|known| overrules(status, known))),
         }
     }
 
