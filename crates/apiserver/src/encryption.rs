@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use skiff_store::{Engine, EngineError, Key, Loaded, Record};
+use skiff_store::{CommitError, Engine, EngineError, Key, Loaded, Record};
 
 mod aescbc;
 mod aesgcm;
@@ -150,7 +150,7 @@ impl Engine for Sealed {
         Ok(loaded)
     }
 
-    fn commit(&mut self, batch: &[Record]) -> Result<(), EngineError> {
+    fn commit(&mut self, batch: &[Record]) -> Result<(), CommitError> {
         if !batch.iter().any(|record| self.keys.ways(&record.key).is_some()) {
             return self.inner.commit(batch);
         }
@@ -158,11 +158,11 @@ impl Engine for Sealed {
             let bytes = record.bytes.as_ref().map(|bytes| self.keys.seal(&record.key, bytes)).transpose()?;
             Ok(Record { bytes, ..record.clone() })
         };
-        let batch = batch.iter().map(seal).collect::<Result<Vec<_>, EngineError>>()?;
-        self.inner.commit(&batch)
+        let batch: Result<Vec<_>, EngineError> = batch.iter().map(seal).collect();
+        self.inner.commit(&batch.map_err(CommitError::Failed)?)
     }
 
-    fn settle(&mut self) -> Result<(), EngineError> {
+    fn settle(&mut self) -> Result<(), CommitError> {
         self.inner.settle()
     }
 }

@@ -135,10 +135,14 @@ impl Scope<'_> {
 
 /// A store that cannot write.
 fn unavailable(refused: &Refused<Stored>) -> ApiError {
-    tracing::error!(error = %refused, "the store refused a write");
     match refused {
         Refused::Closed => ApiError::unavailable("the server is shutting down").retry_after(1),
-        other => ApiError::internal(other),
+        // The store has said so once.
+        Refused::Full(_) => ApiError::internal(refused),
+        _ => {
+            tracing::error!(error = %refused, "the store refused a write");
+            ApiError::internal(refused)
+        }
     }
 }
 

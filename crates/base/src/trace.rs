@@ -10,5 +10,7 @@ pub fn start(default: &str) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        // It would complain on standard error too, and panic when that cannot be written to: on a full disk, say.
+        .log_internal_errors(false)
         .try_init();
 }

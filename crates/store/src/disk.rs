@@ -9,8 +9,9 @@
 //! lone commit a third of its speed. So only large batches are committed that way, and an empty commit follows
 //! when writing pauses ([`Engine::settle`]).
 //!
-//! The file never shrinks by itself: it is compacted when it is opened and mostly dead. After any error the
-//! engine must not be used again (redb#1177), and redb's modes for several processes must not be used at all.
+//! The file never shrinks by itself: it is compacted when it is opened and mostly dead. After any error redb must
+//! not be used again (redb#1177), and its modes for several processes must not be used at all. A disk that is full
+//! leaves the last commit whole, as a crash does; so the file is closed, and opened again once there is room.
 
 use std::{
     fs::{File, OpenOptions},
@@ -27,7 +28,7 @@ use redb::{
 };
 use tracing::info;
 
-use crate::{Engine, EngineError, Entry, Key, Loaded, Record};
+use crate::{CommitError, Engine, EngineError, Entry, Key, Loaded, Record};
 
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -45,11 +46,17 @@ const QUICK_REPAIR: usize = 16;
 const COMPACT_FROM: u64 = 32 << 20;
 const COMPACT_AT: u64 = 4;
 
+/// After a disk was full, it is tried again when this many bytes of it are free: opening has a price.
+const ROOM: u64 = 1 << 20;
+
 /// An engine over one file.
 #[derive(Debug)]
 pub struct Disk {
-    db: Database,
+    /// None after the disk was full.
+    db: Option<Database>,
     path: PathBuf,
+    /// The last revision committed.
+    last: u64,
     /// The empty row that stands for a deletion, if the last change was one.
     marker: Option<u64>,
     /// A crash now would make the next opening walk the whole file.
@@ -60,15 +67,52 @@ impl Disk {
     /// Opens the file, or creates it, readable by its owner alone. One process at a time can.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, EngineError> {
         let path = path.as_ref();
-        let failed = |error: redb::Error| failure("open", path, error);
-        let file = create(path).map_err(|error| failed(error.into()))?;
-        let backend = FileBackend::new(file).map_err(|error| failed(error.into()))?;
-        let (db, repaired) = database(backend).map_err(failed)?;
+        let (db, repaired) = file(path).map_err(|error| failure("open", path, error))?;
         if repaired {
             info!(path = %path.display(), "the store was not closed last time, its file has been checked");
         }
         prepare(&db, path)?;
-        Ok(Self { db, path: path.to_owned(), marker: None, unsettled: false })
+        Ok(Self { db: Some(db), path: path.to_owned(), last: 0, marker: None, unsettled: false })
+    }
+
+    /// The database; opened again if there was no room the last time, and is now.
+    fn db(&mut self) -> Result<&mut Database, redb::Error> {
+        let db = match self.db.take() {
+            Some(db) => db,
+            None => self.reopen()?,
+        };
+        Ok(self.db.insert(db))
+    }
+
+    fn reopen(&self) -> Result<Database, redb::Error> {
+        let stat = rustix::fs::statvfs(&self.path).map_err(io::Error::from)?;
+        if stat.f_bfree * stat.f_frsize < ROOM {
+            return Err(io::Error::from(rustix::io::Errno::NOSPC).into());
+        }
+        let (db, _) = file(&self.path)?;
+        let last = db.begin_read()?.open_table(ROWS)?.last()?.map_or(0, |(revision, _)| revision.value());
+        if last == self.last {
+            return Ok(db);
+        }
+        let message = format!("its last revision is {last}, but what was committed last was {}", self.last);
+        Err(redb::Error::Corrupted(message))
+    }
+
+    /// Has something done with the database, and makes of its error what it means.
+    fn write<T>(
+        &mut self,
+        action: &str,
+        run: impl FnOnce(&mut Self) -> Result<T, redb::Error>,
+    ) -> Result<T, CommitError> {
+        run(self).map_err(|error| {
+            let full = is_full(&error);
+            let failure = failure(action, &self.path, error);
+            if !full {
+                return CommitError::Failed(failure);
+            }
+            self.db = None;
+            CommitError::Full(failure)
+        })
     }
 
     /// Makes the file small again when most of it is dead.
@@ -77,14 +121,14 @@ impl Disk {
         if before < COMPACT_FROM || before / COMPACT_AT < live {
             return Ok(());
         }
-        self.db.compact()?;
+        self.db()?.compact()?;
         let after = std::fs::metadata(&self.path)?.len();
         info!(path = %self.path.display(), before, after, live, "compacted the store's file");
         Ok(())
     }
 
     fn read(&mut self) -> Result<(Loaded, u64), redb::Error> {
-        let transaction = self.db.begin_read()?;
+        let transaction = self.db()?.begin_read()?;
         let rows = transaction.open_table(ROWS)?;
         let mut loaded = Loaded { entries: Vec::with_capacity(rows.len()? as usize), revision: 0 };
         let mut live = 0;
@@ -119,11 +163,12 @@ impl Disk {
     fn append(&mut self, batch: &[Record]) -> Result<(), redb::Error> {
         let Some(last) = batch.last() else { return Ok(()) };
         let quick = batch.len() >= QUICK_REPAIR;
-        let transaction = begin(&self.db, quick)?;
+        let (old, marker) = (self.marker, last.bytes.is_none().then_some(last.revision));
+        let transaction = begin(self.db()?, quick)?;
         {
             let mut rows = transaction.open_table(ROWS)?;
-            if let Some(marker) = self.marker.take() {
-                rows.remove(marker)?;
+            if let Some(old) = old {
+                rows.remove(old)?;
             }
             for record in batch {
                 if let Some(dead) = record.replaces {
@@ -134,13 +179,20 @@ impl Disk {
                     encode(row.as_mut(), &record.key, bytes);
                 }
             }
-            if last.bytes.is_none() {
-                rows.insert(last.revision, [].as_slice())?;
-                self.marker = Some(last.revision);
+            if let Some(marker) = marker {
+                rows.insert(marker, [].as_slice())?;
             }
         }
         transaction.commit()?;
-        self.unsettled = !quick;
+        (self.last, self.marker, self.unsettled) = (last.revision, marker, !quick);
+        Ok(())
+    }
+
+    fn settled(&mut self) -> Result<(), redb::Error> {
+        if self.unsettled {
+            begin(self.db()?, true)?.commit()?;
+            self.unsettled = false;
+        }
         Ok(())
     }
 }
@@ -148,23 +200,24 @@ impl Disk {
 impl Engine for Disk {
     fn load(&mut self) -> Result<Loaded, EngineError> {
         let (loaded, live) = self.read().map_err(|error| failure("read", &self.path, error))?;
+        self.last = loaded.revision;
         self.compact(live).map_err(|error| failure("compact", &self.path, error))?;
         Ok(loaded)
     }
 
-    fn commit(&mut self, batch: &[Record]) -> Result<(), EngineError> {
-        self.append(batch).map_err(|error| failure("write to", &self.path, error))
+    fn commit(&mut self, batch: &[Record]) -> Result<(), CommitError> {
+        self.write("write to", |disk| disk.append(batch))
     }
 
-    fn settle(&mut self) -> Result<(), EngineError> {
-        if !self.unsettled {
-            return Ok(());
-        }
-        let committed = begin(&self.db, true).and_then(|transaction| Ok(transaction.commit()?));
-        committed.map_err(|error| failure("settle", &self.path, error))?;
-        self.unsettled = false;
-        Ok(())
+    fn settle(&mut self) -> Result<(), CommitError> {
+        self.write("settle", Self::settled)
     }
+}
+
+/// Whether there was no room for it, or more than somebody may have.
+fn is_full(error: &redb::Error) -> bool {
+    let redb::Error::Io(error) = error else { return false };
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn failure(action: &str, path: &Path, error: redb::Error) -> EngineError {
@@ -181,6 +234,11 @@ fn create(path: &Path) -> io::Result<File> {
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(file)
+}
+
+/// The database of a path, and whether it had to be checked page by page first.
+fn file(path: &Path) -> Result<(Database, bool), redb::Error> {
+    database(FileBackend::new(create(path)?)?)
 }
 
 /// The database in there, and whether it had to be checked page by page first.

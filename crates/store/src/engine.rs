@@ -24,11 +24,11 @@ pub trait Engine: Send + 'static {
     fn load(&mut self) -> Result<Loaded, EngineError>;
 
     /// Makes the batch durable: all of it or, if the process dies first, none. Revisions in it are rising and
-    /// follow those of the batch before. After an error the engine is not used again.
-    fn commit(&mut self, batch: &[Record]) -> Result<(), EngineError>;
+    /// follow those of the last batch that was committed.
+    fn commit(&mut self, batch: &[Record]) -> Result<(), CommitError>;
 
     /// Called when no write has come for a moment: the time for housekeeping that would slow a write down.
-    fn settle(&mut self) -> Result<(), EngineError> {
+    fn settle(&mut self) -> Result<(), CommitError> {
         Ok(())
     }
 }
@@ -39,11 +39,11 @@ impl Engine for Box<dyn Engine> {
         (**self).load()
     }
 
-    fn commit(&mut self, batch: &[Record]) -> Result<(), EngineError> {
+    fn commit(&mut self, batch: &[Record]) -> Result<(), CommitError> {
         (**self).commit(batch)
     }
 
-    fn settle(&mut self) -> Result<(), EngineError> {
+    fn settle(&mut self) -> Result<(), CommitError> {
         (**self).settle()
     }
 }
@@ -80,6 +80,17 @@ pub struct Record {
     pub replaces: Option<u64>,
     /// The new value; none for a deletion.
     pub bytes: Option<Bytes>,
+}
+
+/// Why a batch is not durable.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// There is no room for it. Nothing of it was kept, and the engine is still good: another commit may succeed.
+    #[error(transparent)]
+    Full(EngineError),
+    /// The engine has failed and is not used again. Whether the batch survives is unknown.
+    #[error(transparent)]
+    Failed(EngineError),
 }
 
 /// An engine could not do what it was asked to. Cheap to clone: everyone waiting hears of it.

@@ -40,7 +40,7 @@ mod watch;
 mod writer;
 
 pub use disk::Disk;
-pub use engine::{Engine, EngineError, Entry, Loaded, Record};
+pub use engine::{CommitError, Engine, EngineError, Entry, Loaded, Record};
 pub use memory::Memory;
 pub use narrow::{Narrow, Read};
 pub use state::Snapshot;

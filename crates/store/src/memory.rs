@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::{Engine, EngineError, Entry, Key, Loaded, Record};
+use crate::{CommitError, Engine, EngineError, Entry, Key, Loaded, Record};
 
 /// An engine without durability.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ impl Engine for Memory {
         Ok(Loaded { entries: entries.collect(), revision: contents.revision })
     }
 
-    fn commit(&mut self, batch: &[Record]) -> Result<(), EngineError> {
+    fn commit(&mut self, batch: &[Record]) -> Result<(), CommitError> {
         let mut contents = self.0.lock();
         for record in batch {
             contents.revision = record.revision;

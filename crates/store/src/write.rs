@@ -68,6 +68,9 @@ pub enum Refused<V> {
     /// The key has a value of another revision than expected; this one.
     #[error("the key has moved on to another revision")]
     Moved(Arc<V>),
+    /// There is no room for it; nothing was written. Once there is some, writes succeed again.
+    #[error("cannot store: {0}")]
+    Full(EngineError),
     /// The engine has failed. Whether this write survives is unknown; no later one will, the process must end.
     #[error("cannot store: {0}")]
     Engine(EngineError),
@@ -83,6 +86,7 @@ impl<V> fmt::Debug for Refused<V> {
             Self::Exists(_) => f.write_str("Exists"),
             Self::Missing => f.write_str("Missing"),
             Self::Moved(_) => f.write_str("Moved"),
+            Self::Full(error) => f.debug_tuple("Full").field(error).finish(),
             Self::Engine(error) => f.debug_tuple("Engine").field(error).finish(),
             Self::Closed => f.write_str("Closed"),
         }

@@ -18,10 +18,10 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tracing::error;
+use tracing::{error, info, warn};
 
 use crate::{
-    Change, Engine, EngineError, Event, Key, Options, Record, Refused, Value, Write,
+    Change, CommitError, Engine, EngineError, Event, Key, Options, Record, Refused, Value, Write,
     state::State,
     store::{Answer, Job, Progress, Shared},
 };
@@ -37,6 +37,8 @@ struct Writer<V, E> {
     options: Options,
     /// There was a commit since the engine last tidied up.
     unsettled: bool,
+    /// The last batch was refused for want of room.
+    full: bool,
 }
 
 /// What is being committed, and who waits for it.
@@ -60,7 +62,8 @@ pub(crate) fn start<V: Value, E: Engine>(
 ) -> io::Result<()> {
     // A runtime of its own: the thread blocks in the engine, and waits with a deadline in between.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let writer = Writer { engine, state, shared: shared.clone(), jobs, options, unsettled: false };
+    let writer =
+        Writer { engine, state, shared: shared.clone(), jobs, options, unsettled: false, full: false };
     thread::Builder::new().name("store-writer".into()).spawn(move || {
         // The engine and the queue are gone when this returns, so whoever sees the end may open the file again.
         let end = catch_unwind(AssertUnwindSafe(|| runtime.block_on(writer.run())));
@@ -108,8 +111,12 @@ impl<V: Value, E: Engine> Writer<V, E> {
                 Ok(Some(job)) => return Ok(job),
                 Ok(None) => {}
                 Err(_) => {
-                    self.engine("tidy up", E::settle)?;
                     self.unsettled = false;
+                    match self.engine("tidy up", E::settle) {
+                        // It can wait: nothing is lost by it.
+                        Ok(()) | Err(CommitError::Full(_)) => {}
+                        Err(CommitError::Failed(failure)) => return Err(failure),
+                    }
                 }
             }
         }
@@ -167,11 +174,17 @@ impl<V: Value, E: Engine> Writer<V, E> {
     fn commit(&mut self, batch: Batch<V>) -> Result<(), EngineError> {
         let mut signals = Vec::new();
         if !batch.records.is_empty() {
-            if let Err(failure) = self.engine("commit", |engine| engine.commit(&batch.records)) {
-                for (answer, _) in batch.answers {
-                    send(answer, Ok(Err(Refused::Engine(failure.clone()))));
+            match self.engine("commit", |engine| engine.commit(&batch.records)) {
+                Ok(()) => self.has_room(),
+                Err(CommitError::Full(why)) => {
+                    self.is_full(&why);
+                    batch.refuse(|| Refused::Full(why.clone()));
+                    return Ok(());
                 }
-                return Err(failure);
+                Err(CommitError::Failed(failure)) => {
+                    batch.refuse(|| Refused::Engine(failure.clone()));
+                    return Err(failure);
+                }
             }
             self.unsettled = true;
             for table in &batch.tables {
@@ -196,14 +209,29 @@ impl<V: Value, E: Engine> Writer<V, E> {
     fn engine(
         &mut self,
         action: &str,
-        run: impl FnOnce(&mut E) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
+        run: impl FnOnce(&mut E) -> Result<(), CommitError>,
+    ) -> Result<(), CommitError> {
         let done = catch_unwind(AssertUnwindSafe(|| run(&mut self.engine)));
-        let done = done.unwrap_or_else(|panic| Err(EngineError::new(action, words(&*panic))));
-        if let Err(failure) = &done {
+        let done =
+            done.unwrap_or_else(|panic| Err(CommitError::Failed(EngineError::new(action, words(&*panic)))));
+        if let Err(CommitError::Failed(failure)) = &done {
             let _ = self.shared.failure.set(failure.clone());
         }
         done
+    }
+
+    /// What the batch has changed in memory did not happen.
+    fn is_full(&mut self, why: &EngineError) {
+        self.state = State::clone(&self.shared.state.load());
+        if !std::mem::replace(&mut self.full, true) {
+            warn!(error = %why, "writes are refused until there is room");
+        }
+    }
+
+    fn has_room(&mut self) {
+        if std::mem::take(&mut self.full) {
+            info!("there is room again, writes succeed");
+        }
     }
 }
 
@@ -218,6 +246,11 @@ impl<V> Batch<V> {
             bytes: 0,
             at: Instant::now(),
         }
+    }
+
+    /// Tells all who wait that nothing came of it.
+    fn refuse(self, why: impl Fn() -> Refused<V>) {
+        self.answers.into_iter().for_each(|(answer, _)| send(answer, Ok(Err(why()))));
     }
 }
 

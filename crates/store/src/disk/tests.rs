@@ -191,7 +191,7 @@ impl Power {
         let (db, _) = database(self.clone()).unwrap();
         let path = PathBuf::from("power");
         prepare(&db, &path).unwrap();
-        Disk { db, path, marker: None, unsettled: false }
+        Disk { db: Some(db), path, last: 0, marker: None, unsettled: false }
     }
 }
 

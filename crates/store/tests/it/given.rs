@@ -3,7 +3,9 @@
 use std::{error::Error, sync::Arc};
 
 use bytes::Bytes;
-use skiff_store::{Engine, EngineError, Expect, Key, Loaded, Options, Record, Refused, Store, Value, Write};
+use skiff_store::{
+    CommitError, Engine, EngineError, Expect, Key, Loaded, Options, Record, Refused, Store, Value, Write,
+};
 use tokio::sync::mpsc;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub(crate) fn word(result: &Result<Arc<Note>, Refused<Note>>) -> String {
         Err(Refused::Exists(note)) => format!("exists at {}", note.revision),
         Err(Refused::Moved(note)) => format!("moved to {}", note.revision),
         Err(Refused::Missing) => "missing".into(),
+        Err(Refused::Full(error)) => format!("full: {error}"),
         Err(Refused::Engine(error)) => format!("engine: {error}"),
         Err(Refused::Closed) => "closed".into(),
     }
@@ -93,11 +96,11 @@ impl<E: Engine> Engine for Gated<E> {
         self.inner.load()
     }
 
-    fn commit(&mut self, batch: &[Record]) -> Result<(), EngineError> {
+    fn commit(&mut self, batch: &[Record]) -> Result<(), CommitError> {
         let _ = self.begun.send(batch.len());
         match self.go.recv() {
             Ok(true) => self.inner.commit(batch),
-            _ => Err(EngineError::new("commit", "the disk is gone")),
+            _ => Err(CommitError::Failed(EngineError::new("commit", "the disk is gone"))),
         }
     }
 }

@@ -6,6 +6,7 @@ mod given;
 
 mod close;
 mod crash;
+mod full;
 mod model;
 mod narrow;
 mod order;
