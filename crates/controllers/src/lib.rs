@@ -25,6 +25,7 @@ mod endpoints;
 mod garbage;
 mod identity_leases;
 mod job;
+mod load_balancers;
 mod namespaces;
 mod node_ipam;
 mod node_lifecycle;

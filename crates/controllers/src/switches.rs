@@ -20,6 +20,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("endpoint-controller", "endpoints-controller", "endpoint"),
     ("apiserver-lease-cleaner", "", ""),
     ("job-controller", "", "job"),
+    ("service-controller", "service-lb-controller", "service"),
     ("namespace-controller", "", "namespace"),
     ("node-ipam-controller", "", "nodeipam"),
     ("node-lifecycle-controller", "", "nodelifecycle"),

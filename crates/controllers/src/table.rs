@@ -5,8 +5,8 @@ use skiff_client::controller::{self, How};
 
 use crate::{
     Settings, autoscale, bootstrap_signer, certificates, cron_job, daemon, deployment, disruption,
-    endpoint_slices, endpoints, identity_leases, job, namespaces, node_ipam, node_lifecycle, node_ttl,
-    pod_gc, policy_types, replica_set, replication, resource_claims, role_aggregation, root_ca,
+    endpoint_slices, endpoints, identity_leases, job, load_balancers, namespaces, node_ipam, node_lifecycle,
+    node_ttl, pod_gc, policy_types, replica_set, replication, resource_claims, role_aggregation, root_ca,
     service_accounts, service_cidrs, slice_mirroring, stateful, storage_migration, storage_versions,
     taint_eviction, token_cleaner, token_secrets, ttl_after_finished, volumes,
 };
@@ -31,6 +31,7 @@ pub(crate) static ALL: &[&Row] = &[
     &endpoints::CONTROLLER,
     &identity_leases::CONTROLLER,
     &job::CONTROLLER,
+    &load_balancers::CONTROLLER,
     &namespaces::CONTROLLER,
     &node_ipam::CONTROLLER,
     &node_lifecycle::CONTROLLER,

@@ -80,6 +80,19 @@ pub(crate) fn ip(errors: &mut Errors, field: &str, text: &str) -> Option<IpAddr>
     parsed
 }
 
+/// Where a balancer can be reached, in fields `ip` and `hostname`.
+pub(crate) fn balancer(errors: &mut Errors, address: Option<&String>, hostname: Option<&String>) {
+    if let Some(address) = given(address) {
+        ip(errors, "ip", address);
+    }
+    if let Some(name) = given(hostname) {
+        named(errors, "hostname", name, names::dns1123_subdomain(name));
+        if name.parse::<IpAddr>().is_ok() {
+            errors.invalid("hostname", name, "must be a DNS name, not an IP address");
+        }
+    }
+}
+
 /// A network; yes if it is one. Upstream's strict rule for fields that once took anything.
 pub(crate) fn cidr(errors: &mut Errors, field: &str, text: &str) -> Option<IpNet> {
     let Ok(net) = text.parse::<IpNet>() else {

@@ -37,7 +37,7 @@ pub(crate) fn update_faults<K: Kind>(old: &str, new: &str) -> Vec<String> {
     shown(|errors| object.validate_update(&old, errors))
 }
 
-fn shown(walk: impl FnOnce(&mut Errors)) -> Vec<String> {
+pub(crate) fn shown(walk: impl FnOnce(&mut Errors)) -> Vec<String> {
     let mut errors = Errors::new();
     walk(&mut errors);
     errors.into_list().iter().map(ToString::to_string).collect()

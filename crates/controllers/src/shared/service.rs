@@ -52,11 +52,15 @@ impl How<Settings> for Labelled {
 
 /// The service of a slice that this manager keeps, as `namespace/service`: the values of an index.
 pub(crate) fn of_slice(slice: &Object, manager: &str) -> Vec<Box<str>> {
+    let kept_by = slice.meta().labels.get(names::MANAGED_BY);
+    of_any_slice(slice).filter(|_| kept_by.is_some_and(|kept_by| **kept_by == *manager)).into_iter().collect()
+}
+
+/// The service of a slice, whoever keeps it, as `namespace/service`.
+pub(crate) fn of_any_slice(slice: &Object) -> Option<Box<str>> {
     let meta = slice.meta();
-    let kept = meta.labels.get(names::MANAGED_BY).is_some_and(|kept_by| **kept_by == *manager);
-    let service = meta.labels.get(names::SERVICE_NAME).filter(|_| kept);
-    let key = |service| format!("{}/{service}", meta.namespace.as_deref().unwrap_or_default()).into();
-    service.map(key).into_iter().collect()
+    let service = meta.labels.get(names::SERVICE_NAME)?;
+    Some(format!("{}/{service}", meta.namespace.as_deref().unwrap_or_default()).into())
 }
 
 /// The selector, if the service has one and its endpoints are ours to keep.

@@ -117,4 +117,16 @@ fn network_policies_say_who_may_talk_to_whom() {
 
     cluster.kubectl(&["delete", "networkpolicies", "--all"]);
     until([true; 3], who);
+
+    // From outside the pods, at the node's own address and the port that the service names.
+    let front =
+        ["expose", "pod", "web", "--name=front", "--port=80", "--target-port=http", "--type=LoadBalancer"];
+    cluster.kubectl(&front);
+    let point = ["service", "front", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}{'\\n'}"];
+    let address = cluster.watch_until(&point, |address| !address.is_empty());
+    until(true, || {
+        let fetched =
+            cluster.inside("busybox").args(["wget", "-qO-", &format!("http://{}/", address.trim())]).output();
+        fetched.unwrap().stdout == b"hello\n"
+    });
 }

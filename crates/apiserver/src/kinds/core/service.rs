@@ -138,6 +138,10 @@ impl Kind for Service {
         update::normalize(spec, Some(&before));
         update::drop_what_the_type_lost(spec, &before);
         update::keep_allocated(spec, &before);
+        if kind(spec) != "LoadBalancer" {
+            // Whoever kept it may be slower to forget it; nobody need wait for that.
+            self.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus::default());
+        }
     }
 
     fn prepare_status(&mut self, old: &Self) {
@@ -152,6 +156,12 @@ impl Kind for Service {
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
         let (new, old) = (self.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
         errors.at("spec", |errors| update::validate(&new, &old, errors));
+    }
+
+    fn validate_status(&self, _old: &Self, errors: &mut Errors) {
+        let balanced = self.spec.as_ref().is_some_and(|spec| kind(spec) == "LoadBalancer");
+        let points = self.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+        errors.at("status.loadBalancer", |errors| validate::points(points, balanced, errors));
     }
 
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {

@@ -202,15 +202,7 @@ impl Kind for Ingress {
         let points = status.and_then(|balancer| balancer.ingress.as_ref());
         for (index, point) in points.into_iter().flatten().enumerate() {
             errors.item("status.loadBalancer.ingress", index, |errors| {
-                if let Some(ip) = check::given(point.ip.as_ref()) {
-                    check::ip(errors, "ip", ip);
-                }
-                if let Some(name) = check::given(point.hostname.as_ref()) {
-                    check::named(errors, "hostname", name, names::dns1123_subdomain(name));
-                    if name.parse::<std::net::IpAddr>().is_ok() {
-                        errors.invalid("hostname", name, "must be a DNS name, not an IP address");
-                    }
-                }
+                check::balancer(errors, point.ip.as_ref(), point.hostname.as_ref());
             });
         }
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Secret,
-    ServiceAccount,
+    ConfigMap, Endpoints, Node, NodeAddress, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::VolumeAttachment;
@@ -146,6 +146,8 @@ async fn nodes(stage: &Stage<'_>) -> skiff_base::Tasks {
         let mut node: Node = given::node(name);
         let note = ("skiff.dev/local-path-root".to_owned(), "/srv/local".to_owned());
         node.metadata.annotations = Some([note].into());
+        let address = NodeAddress { type_: "InternalIP".to_owned(), address: "192.0.2.1".to_owned() };
+        node.status.get_or_insert_default().addresses = Some(vec![address]);
         let node = stage.cluster.create(node).await;
         let mut heartbeat = Heartbeat::of_node(name, node.metadata.uid.as_deref().unwrap());
         heartbeat.every = Duration::from_millis(100);
@@ -404,6 +406,16 @@ async fn services(stage: &Stage<'_>) {
     stage.cluster.until::<EndpointSlice>(|all| has(all, "10.9.9.8")).await;
     stage.change(&format!("{endpoints}/byhand"), json!({ "subsets": null })).await;
     stage.cluster.until::<EndpointSlice>(|all| !has(all, "10.9.9.8")).await;
+
+    stage.make(path, "{metadata: {name: balanced}, spec: {type: LoadBalancer, ports: [{port: 80}]}}").await;
+    let reached = |service: Option<&Service>| {
+        service.is_some_and(|it| {
+            it.status
+                .as_ref()
+                .is_some_and(|it| it.load_balancer.as_ref().is_some_and(|it| it.ingress.is_some()))
+        })
+    };
+    stage.until::<Service>("balanced", reached).await;
 
     // Where nothing more fits, it is said.
     stage.make("/api/v1/namespaces", "{metadata: {name: full}}").await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::kinds::testing::{created, faults, given, printed, update_faults};
+use crate::kinds::testing::{created, faults, given, printed, shown, update_faults};
 
 #[test]
 fn a_small_service_is_filled_in() {
@@ -160,4 +160,45 @@ fn the_table_shows_addresses_and_ports() {
         printed(&service, "2026-11-22T10:05:00Z"),
         "Type=NodePort Cluster-IP=10.0.0.9 External-IP=<none> Port(s)=80:30001/TCP,53/UDP Age=<unknown> Selector=a=b,x=z"
     );
+}
+
+#[test]
+fn where_a_balancer_is_reached_is_checked_and_goes_with_the_type() {
+    let faults = |text: &str| {
+        let mut service: Service = given(text);
+        service.set_defaults();
+        shown(|errors| service.validate_status(&service, errors))
+    };
+    let balanced = |points: &str| {
+        faults(&format!(
+            "{{spec: {{type: LoadBalancer}}, status: {{loadBalancer: {{ingress: [{points}]}}}}}}"
+        ))
+    };
+    assert!(balanced("{ip: 1.2.3.4}, {hostname: a.example, ports: []}").is_empty());
+    let at = "status.loadBalancer.ingress[0]";
+    assert_eq!(balanced("{ip: x}"), [format!("{at}.ip: Invalid value: \"x\": {}", check::NO_IP)]);
+    assert_eq!(
+        balanced("{hostname: 1.2.3.4}"),
+        [format!("{at}.hostname: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address")]
+    );
+    assert_eq!(
+        balanced("{hostname: h, ipMode: VIP}"),
+        [format!("{at}.ipMode: Forbidden: may not be specified when `ip` is not set")]
+    );
+    assert_eq!(
+        balanced("{ip: 1.2.3.4, ipMode: Magic}"),
+        [format!("{at}.ipMode: Unsupported value: \"Magic\": supported values: \"Proxy\", \"VIP\"")]
+    );
+    assert_eq!(
+        faults("{spec: {type: NodePort}, status: {loadBalancer: {ingress: [{ip: 1.2.3.4}]}}}"),
+        ["status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"]
+    );
+
+    let old: Service =
+        given("{spec: {type: LoadBalancer}, status: {loadBalancer: {ingress: [{ip: 1.2.3.4}]}}}");
+    for (kind, stays) in [("LoadBalancer", true), ("NodePort", false)] {
+        let mut new: Service = given(&format!("{{spec: {{type: {kind}}}}}"));
+        new.prepare_update(&old);
+        assert_eq!(new.status.unwrap().load_balancer.unwrap().ingress.is_some(), stays, "{kind}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, ServicePort, ServiceSpec};
 use skiff_api::{Errors, names};
 
 use super::{addresses, is_external, is_headless, kind};
@@ -173,6 +173,28 @@ fn traffic(spec: &ServiceSpec, errors: &mut Errors) {
     if let Some(distribution) = check::given(spec.traffic_distribution.as_ref()) {
         let supported = ["PreferClose", "PreferSameNode", "PreferSameZone"];
         check::one_of(errors, "trafficDistribution", distribution, &supported);
+    }
+}
+
+/// Where a balancer can be reached.
+pub(super) fn points(points: Option<&Vec<LoadBalancerIngress>>, balanced: bool, errors: &mut Errors) {
+    let points = points.map(Vec::as_slice).unwrap_or_default();
+    if !balanced && !points.is_empty() {
+        return errors.forbidden("ingress", "may only be used when `spec.type` is 'LoadBalancer'");
+    }
+    for (index, point) in points.iter().enumerate() {
+        errors.item("ingress", index, |errors| {
+            check::balancer(errors, point.ip.as_ref(), point.hostname.as_ref());
+            let addressed = check::given(point.ip.as_ref()).is_some();
+            match point.ip_mode.as_deref() {
+                None if addressed => errors.required("ipMode", "must be specified when `ip` is set"),
+                Some(_) if !addressed => {
+                    errors.forbidden("ipMode", "may not be specified when `ip` is not set");
+                }
+                Some(mode) => check::one_of(errors, "ipMode", mode, &["Proxy", "VIP"]),
+                None => {}
+            }
+        });
     }
 }
 
