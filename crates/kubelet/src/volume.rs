@@ -30,6 +30,7 @@ mod subpath;
 mod tests;
 mod token;
 mod unsupported;
+mod usage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -44,12 +45,13 @@ pub use image::{ImageFiles, NoImages};
 pub use objects::{LinkObjects, NoObjects, Objects, Seen};
 pub use token::{Token, TokenError};
 
-pub(crate) use csi::Usage;
+pub(crate) use usage::Usage;
 
 use crate::csi::Drivers;
 use crate::record::Record;
 use crate::runtime::{Device, Mount};
 use kind::{Job, Kind, Place};
+use usage::Teller;
 
 /// All kinds; the first that claims a volume has it.
 static KINDS: &[&dyn Kind] = &[
@@ -148,9 +150,10 @@ pub struct Mounts {
 }
 
 impl Mounts {
-    /// How much of a volume is used, if its driver tells.
+    /// How much of a volume is used, if anybody tells.
     pub(crate) async fn usage(&self, volume: &str) -> Option<Usage> {
-        self.made.get(volume)?.driven.as_ref()?.usage().await
+        let made = self.made.get(volume)?;
+        made.teller.usage(&made.path).await
     }
 }
 
@@ -167,13 +170,12 @@ struct Made {
     read_only: bool,
     /// A device, which containers get as one instead of a mount.
     device: bool,
-    /// What there is to be asked of its driver, if one brought it.
-    driven: Option<Arc<csi::Driven>>,
+    teller: Teller,
 }
 
 impl Made {
     fn at(path: PathBuf, read_only: bool) -> Self {
-        Self { path, read_only, device: false, driven: None }
+        Self { path, read_only, device: false, teller: Teller::Nobody }
     }
 }
 
@@ -242,9 +244,9 @@ impl Volumes {
         let job = Job { pod, volume, dir: &dir, inner: &self.inner };
         match kind.place(&job).await? {
             Place::Host(path) => Ok(Made::at(path, false)),
-            Place::Kept { path, read_only, own_group, device, driven } => {
+            Place::Kept { path, read_only, own_group, device, teller } => {
                 own(&path, pod, own_group).await?;
-                Ok(Made { path, read_only, device, driven })
+                Ok(Made { path, read_only, device, teller })
             }
             Place::Folder => {
                 let (dir, group) = (dir.clone(), ownership::group(pod));

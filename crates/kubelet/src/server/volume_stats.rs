@@ -1,4 +1,4 @@
-//! How much of their volumes pods use, as the volumes' drivers tell: part of the summary, and metrics by claim.
+//! How much of their volumes pods use, as drivers and file systems tell: part of the summary, and metrics by claim.
 //!
 //! Drivers are asked when somebody asks for the figures, all at once, and none is waited for long.
 

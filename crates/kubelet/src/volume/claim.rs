@@ -15,6 +15,7 @@ use skiff_api::volume::{self, LOCAL_PATH, PROVISIONED_BY};
 
 use super::kind::{Job, Kind, Place};
 use super::objects::{Seen, heard};
+use super::usage::Teller;
 use super::{Problem, blocking, csi, host_path, nfs};
 
 pub(super) struct ClaimKind;
@@ -64,7 +65,9 @@ impl Kind for ClaimKind {
                 return nfs::persistent(job, &pv, source, options, read_only).await;
             }
             let (path, shared) = reach(&spec, ours).await?;
-            Ok(Place::Kept { path, read_only, own_group: shared, device: is_block(&spec), driven: None })
+            // What is local is a file system of its own; a folder of the node is as full as the node is.
+            let teller = if shared { Teller::Disk } else { Teller::Nobody };
+            Ok(Place::Kept { path, read_only, own_group: shared, device: is_block(&spec), teller })
         })
     }
 }

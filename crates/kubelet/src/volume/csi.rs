@@ -15,6 +15,7 @@ use k8s_openapi::api::storage::v1::CSIDriverSpec;
 
 use super::kind::{Job, Kind, Place};
 use super::objects::heard;
+use super::usage::Teller;
 use super::{Problem, blocking, ownership, remove};
 use crate::csi::paths::is_block_device;
 use crate::csi::proto::{NodePublishVolume, NodeStageVolume};
@@ -32,7 +33,6 @@ mod wanted;
 use attached::Attached;
 pub(super) use keep::keep;
 pub(super) use take_back::take_back;
-pub(crate) use usage::Usage;
 use wanted::{Mode, Wanted};
 
 pub(super) struct CsiKind;
@@ -94,7 +94,7 @@ impl Driven {
             read_only: self.wanted.read_only,
             own_group: self.own_group,
             device: self.wanted.block,
-            driven: Some(Arc::new(self)),
+            teller: Teller::Driver(Arc::new(self)),
         }
     }
 }

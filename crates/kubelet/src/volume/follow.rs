@@ -36,7 +36,7 @@ pub(super) fn start(volumes: Volumes, pod: Arc<Pod>, mounts: &Mounts) -> Follow 
             let (volumes, pod, volume) = (volumes.clone(), Arc::clone(&pod), volume.clone());
             tasks.spawn_until_stop(async move { keep_fresh(&volumes, &pod, &volume).await });
         }
-        if let Some(driven) = mounts.made.get(&volume.name).and_then(|made| made.driven.clone()) {
+        if let Some(driven) = mounts.made.get(&volume.name).and_then(|made| made.teller.driven().cloned()) {
             let (volumes, pod, volume) = (volumes.clone(), Arc::clone(&pod), volume.clone());
             tasks.spawn_until_stop(async move { csi::keep(&volumes, &pod, &volume, &driven).await });
         }

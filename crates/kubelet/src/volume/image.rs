@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ImageVolumeSource, Pod, Volume};
 
 use super::kind::{Job, Kind, Place};
+use super::usage::Teller;
 use super::{Problem, blocking, remove};
 
 /// Brings images in and shows their files.
@@ -66,7 +67,7 @@ impl Kind for ImageKind {
                 read_only: true,
                 own_group: false,
                 device: false,
-                driven: None,
+                teller: Teller::Nobody,
             })
         })
     }

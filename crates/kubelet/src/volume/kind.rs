@@ -7,8 +7,8 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
-use super::csi::Driven;
 use super::payload::Payload;
+use super::usage::Teller;
 use super::{Inner, KINDS, Problem};
 
 /// One kind of volume.
@@ -55,8 +55,7 @@ pub(super) enum Place {
         /// The pod's group is to have it.
         own_group: bool,
         device: bool,
-        /// What there is to be asked of its driver, if one brought it.
-        driven: Option<Arc<Driven>>,
+        teller: Teller,
     },
     /// Its folder, now there.
     Folder,

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{NFSVolumeSource, Volume};
 use skiff_base::command::{self, CommandError};
 
 use super::kind::{Job, Kind, Place};
+use super::usage::Teller;
 use super::{Problem, blocking, remove};
 
 pub(super) struct NfsKind;
@@ -68,7 +69,7 @@ async fn give(
         ran.map_err(|error| Problem::new(words(&error, &arguments)))?;
     }
     // Whom the files belong to is the server's business.
-    Ok(Place::Kept { path: dir, read_only, own_group: false, device: false, driven: None })
+    Ok(Place::Kept { path: dir, read_only, own_group: false, device: false, teller: Teller::Nobody })
 }
 
 /// Makes the folder; whether the volume is there already. The volume itself is not touched: its server may be away, or may not

@@ -196,8 +196,10 @@ async fn a_local_volume_behind_a_link_is_given_to_the_group_and_links_in_it_are_
     let before = fs::metadata("/etc/passwd").unwrap().gid();
     bound(&place, json!({ "local": { "path": link } }), "ReadWriteOnce");
     let claimed = json!({ "persistentVolumeClaim": { "claimName": "c" } });
-    place.volumes.mount_all(&pod(claimed.clone(), json!({ "fsGroup": 4321 }))).await.unwrap();
+    let mounts = place.volumes.mount_all(&pod(claimed.clone(), json!({ "fsGroup": 4321 }))).await.unwrap();
     assert_eq!(fs::metadata(&data).unwrap().gid(), 4321);
+    let used = mounts.usage("v").await.unwrap();
+    assert!(used.bytes.unwrap()[1] > 0 && used.abnormal.is_none(), "{used:?}");
     assert_eq!(fs::metadata("/etc/passwd").unwrap().gid(), before);
     // What its root says is believed where the pod says so.
     let late = data.join("late");

@@ -2,17 +2,7 @@
 
 use super::Driven;
 use crate::csi::proto::{BYTES, INODES, NodeGetVolumeStats, VolumeStats};
-
-/// How much of a volume is used. What is not known is absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
-    /// Available, capacity, used.
-    pub(crate) bytes: Option<[u64; 3]>,
-    /// Free, all, used.
-    pub(crate) inodes: Option<[u64; 3]>,
-    /// Whether something is wrong with it, where that is known.
-    pub(crate) abnormal: Option<bool>,
-}
+use crate::volume::Usage;
 
 impl Driven {
     /// Asks the driver; none if it does not tell.
