@@ -110,6 +110,8 @@ async fn connection(
     handler: Handler,
     stop: CancellationToken,
 ) -> Result<(), std::convert::Infallible> {
+    // On a socket for both families a client of IPv4 has an address that only looks like IPv6.
+    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
     // Small answers must not wait for more to come.
     let _refused_by_the_kernel = stream.set_nodelay(true);
     match acceptor {

@@ -3,6 +3,7 @@
 //! No file below here may do IO or look at a clock; the worker hands in what is wanted, what was seen and
 //! what time it is, and carries out the answer. Each question has its file and its table tests.
 
+pub(crate) mod addresses;
 pub(crate) mod conditions;
 pub(crate) mod config;
 pub(crate) mod deadline;

@@ -1,14 +1,14 @@
 //! The cluster's DNS, served by every node to its own pods.
 //!
 //! [`zone`] answers for the cluster's names, purely, from the same model as the proxy; [`serve`] speaks UDP and TCP;
-//! [`forward`] asks the machine's resolvers about everything else. The cluster's DNS address sits on the node's `lo`, so
-//! a pod's question never leaves the node and needs no service rules.
+//! [`forward`] asks the machine's resolvers about everything else. The cluster's DNS addresses, one of each family that
+//! services have, sit on the node's `lo`, so a pod's question never leaves the node and needs no service rules.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use skiff_base::Latch;
 use skiff_base::task::{Policy, Tasks};
 use tokio::net::{TcpListener, UdpSocket};
@@ -31,8 +31,8 @@ mod zone;
 pub struct DnsOptions {
     /// The model it reads.
     pub services: Services,
-    /// Where it listens; put on `lo` unless it is a loopback address.
-    pub address: Ipv4Addr,
+    /// Where it listens; put on `lo` unless they are loopback addresses.
+    pub addresses: Vec<IpAddr>,
     /// The port; 53 but in tests.
     pub port: u16,
     /// The cluster's domain.
@@ -46,7 +46,7 @@ impl DnsOptions {
     pub fn new(services: Services) -> Self {
         Self {
             services,
-            address: Ipv4Addr::new(10, 96, 0, 10),
+            addresses: vec![[10, 96, 0, 10].into()],
             port: 53,
             domain: "cluster.local".to_owned(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
@@ -73,25 +73,29 @@ impl Dns {
         self.ready.clone()
     }
 
-    /// Takes the address, binds, and runs until the group stops.
+    /// Takes the addresses, binds, and runs until the group stops; where it listens.
     ///
     /// # Errors
-    /// If the address can't be had or the port is taken.
-    pub async fn run(self, tasks: &Tasks) -> Result<SocketAddr, Error> {
+    /// If an address can't be had or the port is taken.
+    pub async fn run(self, tasks: &Tasks) -> Result<Vec<SocketAddr>, Error> {
         let Self { options, reader, ready } = self;
-        if !options.address.is_loopback() {
+        for address in options.addresses.iter().filter(|address| !address.is_loopback()) {
             let mut routing = Routing::open()?;
             if let Some(lo) = routing.link("lo")? {
                 routing.set_up(lo.index)?;
-                routing.add_address(lo.index, Ipv4Net::from(options.address))?;
+                routing.add_address(lo.index, IpNet::from(*address))?;
             }
         }
-        let zone = Arc::new(RwLock::new(Zone::new(&options.domain, options.address)));
-        let bind = || Error::system(format!("listen on {}:{} for DNS", options.address, options.port));
-        let tcp = TcpListener::bind((options.address, options.port)).await.map_err(bind())?;
-        let address = tcp.local_addr().map_err(bind())?;
-        let udp = UdpSocket::bind(address).await.map_err(bind())?;
-        let upstreams = Upstreams::new(options.resolv_conf, address);
+        let zone = Arc::new(RwLock::new(Zone::new(&options.domain, options.addresses.clone())));
+        let mut sockets = Vec::new();
+        for address in &options.addresses {
+            let bind = || Error::system(format!("listen on {address}, port {} for DNS", options.port));
+            let tcp = TcpListener::bind((*address, options.port)).await.map_err(bind())?;
+            let address = tcp.local_addr().map_err(bind())?;
+            sockets.push((address, UdpSocket::bind(address).await.map_err(bind())?, tcp));
+        }
+        let addresses: Vec<SocketAddr> = sockets.iter().map(|(address, ..)| *address).collect();
+        let upstreams = Upstreams::new(options.resolv_conf, addresses.clone());
         let server = Server::new(Arc::clone(&zone), upstreams, tasks.clone());
         let token = tasks.token().clone();
         tasks.spawn("dns-zone", Policy::Essential, async move {
@@ -109,22 +113,24 @@ impl Dns {
                 () = follow => Ok(()),
             }
         });
-        server.run(udp, tcp);
-        Ok(address)
+        for (_, udp, tcp) in sockets {
+            server.clone().run(udp, tcp);
+        }
+        Ok(addresses)
     }
 }
 
-/// Takes the address back from `lo`.
+/// Takes an address back from `lo`.
 ///
 /// # Errors
 /// If the kernel refuses.
-pub fn cleanup(address: Ipv4Addr) -> Result<(), Error> {
+pub fn cleanup(address: IpAddr) -> Result<(), Error> {
     if address.is_loopback() {
         return Ok(());
     }
     let mut routing = Routing::open()?;
     if let Some(lo) = routing.link("lo")? {
-        routing.delete_address(lo.index, Ipv4Net::from(address))?;
+        routing.delete_address(lo.index, IpNet::from(address))?;
     }
     Ok(())
 }

@@ -4,13 +4,14 @@
 //! from any half-made state. All is named from the prefix; two clusters with different prefixes don't meet.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use crate::netlink::expr::{Expr, Reg, destination, range, source};
+use crate::family::{Family, further};
+use crate::netlink::expr::{Expr, Reg, range};
 use crate::netlink::nft::{Batch, Hook, Tables};
 use crate::netlink::route::{OUR_PROTOCOL, Route, Routing, Veth, hardware_address};
 use crate::{Error, netns, sysctl};
@@ -22,10 +23,10 @@ pub struct Spec {
     pub prefix: String,
     /// How many hosts; at most 200.
     pub count: u8,
-    /// The bridge's address and the hosts' range.
-    pub network: Ipv4Net,
-    /// Traffic to these ranges keeps its source; the pods' range belongs here.
-    pub inside: Vec<Ipv4Net>,
+    /// The hosts' ranges, at most one of a family; the bridge has the first address of each.
+    pub networks: Vec<IpNet>,
+    /// Traffic to these ranges keeps its source; the pods' ranges belong here.
+    pub inside: Vec<IpNet>,
     /// Largest packet on the hosts' links; 0 for what fits this machine's way out.
     pub mtu: u32,
 }
@@ -35,8 +36,8 @@ impl Default for Spec {
         Self {
             prefix: "skiff".to_owned(),
             count: 2,
-            network: Ipv4Net::new_assert(Ipv4Addr::new(10, 89, 0, 1), 24),
-            inside: vec![Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)],
+            networks: vec![IpNet::new_assert([10, 89, 0, 0].into(), 24)],
+            inside: vec![IpNet::new_assert([10, 244, 0, 0].into(), 16)],
             mtu: 0,
         }
     }
@@ -49,8 +50,8 @@ pub struct Host {
     pub name: String,
     /// Where to enter it.
     pub path: PathBuf,
-    /// Its address.
-    pub address: Ipv4Addr,
+    /// Its addresses, one of each range.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Makes and removes hosts.
@@ -70,11 +71,29 @@ impl Spec {
         format!("{}{number}", self.prefix)
     }
 
-    /// The host of that number, counted from 1: the first is `network` + 10.
+    /// The bridge's addresses: the hosts' ways out.
+    pub fn gateways(&self) -> Vec<IpAddr> {
+        self.networks.iter().map(|net| further(net.network(), 1)).collect()
+    }
+
+    /// The host of that number, counted from 1: its addresses are those ten further on in each range.
     pub fn host(&self, number: u8) -> Host {
         let name = format!("{}-{number}", self.prefix);
-        let address = Ipv4Addr::from(u32::from(self.network.network()) + 10 + u32::from(number));
-        Host { path: netns::path(&name), name, address }
+        let address = |net: &IpNet| further(net.network(), 10 + u128::from(number));
+        Host { path: netns::path(&name), name, addresses: self.networks.iter().map(address).collect() }
+    }
+
+    /// Addresses, one of each range, as links have them.
+    fn on_links(&self, addresses: &[IpAddr]) -> Vec<IpNet> {
+        let with_length = |(address, net): (&IpAddr, &IpNet)| {
+            IpNet::new(*address, net.prefix_len()).unwrap_or_else(|_| (*address).into())
+        };
+        addresses.iter().zip(&self.networks).map(with_length).collect()
+    }
+
+    fn forward(&self) -> Result<(), Error> {
+        let all = Family::of_all(&self.networks).into_iter().try_for_each(sysctl::forward);
+        all.map_err(Error::system("let packets pass"))
     }
 }
 
@@ -116,10 +135,12 @@ impl Hosts {
             remove_host(spec, number, &mut routing)?;
         }
         let table = spec.table();
-        let mut batch = Batch::on(&table);
-        rules(spec, &mut batch);
-        Tables::open()?.commit("write the hosts' rules", batch)?;
-        sysctl::forward().map_err(Error::system("let packets pass"))?;
+        for family in Family::of_all(&spec.networks) {
+            let mut batch = Batch::on(family, &table);
+            rules(spec, &mut batch);
+            Tables::open()?.commit("write the hosts' rules", batch)?;
+        }
+        spec.forward()?;
         Ok(hosts)
     }
 
@@ -137,7 +158,7 @@ impl Hosts {
             remove_host(spec, number, &mut routing)?;
         }
         routing.delete_link(&spec.bridge())?;
-        Ok(Tables::open()?.remove(&spec.table())?)
+        Ok(Tables::open()?.remove_all(&spec.table())?)
     }
 }
 
@@ -149,7 +170,9 @@ fn remove_host(spec: &Spec, number: u8, routing: &mut Routing) -> Result<(), Err
 
 /// The bridge's number.
 fn bridge(spec: &Spec, routing: &mut Routing, mtu: u32) -> Result<u32, Error> {
-    match routing.add_bridge(&spec.bridge(), mtu, hardware_address(spec.network.addr())) {
+    let gateways = spec.gateways();
+    let face = gateways.first().map(|address| hardware_address(*address)).unwrap_or_default();
+    match routing.add_bridge(&spec.bridge(), mtu, face) {
         Err(error) if !error.exists() => return Err(error.into()),
         _ => {}
     }
@@ -158,30 +181,36 @@ fn bridge(spec: &Spec, routing: &mut Routing, mtu: u32) -> Result<u32, Error> {
         .link(&spec.bridge())?
         .ok_or_else(|| Error::system(format!("make bridge {}", spec.bridge()))(vanished()))?;
     routing.set_up(link.index)?;
-    routing.add_address(link.index, spec.network)?;
+    for net in spec.on_links(&gateways) {
+        routing.add_address(link.index, net)?;
+    }
     Ok(link.index)
 }
 
 /// Inside the host: addresses, the way out, packets allowed through.
 fn furnish(spec: &Spec, host: &Host) -> Result<(), Error> {
     let mut routing = Routing::open()?;
-    let address = Ipv4Net::new(host.address, spec.network.prefix_len()).unwrap_or(host.address.into());
     if let Some(lo) = routing.link("lo")? {
         routing.set_up(lo.index)?;
     }
     if let Some(eth) = routing.link("eth0")? {
         routing.set_up(eth.index)?;
-        routing.add_address(eth.index, address)?;
-        if routing.default_route()?.is_none() {
-            routing.set_route(&Route {
-                to: Ipv4Net::default(),
-                gateway: Some(spec.network.addr()),
-                link: eth.index,
-                protocol: OUR_PROTOCOL.saturating_add(1),
-            })?;
+        for net in spec.on_links(&host.addresses) {
+            routing.add_address(eth.index, net)?;
+        }
+        for gateway in spec.gateways() {
+            let family = Family::of(gateway);
+            if routing.default_route(family)?.is_none() {
+                routing.set_route(&Route {
+                    to: family.everything(),
+                    gateway: Some(gateway),
+                    link: eth.index,
+                    protocol: OUR_PROTOCOL.saturating_add(1),
+                })?;
+            }
         }
     }
-    sysctl::forward().map_err(Error::system("let packets pass"))
+    spec.forward()
 }
 
 /// What hosts send to places outside takes the machine's address.
@@ -190,13 +219,14 @@ fn rules(spec: &Spec, batch: &mut Batch<'_>) {
     batch.base_chain("postrouting", "nat", Hook::Postrouting, 100);
     let mut bridge = spec.bridge().into_bytes();
     bridge.resize(16, 0);
-    let mut froms = vec![spec.network];
-    froms.extend(spec.inside.iter().copied());
-    for from in froms {
-        let mut steps = vec![source(Reg(0))];
-        steps.extend(range(Reg(0), from, true));
-        for to in spec.inside.iter().chain([&spec.network]) {
-            steps.push(destination(Reg(0)));
+    let family = batch.family();
+    let own: Vec<IpNet> =
+        spec.networks.iter().chain(&spec.inside).filter(|net| family.holds(net)).copied().collect();
+    for from in &own {
+        let mut steps = vec![Expr::Source(Reg(0))];
+        steps.extend(range(Reg(0), *from, true));
+        for to in &own {
+            steps.push(Expr::Destination(Reg(0)));
             steps.extend(range(Reg(0), *to, false));
         }
         steps.extend([Expr::OutLink(Reg(0)), Expr::Differ(Reg(0), bridge.clone()), Expr::Masquerade]);

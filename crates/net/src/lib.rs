@@ -8,6 +8,7 @@
 
 pub mod cni;
 pub mod dns;
+pub mod family;
 pub mod follow;
 pub mod hosts;
 mod ledger;

@@ -2,9 +2,8 @@
 //!
 //! Pure, and small: of each object only what proxy and DNS need is kept (an endpoint weighs some 60 bytes, a typed
 //! slice kilobytes). A change names the services it touches; nothing is recomputed for the others. The proxy and DNS
-//! read the same [`Reach`], so they can't disagree.
-//!
-//! IPv4 only so far: addresses of the other family are left out here and nowhere else.
+//! read the same [`Reach`], so they can't disagree. Addresses of both families are kept side by side: who wants one of
+//! them asks for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -68,7 +67,7 @@ impl Model {
     /// A new or changed slice; the keys of the services it belongs or belonged to.
     pub fn put_slice(&mut self, object: &discovery::EndpointSlice) -> Vec<Key> {
         let key = key_of(&object.metadata);
-        let owner = (object.address_type == "IPv4")
+        let owner = matches!(&*object.address_type, "IPv4" | "IPv6")
             .then(|| object.metadata.labels.as_ref()?.get(SERVICE_NAME))
             .flatten()
             .map(|name| join(object.metadata.namespace.as_deref().unwrap_or_default(), name));

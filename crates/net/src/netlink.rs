@@ -63,7 +63,7 @@ impl Error {
 
 /// Which of the kernel's dictionaries a socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub enum Subsystem {
     /// Links, addresses, routes.
     Route,
     /// nftables and conntrack.
@@ -205,10 +205,10 @@ pub struct Socket {
 
 impl Socket {
     /// Opens a socket in the calling thread's network namespace.
-    pub fn open(family: Family) -> Result<Self, Error> {
-        let protocol: Option<Protocol> = match family {
-            Family::Route => None,
-            Family::Netfilter => Some(rustix::net::netlink::NETFILTER),
+    pub fn open(subsystem: Subsystem) -> Result<Self, Error> {
+        let protocol: Option<Protocol> = match subsystem {
+            Subsystem::Route => None,
+            Subsystem::Netfilter => Some(rustix::net::netlink::NETFILTER),
         };
         let descriptor = rustix::net::socket_with(
             AddressFamily::NETLINK,

@@ -2,15 +2,16 @@
 //!
 //! The one thing an agent has to start. It must run on threads that live in the node's network namespace.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use skiff_base::Latch;
 use skiff_base::task::{Policy, Tasks};
 use skiff_client::Link;
 
 use crate::dns::{Dns, DnsOptions};
+use crate::family::Family;
 use crate::follow::Services;
 use crate::netlink::watch::Removals;
 use crate::policy::{Policies, PolicyOptions};
@@ -25,14 +26,14 @@ pub struct NetOptions {
     pub link: Link,
     /// The node's name.
     pub node_name: String,
-    /// All pods' range.
-    pub cluster_cidr: Ipv4Net,
-    /// The services' range.
-    pub service_cidr: Ipv4Net,
+    /// All pods' ranges, at most one of a family.
+    pub cluster_cidrs: Vec<IpNet>,
+    /// The services' ranges, at most one of a family.
+    pub service_cidrs: Vec<IpNet>,
     /// The proxy's nftables table.
     pub table: String,
-    /// Where cluster DNS answers; None for no DNS.
-    pub dns_address: Option<Ipv4Addr>,
+    /// Where cluster DNS answers; nowhere for no DNS.
+    pub dns_addresses: Vec<IpAddr>,
     /// The cluster's domain.
     pub domain: String,
     /// Names the resolvers for other names.
@@ -45,10 +46,10 @@ impl NetOptions {
         Self {
             link,
             node_name: node_name.into(),
-            cluster_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
-            service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12),
+            cluster_cidrs: vec![IpNet::new_assert([10, 244, 0, 0].into(), 16)],
+            service_cidrs: vec![IpNet::new_assert([10, 96, 0, 0].into(), 12)],
             table: "skiff".to_owned(),
-            dns_address: Some(Ipv4Addr::new(10, 96, 0, 10)),
+            dns_addresses: vec![[10, 96, 0, 10].into()],
             domain: "cluster.local".to_owned(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
         }
@@ -74,25 +75,29 @@ impl Net {
     /// Wires the parts; nothing is touched yet.
     pub fn build(options: NetOptions) -> Self {
         let services = Services::new();
+        let (of_pods, of_services) =
+            (Family::of_all(&options.cluster_cidrs), Family::of_all(&options.service_cidrs));
         // Only where pods are.
         let policies = (!options.node_name.is_empty()).then(|| {
             Policies::build(PolicyOptions {
                 link: options.link.clone(),
                 node_name: options.node_name.clone(),
+                families: of_pods,
                 table: policy_table(&options.table),
-                dns_address: options.dns_address,
+                dns_addresses: options.dns_addresses.clone(),
             })
         });
         let proxy = Proxy::build(ProxyOptions {
             services: services.clone(),
             node_name: options.node_name.clone(),
-            cluster_cidr: Some(options.cluster_cidr),
+            cluster_cidrs: options.cluster_cidrs.clone(),
+            families: of_services,
             table: options.table,
-            own_addresses: options.dns_address.into_iter().collect(),
+            own_addresses: options.dns_addresses.clone(),
         });
-        let dns = options.dns_address.map(|address| {
+        let dns = (!options.dns_addresses.is_empty()).then(|| {
             Dns::build(DnsOptions {
-                address,
+                addresses: options.dns_addresses,
                 domain: options.domain,
                 resolv_conf: options.resolv_conf,
                 ..DnsOptions::new(services.clone())
@@ -101,7 +106,8 @@ impl Net {
         let routes = Routes::build(RouteOptions {
             link: options.link.clone(),
             node_name: options.node_name,
-            service_cidr: Some(options.service_cidr),
+            service_cidrs: options.service_cidrs,
+            cluster_cidrs: options.cluster_cidrs,
         });
         Self { link: options.link, services, proxy, dns, routes, policies }
     }
@@ -119,7 +125,7 @@ impl Net {
     /// Runs until the group stops; rules stay, since pods do.
     ///
     /// # Errors
-    /// If DNS can't have its address or port.
+    /// If DNS can't have its addresses or port.
     pub async fn run(self, tasks: &Tasks) -> Result<(), Error> {
         self.proxy.run(tasks);
         self.routes.run(tasks);
@@ -164,7 +170,7 @@ pub struct CleanupOptions {
     /// The proxy's table.
     pub table: String,
     /// Where cluster DNS answered.
-    pub dns_address: Option<Ipv4Addr>,
+    pub dns_addresses: Vec<IpAddr>,
 }
 
 impl Default for CleanupOptions {
@@ -172,7 +178,7 @@ impl Default for CleanupOptions {
         Self {
             pods: cni::Config::default(),
             table: "skiff".to_owned(),
-            dns_address: Some(Ipv4Addr::new(10, 96, 0, 10)),
+            dns_addresses: vec![[10, 96, 0, 10].into()],
         }
     }
 }
@@ -187,7 +193,7 @@ pub fn cleanup(options: &CleanupOptions) -> Result<(), Error> {
         proxy::cleanup(&options.table),
         policy::cleanup(&policy_table(&options.table)),
         cni::forget_all(&options.pods),
-        options.dns_address.map_or(Ok(()), dns::cleanup),
+        options.dns_addresses.iter().try_for_each(|address| dns::cleanup(*address)),
         routes::cleanup(),
     ];
     steps.into_iter().collect()

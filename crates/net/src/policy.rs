@@ -8,7 +8,7 @@
 //! A pod is protected from when its address is known; the cluster's DNS, which runs in no pod, counts as one of
 //! `kube-system` with the label that DNS has by custom.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use skiff_base::task::{Policy, Tasks};
 use skiff_client::{Delta, Feed, Link, Topic};
 
 use crate::Error;
+use crate::family::Family;
 use crate::follow::decoded;
 use crate::model::{Key, Protocol};
 use crate::netlink::nft::Tables;
@@ -45,10 +46,12 @@ pub struct PolicyOptions {
     pub link: Link,
     /// The node's name: which pods are here.
     pub node_name: String,
-    /// The nftables table.
+    /// The families of pods' addresses.
+    pub families: Vec<Family>,
+    /// The nftables table, one of each family.
     pub table: String,
     /// Where the cluster's DNS answers, if the node has it.
-    pub dns_address: Option<Ipv4Addr>,
+    pub dns_addresses: Vec<IpAddr>,
 }
 
 /// Enforces policies; wired but not running.
@@ -59,7 +62,7 @@ pub struct Policies {
     known: Known,
     /// What the kernel's table is made for.
     frame: Frame,
-    kernel: Kernel,
+    kernels: Vec<Kernel>,
 }
 
 /// Who may be a peer: followed while there is a policy.
@@ -91,9 +94,10 @@ impl Policies {
     /// Wires it; nothing is touched yet.
     pub fn build(options: PolicyOptions) -> Self {
         let policies = options.link.feed(&Topic::of::<NetworkPolicy>());
-        let kernel = Kernel::new(options.table.clone());
+        let kernels =
+            options.families.iter().map(|family| Kernel::new(*family, options.table.clone())).collect();
         let (known, frame) = (Known::default(), Frame::default());
-        Self { options, policies, peers: None, known, frame, kernel }
+        Self { options, policies, peers: None, known, frame, kernels }
     }
 
     /// Runs until the group stops.
@@ -123,19 +127,21 @@ impl Policies {
             }
             let mut work = self.plan(std::mem::take(&mut changed));
             loop {
-                let mut kernel = std::mem::take(&mut self.kernel);
-                let (kernel, result) = tokio::task::spawn_blocking(move || {
-                    let result = kernel.apply(work);
-                    (kernel, result)
+                let mut kernels = std::mem::take(&mut self.kernels);
+                let (kernels, result) = tokio::task::spawn_blocking(move || {
+                    let each = kernels.iter_mut().zip(work).map(|(kernel, work)| kernel.apply(work));
+                    // One that fails keeps no other from what it has to do.
+                    let result = each.fold(Ok(()), Result::and);
+                    (kernels, result)
                 })
                 .await
                 .map_err(|error| Error::system("apply policies")(std::io::Error::other(error)))?;
-                self.kernel = kernel;
+                self.kernels = kernels;
                 let Err(error) = result else { break };
                 let delay = backoff.next_delay();
                 tracing::error!(%error, ?delay, "policies could not be written, will write all anew");
                 tokio::time::sleep(delay).await;
-                work = Work::Repair;
+                work = vec![Work::Repair; self.kernels.len()];
             }
             backoff.reset();
         }
@@ -144,7 +150,7 @@ impl Policies {
     /// Waits for the next thing to happen.
     async fn step(&mut self) -> Result<Step, Error> {
         let ended = |what: &str| Error::system(what)(std::io::Error::other("the feed ended"));
-        let Self { policies, peers: Some(peers), kernel, .. } = self else {
+        let Self { policies, peers: Some(peers), options, .. } = self else {
             let delta = self.policies.next().await;
             return delta.map(Step::Policies).ok_or_else(|| ended("follow policies"));
         };
@@ -154,7 +160,7 @@ impl Policies {
                 delta.map(Step::Namespaces).ok_or_else(|| ended("follow namespaces"))
             }
             delta = peers.pods.next() => delta.map(Step::Pods).ok_or_else(|| ended("follow pods")),
-            gone = peers.removals.of(kernel.table()) => gone.map(|()| Step::Removed).map_err(Error::from),
+            gone = peers.removals.of(&options.table) => gone.map(|()| Step::Removed).map_err(Error::from),
         }
     }
 
@@ -217,11 +223,13 @@ impl Policies {
     }
 
     fn note_dns(&mut self) {
-        let Some(address) = self.options.dns_address else { return };
+        if self.options.dns_addresses.is_empty() {
+            return;
+        }
         self.known.pods.entry(DNS.into()).or_insert_with(|| model::Pod {
             namespace: "kube-system".to_owned(),
             labels: [("k8s-app".to_owned(), "kube-dns".to_owned())].into(),
-            addresses: vec![address],
+            addresses: self.options.dns_addresses.clone(),
             is_here: false,
             ports: [("dns", Protocol::Udp), ("dns-tcp", Protocol::Tcp)]
                 .map(|(name, protocol)| (name.to_owned(), protocol, 53))
@@ -229,27 +237,31 @@ impl Policies {
         });
     }
 
-    /// What is to be done about it.
-    fn plan(&mut self, changed: Changed) -> Work {
+    /// What is to be done about it, by each kernel.
+    fn plan(&mut self, changed: Changed) -> Vec<Work> {
         let fits = |key: &Key| self.known.pods.get(key).is_none_or(|pod| self.frame.holds(&self.known, pod));
+        let each = self.kernels.iter().map(Kernel::family);
         if !changed.all && changed.pods.is_empty() {
-            return Work::Look;
+            return each.map(|_| Work::Look).collect();
         }
         if !changed.all && changed.pods.iter().all(fits) {
-            let elements = changed.pods.into_iter().map(|key| {
-                let pod = self.known.pods.get(&key);
-                let elements = pod.map(|pod| self.known.elements(&self.frame, pod)).unwrap_or_default();
-                (key, elements)
-            });
-            return Work::Pods(elements.collect());
+            let elements = |key: &Key, family| {
+                let pod = self.known.pods.get(key);
+                pod.map(|pod| self.known.elements(&self.frame, pod, family)).unwrap_or_default()
+            };
+            let of = |family| changed.pods.iter().map(|key| (key.clone(), elements(key, family))).collect();
+            return each.map(|family| Work::Pods(of(family))).collect();
         }
         self.frame = self.known.frame();
         if self.frame.groups.is_empty() {
-            return Work::Nothing;
+            return self.kernels.iter().map(|_| Work::Nothing).collect();
         }
-        let all =
-            self.known.pods.iter().map(|(key, pod)| (key.clone(), self.known.elements(&self.frame, pod)));
-        Work::All(self.frame.clone(), all.filter(|(_, elements)| !elements.is_empty()).collect())
+        let all = |family| {
+            let pods = self.known.pods.iter();
+            let all = pods.map(|(key, pod)| (key.clone(), self.known.elements(&self.frame, pod, family)));
+            all.filter(|(_, elements)| !elements.is_empty()).collect()
+        };
+        self.kernels.iter().map(|kernel| Work::All(self.frame.clone(), all(kernel.family()))).collect()
     }
 }
 
@@ -332,5 +344,5 @@ impl Known {
 /// # Errors
 /// If the kernel refuses.
 pub fn cleanup(table: &str) -> Result<(), Error> {
-    Ok(Tables::open()?.remove(table)?)
+    Ok(Tables::open()?.remove_all(table)?)
 }

@@ -1,23 +1,24 @@
-//! The service proxy: keeps the node's nftables in step with the model.
+//! The service proxy: keeps the node's nftables in step with the model, a table for each family of addresses.
 //!
 //! [`plan`] says what elements a service needs, [`crate::ledger`] what differs from what is there, [`table`] how the kernel
 //! uses them, and this file waits, commits and repairs. On start the table is replaced in one transaction: packets see
 //! the old rules or the new, and flows go on because conntrack remembers them. On stop the rules stay, since the pods do.
 
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use skiff_base::task::{Policy, Tasks};
 use skiff_base::{Backoff, Latch};
 
 use crate::Error;
+use crate::family::Family;
 use crate::follow::{Reader, Services};
 use crate::ledger::{Difference, Ledger, Set as _};
-use crate::model::Key;
+use crate::model::{Key, Reach};
 use crate::netlink::conntrack;
-use crate::netlink::nft::{Batch, Tables};
+use crate::netlink::nft::Tables;
 use crate::netlink::route::Routing;
 use crate::netlink::watch::Removals;
 use crate::proxy::plan::{Place, Wanted};
@@ -35,12 +36,14 @@ pub struct ProxyOptions {
     pub services: Services,
     /// The node's name: which endpoints are near.
     pub node_name: String,
-    /// All pods' range: who is inside.
-    pub cluster_cidr: Option<Ipv4Net>,
-    /// The nftables table.
+    /// All pods' ranges, at most one of a family: who is inside.
+    pub cluster_cidrs: Vec<IpNet>,
+    /// The families of services' addresses.
+    pub families: Vec<Family>,
+    /// The nftables table, one of each family.
     pub table: String,
-    /// Cluster addresses that a program of this node answers on; left alone. The cluster DNS address is one.
-    pub own_addresses: Vec<Ipv4Addr>,
+    /// Cluster addresses that a program of this node answers on; left alone. The cluster DNS addresses are such.
+    pub own_addresses: Vec<IpAddr>,
 }
 
 /// The proxy, wired but not running.
@@ -48,13 +51,13 @@ pub struct ProxyOptions {
 pub struct Proxy {
     reader: Reader,
     ready: Latch,
-    kernel: Kernel,
+    place: Place,
+    kernels: Vec<Kernel>,
 }
 
-/// The part that talks to the kernel; blocking.
+/// The part that talks to the kernel about one family; blocking.
 #[derive(Debug)]
 struct Kernel {
-    place: Place,
     layout: Layout,
     ledger: Ledger<SetId>,
     broken: bool,
@@ -63,12 +66,16 @@ struct Kernel {
 impl Proxy {
     /// Wires the proxy; nothing is touched yet.
     pub fn build(options: ProxyOptions) -> Self {
-        let layout = Layout::new(options.table, options.cluster_cidr);
-        let place = Place { node: options.node_name, own: options.own_addresses };
+        let kernel = |family: &Family| {
+            let inside = options.cluster_cidrs.iter().find(|net| family.holds(net)).copied();
+            let layout = Layout::new(*family, options.table.clone(), inside);
+            Kernel { layout, ledger: Ledger::default(), broken: true }
+        };
         Self {
             reader: options.services.reader(),
             ready: Latch::new(),
-            kernel: Kernel { place, layout, ledger: Ledger::default(), broken: true },
+            kernels: options.families.iter().map(kernel).collect(),
+            place: Place { node: options.node_name, own: options.own_addresses },
         }
     }
 
@@ -91,10 +98,11 @@ impl Proxy {
     async fn work(mut self) -> Result<(), Error> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10));
         let removals = Removals::open()?;
+        let table = self.kernels.first().map(|kernel| kernel.layout.table().to_owned()).unwrap_or_default();
         loop {
             let changed = tokio::select! {
                 changes = self.reader.next() => changes.services,
-                gone = removals.of(self.kernel.layout.table()) => {
+                gone = removals.of(&table) => {
                     gone?;
                     Vec::new()
                 }
@@ -104,25 +112,21 @@ impl Proxy {
                 continue;
             }
             let start = Instant::now();
-            let wanted: Vec<_> = changed
-                .into_iter()
-                .map(|(key, reach)| {
-                    let wanted = reach.map(|reach| plan::plan(&reach, &self.kernel.place));
-                    (key, wanted.unwrap_or_default())
-                })
-                .collect();
-            let services = wanted.len();
-            let mut pending = Some(wanted);
+            let mut pending: Vec<Vec<(Key, Wanted)>> =
+                self.kernels.iter().map(|kernel| self.wanted(kernel.layout.family(), &changed)).collect();
             loop {
-                let mut kernel = self.kernel;
-                let work = pending.take().unwrap_or_default();
-                let (kernel, result) = tokio::task::spawn_blocking(move || {
-                    let result = kernel.apply(work);
-                    (kernel, result)
+                let mut kernels = self.kernels;
+                let work = std::mem::take(&mut pending);
+                let (kernels, result) = tokio::task::spawn_blocking(move || {
+                    let mut work = work.into_iter();
+                    let each = kernels.iter_mut().map(|kernel| kernel.apply(work.next().unwrap_or_default()));
+                    // One that fails keeps no other from what it has to do.
+                    let result = each.fold(Ok(()), Result::and);
+                    (kernels, result)
                 })
                 .await
                 .map_err(|error| Error::system("apply rules")(std::io::Error::other(error)))?;
-                self.kernel = kernel;
+                self.kernels = kernels;
                 match result {
                     Ok(()) => break,
                     Err(error) => {
@@ -134,8 +138,16 @@ impl Proxy {
             }
             backoff.reset();
             self.ready.open();
-            tracing::debug!(services, took = ?start.elapsed(), "service rules written");
+            tracing::debug!(services = changed.len(), took = ?start.elapsed(), "service rules written");
         }
+    }
+
+    /// What changed services want of a family's table.
+    fn wanted(&self, family: Family, changed: &[(Key, Option<Reach>)]) -> Vec<(Key, Wanted)> {
+        let wanted = |reach: &Option<Reach>| {
+            reach.as_ref().map(|reach| plan::plan(reach, &self.place, family)).unwrap_or_default()
+        };
+        changed.iter().map(|(key, reach)| (Key::clone(key), wanted(reach))).collect()
     }
 }
 
@@ -149,12 +161,15 @@ impl Kernel {
             self.ledger.set(&service, wanted.elements, &mut difference);
         }
         let mut tables = Tables::open().inspect_err(|_| self.broken = true)?;
-        if !self.broken && difference.is_empty() && !tables.exists(self.layout.table())? {
+        if !self.broken
+            && difference.is_empty()
+            && !tables.exists(self.layout.family(), self.layout.table())?
+        {
             tracing::warn!("somebody removed the service rules, writing them anew");
             self.broken = true;
         }
         if !self.broken {
-            let mut batch = Batch::on(self.layout.table());
+            let mut batch = self.layout.batch();
             let touched = difference.sets();
             let mut known = self.layout.clone();
             known.ensure(&mut batch, touched);
@@ -169,7 +184,7 @@ impl Kernel {
             }
         }
         if self.broken {
-            let mut batch = Batch::on(self.layout.table());
+            let mut batch = self.layout.batch();
             let mut fresh = self.layout.empty();
             let all = self.ledger.all();
             fresh.create(&mut batch);
@@ -190,24 +205,25 @@ impl Kernel {
         difference: &Difference<SetId>,
         udp: HashMap<plan::Face, Vec<crate::model::Target>>,
     ) -> Result<(), Error> {
-        let faces: HashMap<plan::Face, HashSet<crate::model::Target>> = plan::udp_faces(difference)
-            .into_iter()
-            .map(|face| {
-                let targets = udp.get(&face).map(|targets| targets.iter().copied().collect());
-                (face, targets.unwrap_or_default())
-            })
-            .collect();
+        let faces: HashMap<plan::Face, HashSet<crate::model::Target>> =
+            plan::udp_faces(difference, self.layout.family())
+                .into_iter()
+                .map(|face| {
+                    let targets = udp.get(&face).map(|targets| targets.iter().copied().collect());
+                    (face, targets.unwrap_or_default())
+                })
+                .collect();
         if faces.is_empty() {
             return Ok(());
         }
+        let family = self.layout.family();
         let mut here = HashSet::new();
         if faces.keys().any(|(address, _)| address.is_unspecified()) {
-            here.extend(Routing::open()?.addresses()?.into_iter().map(|address| address.net.addr()));
+            here.extend(Routing::open()?.addresses(family)?.into_iter().map(|address| address.net.addr()));
         }
-        let dropped = conntrack::flush(|flow| {
+        let dropped = conntrack::flush(family, |flow| {
             let exact = faces.get(&flow.to);
-            let node =
-                || faces.get(&(Ipv4Addr::UNSPECIFIED, flow.to.1)).filter(|_| here.contains(&flow.to.0));
+            let node = || faces.get(&(family.unspecified(), flow.to.1)).filter(|_| here.contains(&flow.to.0));
             exact.or_else(node).is_some_and(|targets| !targets.contains(&flow.from))
         });
         match dropped {
@@ -225,5 +241,5 @@ impl Kernel {
 /// # Errors
 /// If the kernel refuses.
 pub fn cleanup(table: &str) -> Result<(), Error> {
-    Ok(Tables::open()?.remove(table)?)
+    Ok(Tables::open()?.remove_all(table)?)
 }

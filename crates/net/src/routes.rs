@@ -1,16 +1,16 @@
 //! Ways to the other nodes' pods, and to services.
 //!
-//! Nodes share a link, so a pod range is reached through its node's address: one route each, kept in step with the Node
-//! objects. In a namespace without a default route the kernel must believe that there is a way to a service before any
-//! rule is asked: one route for each range of the ServiceCIDRs. Only routes that carry our mark are ever changed or removed. (Nodes on different links need a tunnel, which
+//! Nodes share a link, so a pod range is reached through its node's address of the same family: one route each, kept in
+//! step with the Node objects. In a namespace without a default route the kernel must believe that there is a way to a service before any
+//! rule is asked: one route for each range of the ServiceCIDRs, which no packet ever takes. Only routes that carry our mark are ever changed or removed. (Nodes on different links need a tunnel, which
 //! is not built yet.)
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use skiff_api::Object;
@@ -19,7 +19,8 @@ use skiff_base::{Backoff, Latch};
 use skiff_client::{Delta, Feed, Link, Topic};
 use std::time::Duration;
 
-use crate::netlink::route::{OUR_PROTOCOL, Route, Routing};
+use crate::family::Family;
+use crate::netlink::route::{Address, OUR_PROTOCOL, Route, Routing};
 use crate::{Error, sysctl};
 
 /// What the routes need to know.
@@ -29,8 +30,10 @@ pub struct RouteOptions {
     pub link: Link,
     /// The node we are; no route is made to its own pods. Empty where no node is, such as the machine that holds minions.
     pub node_name: String,
-    /// The services' first range; others are those of the ServiceCIDRs.
-    pub service_cidr: Option<Ipv4Net>,
+    /// The services' first ranges; others are those of the ServiceCIDRs.
+    pub service_cidrs: Vec<IpNet>,
+    /// All pods' ranges.
+    pub cluster_cidrs: Vec<IpNet>,
 }
 
 /// Keeps routes in step with nodes and ServiceCIDRs.
@@ -44,10 +47,20 @@ pub struct Routes {
 /// Where a node and its pods are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whereabouts {
-    /// Its address.
-    pub address: Ipv4Addr,
+    /// Its first address of each family.
+    pub addresses: Vec<IpAddr>,
     /// Its pods' ranges.
-    pub pods: Vec<Ipv4Net>,
+    pub pods: Vec<IpNet>,
+}
+
+impl Whereabouts {
+    /// Each range with the address by which it is reached.
+    fn ways(&self) -> impl Iterator<Item = (IpNet, IpAddr)> {
+        self.pods.iter().filter_map(|net| {
+            let by = self.addresses.iter().find(|address| Family::of(**address).holds(net))?;
+            Some((net.trunc(), *by))
+        })
+    }
 }
 
 impl Routes {
@@ -75,9 +88,12 @@ impl Routes {
     }
 
     async fn work(mut self) -> Result<(), Error> {
-        sysctl::forward().map_err(Error::system("let packets pass"))?;
+        let families = Family::of_all(self.options.cluster_cidrs.iter().chain(&self.options.service_cidrs));
+        for family in &families {
+            sysctl::forward(*family).map_err(Error::system("let packets pass"))?;
+        }
         let mut nodes = Known::default();
-        let mut ranges = Ranges { own: self.options.service_cidr, others: BTreeMap::new() };
+        let mut ranges = Ranges { own: self.options.service_cidrs.clone(), others: BTreeMap::new() };
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         let (mut known, mut behind) = (false, false);
         loop {
@@ -98,7 +114,7 @@ impl Routes {
             if !known || (!changed && !behind) {
                 continue;
             }
-            match apply(&nodes.wanted(), &ranges.wanted()) {
+            match apply(&families, &self.options.cluster_cidrs, &nodes.wanted(), &ranges.wanted()) {
                 Ok(()) => {
                     behind = false;
                     backoff.reset();
@@ -116,8 +132,8 @@ impl Routes {
 /// The ranges of services: the cluster's first, and those of ServiceCIDRs by name.
 #[derive(Debug, Default)]
 struct Ranges {
-    own: Option<Ipv4Net>,
-    others: BTreeMap<Arc<str>, Vec<Ipv4Net>>,
+    own: Vec<IpNet>,
+    others: BTreeMap<Arc<str>, Vec<IpNet>>,
 }
 
 impl Ranges {
@@ -140,12 +156,12 @@ impl Ranges {
     fn put(&mut self, object: &Object) {
         let Ok(range) = object.decode::<ServiceCIDR>() else { return };
         let nets = range.spec.iter().flat_map(|spec| spec.cidrs.iter().flatten());
-        let nets = nets.filter_map(|text| text.parse::<Ipv4Net>().ok()).map(|net| net.trunc());
+        let nets = nets.filter_map(|text| text.parse::<IpNet>().ok()).map(|net| net.trunc());
         self.others.insert(Arc::clone(&object.meta().name), nets.collect());
     }
 
-    fn wanted(&self) -> BTreeSet<Ipv4Net> {
-        self.others.values().flatten().copied().chain(self.own.map(|net| net.trunc())).collect()
+    fn wanted(&self) -> BTreeSet<IpNet> {
+        self.others.values().flatten().chain(&self.own).map(IpNet::trunc).collect()
     }
 }
 
@@ -179,25 +195,30 @@ impl Known {
         };
     }
 
-    fn wanted(&self) -> BTreeMap<Ipv4Net, Ipv4Addr> {
-        self.0.values().flat_map(|place| place.pods.iter().map(|net| (net.trunc(), place.address))).collect()
+    fn wanted(&self) -> BTreeMap<IpNet, IpAddr> {
+        self.0.values().flat_map(Whereabouts::ways).collect()
     }
 }
 
 /// Where a node and its pods are, if it says so.
 pub fn whereabouts(node: &Node) -> Option<Whereabouts> {
     let addresses = node.status.as_ref()?.addresses.as_ref()?;
-    let address =
-        addresses.iter().filter(|a| a.type_ == "InternalIP").find_map(|a| a.address.parse().ok())?;
+    let own = || {
+        addresses.iter().filter(|a| a.type_ == "InternalIP").filter_map(|a| a.address.parse::<IpAddr>().ok())
+    };
+    let first = |family: Family| own().find(|address| family.has(*address));
+    let addresses: Vec<IpAddr> = Family::ALL.into_iter().filter_map(first).collect();
     let spec = node.spec.as_ref()?;
     let several = spec.pod_cidrs.iter().flatten();
-    let ranges: BTreeSet<Ipv4Net> =
+    let ranges: BTreeSet<IpNet> =
         several.chain(spec.pod_cidr.as_ref()).filter_map(|text| text.parse().ok()).collect();
-    (!ranges.is_empty()).then(|| Whereabouts { address, pods: ranges.into_iter().collect() })
+    let place = Whereabouts { addresses, pods: ranges.into_iter().collect() };
+    let is_reached = place.ways().next().is_some();
+    is_reached.then_some(place)
 }
 
 /// The differences: what to remove, what to set; pure.
-fn plan(have: &[Route], wanted: &BTreeMap<Ipv4Net, Ipv4Addr>) -> (Vec<Route>, Vec<Route>) {
+fn plan(have: &[Route], wanted: &BTreeMap<IpNet, IpAddr>) -> (Vec<Route>, Vec<Route>) {
     let ours = || have.iter().filter(|route| route.protocol == OUR_PROTOCOL && route.gateway.is_some());
     let gone = ours().filter(|route| !wanted.contains_key(&route.to)).copied().collect();
     let set = wanted
@@ -208,27 +229,52 @@ fn plan(have: &[Route], wanted: &BTreeMap<Ipv4Net, Ipv4Addr>) -> (Vec<Route>, Ve
     (gone, set)
 }
 
-/// The same for services' ranges on the link `lo`, where there is no default route.
-fn plan_services(have: &[Route], lo: u32, ranges: &BTreeSet<Ipv4Net>) -> (Vec<Route>, Vec<Route>) {
+/// The link to which services' ranges seem to lead. For IPv6 that is not `lo`, from where the kernel passes nothing on; and
+/// not the pods' own, or it would tell them that services are their neighbours.
+fn service_link(family: Family, lo: u32, addresses: &[Address], pods: &[IpNet]) -> u32 {
+    let is_nodes = |known: &&Address| {
+        let address = known.net.addr();
+        let of_link = matches!(address, IpAddr::V6(six) if six.is_unicast_link_local());
+        known.link != lo && !of_link && !pods.iter().any(|net| net.contains(&address))
+    };
+    let nodes = addresses.iter().filter(|_| family == Family::Six).find(is_nodes);
+    nodes.map_or(lo, |known| known.link)
+}
+
+/// The same for services' ranges on a link, where there is no default route.
+fn plan_services(have: &[Route], link: u32, ranges: &BTreeSet<IpNet>) -> (Vec<Route>, Vec<Route>) {
     let is_ours =
-        |route: &&Route| route.protocol == OUR_PROTOCOL && route.gateway.is_none() && route.link == lo;
+        |route: &&Route| route.protocol == OUR_PROTOCOL && route.gateway.is_none() && route.link == link;
     let ours = || have.iter().filter(is_ours);
     let gone = ours().filter(|route| !ranges.contains(&route.to)).copied().collect();
     let missing = ranges.iter().filter(|to| !ours().any(|route| route.to == **to));
-    let set = missing.map(|to| Route { to: *to, gateway: None, link: lo, protocol: OUR_PROTOCOL });
+    let set = missing.map(|to| Route { to: *to, gateway: None, link, protocol: OUR_PROTOCOL });
     (gone, set.collect())
 }
 
-fn apply(wanted: &BTreeMap<Ipv4Net, Ipv4Addr>, services: &BTreeSet<Ipv4Net>) -> Result<(), Error> {
+fn apply(
+    families: &[Family],
+    pods: &[IpNet],
+    wanted: &BTreeMap<IpNet, IpAddr>,
+    services: &BTreeSet<IpNet>,
+) -> Result<(), Error> {
     let mut routing = Routing::open()?;
-    let have = routing.routes()?;
-    let (mut gone, mut set) = plan(&have, wanted);
-    if !have.iter().any(|route| route.to.prefix_len() == 0)
-        && let Some(lo) = routing.link("lo")?
-    {
-        let of_services = plan_services(&have, lo.index, services);
-        gone.extend(of_services.0);
-        set.extend(of_services.1);
+    let (mut gone, mut set) = (Vec::new(), Vec::new());
+    for family in families {
+        let have = routing.routes(*family)?;
+        let wanted = wanted.iter().filter(|(to, _)| family.holds(to)).map(|(to, by)| (*to, *by)).collect();
+        let mut of_family = plan(&have, &wanted);
+        gone.append(&mut of_family.0);
+        set.append(&mut of_family.1);
+        if !have.iter().any(|route| route.to.prefix_len() == 0)
+            && let Some(lo) = routing.link("lo")?
+        {
+            let services = services.iter().filter(|net| family.holds(net)).copied().collect();
+            let link = service_link(*family, lo.index, &routing.addresses(*family)?, pods);
+            let mut of_services = plan_services(&have, link, &services);
+            gone.append(&mut of_services.0);
+            set.append(&mut of_services.1);
+        }
     }
     for route in gone {
         routing.delete_route(&route)?;
@@ -250,8 +296,10 @@ fn apply(wanted: &BTreeMap<Ipv4Net, Ipv4Addr>, services: &BTreeSet<Ipv4Net>) -> 
 /// If the kernel refuses.
 pub fn cleanup() -> Result<(), Error> {
     let mut routing = Routing::open()?;
-    for route in routing.routes()?.into_iter().filter(|route| route.protocol == OUR_PROTOCOL) {
-        routing.delete_route(&route)?;
+    for family in Family::ALL {
+        for route in routing.routes(family)?.into_iter().filter(|route| route.protocol == OUR_PROTOCOL) {
+            routing.delete_route(&route)?;
+        }
     }
     Ok(())
 }
@@ -299,6 +347,29 @@ mod tests {
     }
 
     #[test]
+    fn services_of_ipv6_seem_to_be_where_the_node_is() {
+        let on = |link: u32, net: &str| Address { link, net: net.parse().unwrap() };
+        let all = [
+            on(1, "fd00:96::a/128"),
+            on(2, "fe80::1/64"),
+            on(3, "fd00:244:0:1::1/64"),
+            on(2, "fd00:89::b/64"),
+        ];
+        let pods = ["fd00:244::/56".parse().unwrap()];
+        assert_eq!(service_link(Family::Six, 1, &all, &pods), 2);
+        assert_eq!(service_link(Family::Six, 1, &all[..3], &pods), 1);
+        assert_eq!(service_link(Family::Four, 1, &[on(2, "192.0.2.1/24")], &pods), 1);
+    }
+
+    #[test]
+    fn a_nodes_range_is_reached_by_its_address_of_the_same_family() {
+        let node = "{metadata: {name: a}, spec: {podCIDR: 10.244.1.0/24, podCIDRs: [10.244.1.0/24, 'fd00:244:0:1::/64']}, status: {addresses: [{type: InternalIP, address: 'fd00:89::b'}, {type: InternalIP, address: 10.89.0.11}, {type: InternalIP, address: 'fd00:89::c'}]}}";
+        let place = whereabouts(&serde_saphyr::from_str(node).unwrap()).unwrap();
+        let ways: Vec<String> = place.ways().map(|(to, by)| format!("{to} {by}")).collect();
+        assert_eq!(ways, ["10.244.1.0/24 10.89.0.11", "fd00:244:0:1::/64 fd00:89::b"]);
+    }
+
+    #[test]
     fn a_node_without_range_or_address_has_no_whereabouts() {
         let of = |yaml: &str| whereabouts(&serde_saphyr::from_str(yaml).unwrap());
         assert_eq!(
@@ -306,6 +377,6 @@ mod tests {
             None
         );
         let place = of("{kind: Node, apiVersion: v1, metadata: {name: a}, spec: {podCIDR: 10.244.1.0/24, podCIDRs: [10.244.1.0/24]}, status: {addresses: [{type: Hostname, address: a}, {type: InternalIP, address: 10.89.0.11}]}}").unwrap();
-        assert_eq!((place.address.to_string(), place.pods.len()), ("10.89.0.11".to_owned(), 1));
+        assert_eq!((place.addresses, place.pods.len()), (vec!["10.89.0.11".parse().unwrap()], 1));
     }
 }

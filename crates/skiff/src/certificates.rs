@@ -1,11 +1,13 @@
 //! Who is who in the cluster: one table of identities, issued by the cluster's own authority at the first start.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Context;
 use skiff_apiserver::FrontProxy;
 use skiff_base::pki::{Authority, Identity, Request};
 
+use crate::families::Each;
 use crate::layout::Layout;
 
 /// A component's identity, as Kubernetes names it.
@@ -84,10 +86,10 @@ pub(crate) fn node(
     authority: &Authority,
     folder: &Path,
     name: &str,
-    hosts: &[String],
+    addresses: &Each<IpAddr>,
 ) -> anyhow::Result<Identity> {
     let mut names = vec![name.to_owned()];
-    names.extend_from_slice(hosts);
+    names.extend(addresses.iter().map(IpAddr::to_string));
     let request = Request { name: node_user(name), groups: vec![NODES_GROUP.to_owned()], hosts: names };
     let identity =
         authority.issue(&request).with_context(|| format!("issue the certificate of node {name}"))?;

@@ -1,11 +1,15 @@
 //! The command line: one file a command. Commands that live in namespaces enter them before the runtime starts.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use ipnet::IpNet;
+use skiff_net::family::{Family, further};
 
+use crate::families::{Each, word};
 use crate::layout::Layout;
 
 mod agent;
@@ -90,12 +94,12 @@ pub(crate) struct ClusterArgs {
     /// Also serve plain HTTP for clients of 2014 on this port of the loopback interface, without authentication
     #[arg(long, value_name = "PORT")]
     pub(crate) legacy_port: Option<u16>,
-    /// Addresses of services
+    /// Addresses of services: a range of IPv4, of IPv6, or of both with a comma, the first of which services have by default
     #[arg(long, default_value = "10.96.0.0/16")]
-    pub(crate) service_cidr: ipnet::Ipv4Net,
-    /// Addresses of pods; each node takes a /24 of it
+    pub(crate) service_cidr: Each<IpNet>,
+    /// Addresses of pods: a range of IPv4, of IPv6, or of both with a comma; each node takes a /24 of IPv4, a /64 of IPv6
     #[arg(long, default_value = "10.244.0.0/16")]
-    pub(crate) cluster_cidr: ipnet::Ipv4Net,
+    pub(crate) cluster_cidr: Each<IpNet>,
     /// The domain of cluster DNS
     #[arg(long, default_value = "cluster.local")]
     pub(crate) cluster_domain: String,
@@ -160,9 +164,57 @@ impl ClusterArgs {
         .collect()
     }
 
-    /// The address of cluster DNS: the tenth of the service range, as everywhere.
-    pub(crate) fn dns(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.service_cidr.network()) + 10)
+    /// The addresses of cluster DNS: the tenth of each service range, as everywhere. Pods ask the first.
+    pub(crate) fn dns(&self) -> Each<IpAddr> {
+        self.service_cidr.map(|net| further(net.network(), 10))
+    }
+
+    /// What is to be known of ranges before anything starts.
+    ///
+    /// # Errors
+    /// If they do not fit each other.
+    pub(crate) fn check_ranges(&self) -> anyhow::Result<()> {
+        for family in self.service_cidr.families() {
+            if self.cluster_cidr.get(family).is_none() {
+                let family = word(family);
+                bail!("--service-cidr has a range of {family}, --cluster-cidr has none: no pod could answer");
+            }
+        }
+        for net in self.cluster_cidr.iter() {
+            let (least, most) = match Family::of(net.addr()) {
+                Family::Four => (0, 24),
+                Family::Six => (48, 64),
+            };
+            if !(least..=most).contains(&net.prefix_len()) {
+                bail!(
+                    "--cluster-cidr {net}: its length must be {least} to {most}, for nodes take a /{most} each"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The node's addresses that its user named, or those of the machine: one of each family that pods have.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub(crate) fn node_addresses(&self, named: Option<&Each<IpAddr>>) -> anyhow::Result<Each<IpAddr>> {
+        let inside: Vec<IpNet> = self.cluster_cidr.iter().chain(self.service_cidr.iter()).copied().collect();
+        let mut all = Vec::new();
+        for family in self.cluster_cidr.families() {
+            all.push(match named {
+                None => crate::roles::node::machine_address(family, &inside)?,
+                Some(named) => match named.get(family) {
+                    Some(address) => *address,
+                    None => bail!(
+                        "--node-ip {named}: pods have addresses of {0}, so the node needs one as well; name one of \
+                         each family, with a comma",
+                        word(family)
+                    ),
+                },
+            });
+        }
+        Each::of(all).ok_or_else(|| anyhow::anyhow!("a node has an address"))
     }
 }
 

@@ -10,6 +10,7 @@ use clap::Parser;
 mod certificates;
 mod check;
 mod cli;
+mod families;
 mod isolate;
 mod kubeconfig;
 mod layout;

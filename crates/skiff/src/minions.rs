@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use skiff_base::task::Policy;
 use skiff_base::{Backoff, Tasks};
+use skiff_net::family::further;
 use skiff_net::hosts::{Hosts as Made, Spec};
 use skiff_net::node::{Net, NetOptions};
 use tokio::io::AsyncReadExt;
@@ -20,6 +21,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::certificates;
 use crate::cli::ClusterArgs;
+use crate::families::Each;
 use crate::kubeconfig::Access;
 use crate::layout::Layout;
 use crate::progress::READY;
@@ -33,24 +35,24 @@ use crate::state::{self, Process, State};
 pub(crate) struct Hosts {
     /// Prefix of all names.
     prefix: String,
-    /// The range the minions' addresses come from; its first address is this machine's.
-    cidr: Ipv4Net,
+    /// The ranges the minions' addresses come from; the first address of each is this machine's.
+    cidr: Each<IpNet>,
     /// How many minions.
     count: u8,
-    /// All pods' range, reached through the minions.
-    cluster_cidr: Ipv4Net,
+    /// All pods' ranges, reached through the minions.
+    cluster_cidr: Each<IpNet>,
 }
 
 /// One minion of a cluster on one machine.
 #[derive(Clone, Debug)]
 struct Minion {
     name: String,
-    address: Ipv4Addr,
+    addresses: Each<IpAddr>,
     netns: PathBuf,
 }
 
 impl Hosts {
-    pub(crate) fn new(prefix: &str, cidr: Ipv4Net, count: u8, cluster_cidr: Ipv4Net) -> Self {
+    pub(crate) fn new(prefix: &str, cidr: Each<IpNet>, count: u8, cluster_cidr: Each<IpNet>) -> Self {
         Self { prefix: prefix.to_owned(), cidr, count, cluster_cidr }
     }
 
@@ -76,9 +78,9 @@ impl Hosts {
         layout.root().join("hosts.json")
     }
 
-    /// The address by which minions reach this machine.
-    pub(crate) fn gateway(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.cidr.network()) + 1)
+    /// The addresses by which minions reach this machine.
+    pub(crate) fn gateways(&self) -> Each<IpAddr> {
+        self.cidr.map(|net| further(net.network(), 1))
     }
 
     /// The namespace of a minion, if the name is one of ours.
@@ -100,12 +102,11 @@ impl Hosts {
     }
 
     fn spec(&self) -> Spec {
-        let network = Ipv4Net::new_assert(self.gateway(), self.cidr.prefix_len());
         Spec {
             prefix: self.prefix.clone(),
             count: self.count,
-            network,
-            inside: vec![self.cluster_cidr],
+            networks: self.cidr.to_vec(),
+            inside: self.cluster_cidr.to_vec(),
             ..Spec::default()
         }
     }
@@ -114,9 +115,10 @@ impl Hosts {
         let spec = self.spec();
         let minion = |number: u8| {
             let host = spec.host(number);
-            Minion { name: format!("minion-{number}"), address: host.address, netns: host.path }
+            let addresses = Each::of(host.addresses)?;
+            Some(Minion { name: format!("minion-{number}"), addresses, netns: host.path })
         };
-        (1..=self.count).map(minion).collect()
+        (1..=self.count).filter_map(minion).collect()
     }
 }
 
@@ -131,10 +133,10 @@ pub(crate) async fn start(
     let mut starting = Vec::new();
     for minion in hosts.minions() {
         let folder = setting.layout.node(&minion.name);
-        let identity =
-            certificates::node(plane.authority(), &folder, &minion.name, &[minion.address.to_string()])?;
+        let identity = certificates::node(plane.authority(), &folder, &minion.name, &minion.addresses)?;
         let kubeconfig = folder.join("kubeconfig");
-        let server = format!("https://{}:{}", hosts.gateway(), setting.cluster.port);
+        let gateway = SocketAddr::from((*hosts.gateways().first(), setting.cluster.port));
+        let server = format!("https://{gateway}");
         Access { server, ca_pem: plane.authority().cert_pem().to_owned(), identity }.write(&kubeconfig)?;
         let agent = Agent { minion, kubeconfig, setting: Arc::new(setting.clone()) };
         starting.push((agent.clone(), agent.spawn()?));
@@ -144,7 +146,7 @@ pub(crate) async fn start(
         agent.ready(&mut child).await?;
         state.nodes.push(state::Node {
             name: agent.minion.name.clone(),
-            address: agent.minion.address,
+            address: agent.minion.addresses.clone(),
             netns: Some(agent.minion.netns.display().to_string()),
             agent: child.process.id().and_then(Process::find),
             stopped: false,
@@ -154,10 +156,10 @@ pub(crate) async fn start(
     state.write(&setting.layout)?;
     // This machine is no node, but people on it want to reach services and pods.
     let net = NetOptions {
-        cluster_cidr: setting.cluster.cluster_cidr,
-        service_cidr: setting.cluster.service_cidr,
+        cluster_cidrs: setting.cluster.cluster_cidr.to_vec(),
+        service_cidrs: setting.cluster.service_cidr.to_vec(),
         table: SERVICES_TABLE.to_owned(),
-        dns_address: None,
+        dns_addresses: Vec::new(),
         ..NetOptions::new(plane.proxy_link(), "")
     };
     Net::build(net).run(tasks).await.context("start this machine's service network")?;
@@ -210,7 +212,7 @@ impl Agent {
             .arg(self.setting.layout.root())
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
-            .args(["--node-name", &self.minion.name, "--node-ip", &self.minion.address.to_string()])
+            .args(["--node-name", &self.minion.name, "--node-ip", &self.minion.addresses.to_string()])
             .arg("--netns")
             .arg(&self.minion.netns)
             .args(self.setting.cluster.to_args())
@@ -300,10 +302,11 @@ mod tests {
 
     #[test]
     fn addresses_and_namespaces_follow_the_number() {
-        let hosts = Hosts::new("t", "10.89.0.0/24".parse().unwrap(), 2, "10.244.0.0/16".parse().unwrap());
-        assert_eq!(hosts.gateway(), Ipv4Addr::new(10, 89, 0, 1));
+        let (own, pods) = ("10.89.0.0/24,fd00:89::/64", "10.244.0.0/16,fd00:244::/56");
+        let hosts = Hosts::new("t", own.parse().unwrap(), 2, pods.parse().unwrap());
+        assert_eq!(hosts.gateways().to_string(), "10.89.0.1,fd00:89::1");
         assert_eq!(hosts.netns_path("minion-2").unwrap(), Path::new("/run/netns/t-2"));
-        assert_eq!(hosts.minions()[1].address, Ipv4Addr::new(10, 89, 0, 12));
+        assert_eq!(hosts.minions()[1].addresses.to_string(), "10.89.0.12,fd00:89::c");
         assert!(hosts.netns_path("minion-3").is_none());
     }
 }

@@ -1,8 +1,11 @@
 //! What runs on this machine: written when Skiff is up, read by `status`, `down` and `image`.
 
+use std::net::IpAddr;
+
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::families::Each;
 use crate::layout::Layout;
 
 /// A process, told from a later one with the same number.
@@ -44,7 +47,7 @@ pub(crate) struct State {
     /// Nodes on this machine.
     pub(crate) nodes: Vec<Node>,
     /// Where cluster DNS answers.
-    pub(crate) dns: std::net::Ipv4Addr,
+    pub(crate) dns: Each<IpAddr>,
 }
 
 /// A node on this machine.
@@ -53,8 +56,8 @@ pub(crate) struct State {
 pub(crate) struct Node {
     /// Its name in the API.
     pub(crate) name: String,
-    /// Its address.
-    pub(crate) address: std::net::Ipv4Addr,
+    /// Its addresses.
+    pub(crate) address: Each<IpAddr>,
     /// Its network namespace, if it has one of its own.
     pub(crate) netns: Option<String>,
     /// The agent's process, where it is another one than the state's.
@@ -67,7 +70,7 @@ pub(crate) struct Node {
 
 impl State {
     /// What this process is about to run.
-    pub(crate) fn of_this_process(server: String, dns: std::net::Ipv4Addr) -> Self {
+    pub(crate) fn of_this_process(server: String, dns: Each<IpAddr>) -> Self {
         Self { process: Process::current(), server, advertised: None, nodes: Vec::new(), dns }
     }
 
@@ -119,8 +122,8 @@ mod tests {
     #[test]
     fn an_agent_is_remembered_with_its_process_or_as_part_of_this_one() {
         for agent in [Some(Process::current()), None] {
-            let mut state = State::of_this_process(String::new(), std::net::Ipv4Addr::LOCALHOST);
-            let (name, address) = ("n".to_owned(), std::net::Ipv4Addr::LOCALHOST);
+            let mut state = State::of_this_process(String::new(), IpAddr::from([127, 0, 0, 1]).into());
+            let (name, address) = ("n".to_owned(), IpAddr::from([127, 0, 0, 1]).into());
             state.nodes.push(Node { name, address, netns: None, agent, stopped: false });
             let text = serde_json::to_vec(&state).unwrap();
             let read: State = serde_json::from_slice(&text).unwrap();
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn own_process_is_seen_and_a_reused_number_is_not() {
-        let mut state = State::of_this_process(String::new(), std::net::Ipv4Addr::LOCALHOST);
+        let mut state = State::of_this_process(String::new(), IpAddr::from([127, 0, 0, 1]).into());
         assert!(state.is_running());
         state.process.start_ticks += 1;
         assert!(!state.is_running());

@@ -35,6 +35,7 @@ async fn location(caller: &Caller, row: &'static Row, id: &str) -> Result<String
     let object = (wanted.read)(v1).map_err(|error| Status::error(error.to_string()))?;
     if let Some(minion) = object.as_any().downcast_ref::<Minion>() {
         let host = if minion.host_ip.is_empty() { id } else { &minion.host_ip };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         return Ok(format!("https://{host}:{KUBELET_PORT}"));
     }
     let endpoints = object.as_any().downcast_ref::<Endpoints>().map(|found| found.endpoints.as_slice());

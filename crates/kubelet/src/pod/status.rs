@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use skiff_api::pod::qos::class;
 
+use super::addresses::ordered;
 use super::conditions::conditions;
 use super::phase::phase;
 use super::plan::wants_devices;
@@ -100,7 +101,9 @@ fn addresses(pod: &Pod, state: &PodState, node: &NodeFacts, old: &PodStatus, new
     let host_network = pod.spec.as_ref().is_some_and(|spec| spec.host_network.unwrap_or(false));
     let ips: Vec<String> = match &state.sandbox {
         Some(_) if host_network => node.addresses.iter().map(ToString::to_string).collect(),
-        Some(sandbox) => sandbox.addresses.iter().map(ToString::to_string).collect(),
+        Some(sandbox) => {
+            ordered(&sandbox.addresses, &node.addresses).iter().map(ToString::to_string).collect()
+        }
         None => Vec::new(),
     };
     if ips.is_empty() {

@@ -7,6 +7,7 @@ use super::steps::{Done, Prepared, Seen, StartFault};
 use super::{Report, Worker};
 use crate::cluster::ClusterError;
 use crate::image::ImageFault;
+use crate::pod::addresses::ordered;
 use crate::pod::state::{DeviceState, Progress, Verdict, VolumeState, Waiting};
 use crate::pod::{find_container, name, namespace, uid};
 use crate::probe::{ProbeKind, Target};
@@ -348,7 +349,8 @@ impl Worker {
         let pod_ip = if host_network {
             self.ctx.node.addresses.first().copied()
         } else {
-            self.state.sandbox.as_ref().and_then(|status| status.addresses.first().copied())
+            let sandbox = self.state.sandbox.as_ref();
+            sandbox.and_then(|status| ordered(&status.addresses, &self.ctx.node.addresses).first().copied())
         };
         let target = Target {
             pod: Arc::clone(&self.pod),

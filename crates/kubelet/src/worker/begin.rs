@@ -10,6 +10,7 @@ use super::Context;
 use super::steps::{Prepared, StartFault, blocking, kill, sandbox_config};
 use crate::cdi;
 use crate::hooks;
+use crate::pod::addresses::ordered;
 use crate::pod::config::{self, ContainerParts};
 use crate::pod::env::{self, Facts};
 use crate::pod::{field_path, find_container, hosts, resources, security, uid};
@@ -95,7 +96,7 @@ impl Begin<'_> {
         let pod_ips: Vec<String> = if host_network {
             host_ips.clone()
         } else {
-            self.sandbox.addresses.iter().map(IpAddr::to_string).collect()
+            ordered(&self.sandbox.addresses, &ctx.node.addresses).iter().map(IpAddr::to_string).collect()
         };
         let facts = Facts {
             pod_ips,

@@ -1,13 +1,14 @@
 //! The plugin's configuration: written by Skiff into the runtime's `conf_dir`, read back by the plugin.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
-use serde::Deserialize;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
 
 use super::Fault;
+use crate::family::{Family, further};
 
 /// What a node's pod network is; several nodes on one machine differ in every name here but live in network
 /// namespaces of their own, so links and tables may even be called the same.
@@ -17,12 +18,10 @@ pub struct Config {
     pub name: String,
     /// The bridge all pods hang on.
     pub bridge: String,
-    /// The node's share of the cluster's pod range.
-    pub subnet: Ipv4Net,
-    /// The pods' way out; the first address of `subnet` if absent.
-    pub gateway: Option<Ipv4Addr>,
-    /// The whole cluster's pod range: traffic to it keeps its source address.
-    pub cluster_cidr: Option<Ipv4Net>,
+    /// The node's shares of the cluster's pod ranges, at most one of a family; the pods' way out is the first address of each.
+    pub subnets: Vec<IpNet>,
+    /// The whole cluster's pod ranges: traffic to them keeps its source address.
+    pub cluster_cidrs: Vec<IpNet>,
     /// Largest packet; 0 for what fits the node's way out when its bridge is made.
     pub mtu: u32,
     /// Where given-out addresses are remembered.
@@ -40,9 +39,8 @@ impl Default for Config {
         Self {
             name: "skiff".to_owned(),
             bridge: "skiff0".to_owned(),
-            subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 24),
-            gateway: None,
-            cluster_cidr: Some(Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)),
+            subnets: vec![IpNet::new_assert([10, 244, 0, 0].into(), 24)],
+            cluster_cidrs: vec![IpNet::new_assert([10, 244, 0, 0].into(), 16)],
             mtu: 0,
             data_dir: PathBuf::from("/var/lib/skiff/cni"),
             hairpin: true,
@@ -52,23 +50,30 @@ impl Default for Config {
     }
 }
 
+/// Ranges as one text, which for one range is what Skiff has always written.
+fn text(nets: &[IpNet]) -> String {
+    nets.iter().map(|net| net.trunc().to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn nets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.split(',').map(|net| net.parse().map_err(de::Error::custom)).collect()
+}
+
 /// The text of a `.conflist` for the runtime's `conf_dir`.
 pub fn config(options: &Config) -> String {
     let mut plugin = json!({
         "type": options.plugin,
         "bridge": options.bridge,
-        "subnet": options.subnet.trunc().to_string(),
+        "subnet": text(&options.subnets),
         "mtu": options.mtu,
         "dataDir": options.data_dir,
         "hairpin": options.hairpin,
         "table": options.table,
         "capabilities": { "portMappings": true },
     });
-    if let Some(gateway) = options.gateway {
-        plugin["gateway"] = json!(gateway);
-    }
-    if let Some(range) = options.cluster_cidr {
-        plugin["clusterCidr"] = json!(range.to_string());
+    if !options.cluster_cidrs.is_empty() {
+        plugin["clusterCidr"] = json!(text(&options.cluster_cidrs));
     }
     let list = json!({ "cniVersion": "1.0.0", "name": options.name, "plugins": [plugin] });
     format!("{list:#}\n")
@@ -86,9 +91,10 @@ pub(super) struct Conf {
     pub(super) kind: String,
     #[serde(default)]
     pub(super) bridge: String,
-    pub(super) subnet: Option<Ipv4Net>,
-    pub(super) gateway: Option<Ipv4Addr>,
-    pub(super) cluster_cidr: Option<Ipv4Net>,
+    #[serde(rename = "subnet", default, deserialize_with = "nets")]
+    subnets: Vec<IpNet>,
+    #[serde(rename = "clusterCidr", default, deserialize_with = "nets")]
+    cluster_cidrs: Vec<IpNet>,
     #[serde(default)]
     pub(super) mtu: u32,
     #[serde(default)]
@@ -155,24 +161,47 @@ pub(super) fn parse(text: &[u8]) -> Result<Conf, Fault> {
     if conf.data_dir.as_os_str().is_empty() {
         return refuse("dataDir is missing");
     }
-    match conf.subnet {
-        None => refuse("subnet is missing"),
-        Some(net) if net.prefix_len() > 30 => refuse("subnet has no room for pods"),
-        Some(net) if conf.gateway.is_some_and(|gateway| !net.contains(&gateway)) => {
-            refuse("gateway is outside subnet")
-        }
-        Some(_) => Ok(conf),
+    if conf.subnets.is_empty() {
+        return refuse("subnet is missing");
+    }
+    if conf.subnets.iter().any(|net| net.max_prefix_len() - net.prefix_len() < 2) {
+        return refuse("subnet has no room for pods");
+    }
+    if Family::of_all(&conf.subnets).len() < conf.subnets.len() {
+        return refuse("subnet has several ranges of one family");
+    }
+    Ok(conf)
+}
+
+/// A node's range of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) family: Family,
+    pub(super) net: IpNet,
+    /// The cluster's range that it is a part of.
+    pub(super) cluster: IpNet,
+}
+
+impl Range {
+    /// The pods' way out.
+    pub(super) fn gateway(&self) -> IpAddr {
+        further(self.net.network(), 1)
+    }
+
+    /// An address as a pod has it.
+    pub(super) fn pod(&self, address: IpAddr) -> IpNet {
+        IpNet::new(address, self.net.prefix_len()).unwrap_or_else(|_| address.into())
     }
 }
 
 impl Conf {
-    /// The node's range; checked when read.
-    pub(super) fn range(&self) -> Ipv4Net {
-        self.subnet.unwrap_or_default().trunc()
-    }
-
-    pub(super) fn gateway(&self) -> Ipv4Addr {
-        self.gateway.unwrap_or_else(|| first(self.range()))
+    /// The node's ranges, the first leading.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = Range> {
+        self.subnets.iter().map(|net| {
+            let family = Family::of(net.addr());
+            let cluster = self.cluster_cidrs.iter().find(|whole| family.holds(whole));
+            Range { family, net: net.trunc(), cluster: cluster.copied().unwrap_or(*net) }
+        })
     }
 
     pub(super) fn folder(&self) -> PathBuf {
@@ -184,17 +213,20 @@ pub(super) fn folder(data_dir: &Path, name: &str) -> PathBuf {
     data_dir.join(name)
 }
 
-fn first(net: Ipv4Net) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(net.network()) + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_config_renders_parse_reads() {
-        let options = Config { bridge: "br7".into(), mtu: 1400, ..Config::default() };
+        let six = |text: &str| text.parse::<IpNet>().unwrap();
+        let options = Config {
+            bridge: "br7".into(),
+            mtu: 1400,
+            subnets: vec![Config::default().subnets[0], six("fd00:244:0:7::/64")],
+            cluster_cidrs: vec![six("fd00:244::/56"), Config::default().cluster_cidrs[0]],
+            ..Config::default()
+        };
         let list: serde_json::Value = serde_json::from_str(&config(&options)).unwrap();
         let mut plugin = list["plugins"][0].clone();
         plugin["cniVersion"] = list["cniVersion"].clone();
@@ -202,9 +234,12 @@ mod tests {
         plugin["runtimeConfig"] =
             json!({"portMappings": [{"hostPort": 80, "containerPort": 8080, "protocol": "UDP"}]});
         let conf = parse(plugin.to_string().as_bytes()).unwrap();
-        assert_eq!((conf.bridge.as_str(), conf.mtu, conf.range()), ("br7", 1400, options.subnet));
-        assert_eq!(conf.gateway(), Ipv4Addr::new(10, 244, 0, 1));
-        assert_eq!(conf.cluster_cidr, options.cluster_cidr);
+        assert_eq!((conf.bridge.as_str(), conf.mtu), ("br7", 1400));
+        let read = conf.ranges().map(|range| format!("{} {} {}", range.net, range.gateway(), range.cluster));
+        assert_eq!(
+            read.collect::<Vec<_>>(),
+            ["10.244.0.0/24 10.244.0.1 10.244.0.0/16", "fd00:244:0:7::/64 fd00:244:0:7::1 fd00:244::/56"]
+        );
         assert_eq!(conf.runtime_config.port_mappings[0].container_port, 8080);
         plugin["runtimeConfig"] = json!({"portMappings": [{"HostPort": 81, "ContainerPort": 8081, "Protocol": "tcp", "HostIP": ""}]});
         let conf = parse(plugin.to_string().as_bytes()).unwrap();

@@ -3,33 +3,46 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use super::alloc::{Lease, Leases};
-use super::conf::{Conf, PortMapping};
+use super::conf::{Conf, PortMapping, Range};
 use super::{Call, Fault, ports, state};
+use crate::family::Family;
 use crate::netlink::route::{OUR_PROTOCOL, Route, Routing, Veth, hardware_address};
-use crate::netns;
+use crate::{netns, sysctl};
 
-/// Gives the pod its link and address.
+/// An address of a pod, with the range it is from.
+type Given = (Range, Lease);
+
+/// Gives the pod its link and addresses.
 pub(super) fn add(call: &Call, conf: &Conf) -> Result<Value, Fault> {
     let namespace = File::open(&call.netns)
         .map_err(|error| Fault::io(format!("open network namespace {}", call.netns.display()), &error))?;
     let mut routing = Routing::open()?;
     let mappings = &conf.runtime_config.port_mappings;
-    let (lease, bridge) = {
+    let (given, bridge) = {
         let leases = Leases::lock(&conf.folder()).map_err(|error| Fault::io("lock addresses", &error))?;
         let bridge = state::bridge(conf, &mut routing, &leases)?;
         let note = serde_json::to_vec(mappings).unwrap_or_default();
-        let lease = leases
-            .give(conf.range(), conf.gateway(), &call.container, &call.link, &note)
-            .map_err(|error| Fault::io("give out an address", &error))?
-            .ok_or_else(|| Fault::new(102, format!("no free address left in {}", conf.range())))?;
-        (lease, bridge)
+        let give = |range: Range| {
+            let lease = leases
+                .give(range.net, range.gateway(), &call.container, &call.link, &note)
+                .map_err(|error| Fault::io("give out an address", &error))?
+                .ok_or_else(|| Fault::new(102, format!("no free address left in {}", range.net)))?;
+            Ok::<Given, Fault>((range, lease))
+        };
+        let given: Result<Vec<Given>, Fault> = conf.ranges().map(give).collect();
+        if given.is_err() {
+            // One family without the other is no use to anybody.
+            for lease in leases.of(&call.container, &call.link).unwrap_or_default() {
+                let _best_effort = leases.take_back(&lease);
+            }
+        }
+        (given?, bridge)
     };
     let name = host_link(call);
-    let mac = hardware_address(lease.address);
+    let mac = given.first().map(|(_, lease)| hardware_address(lease.address)).unwrap_or_default();
     let mut work = || {
         let veth = Veth {
             name: &name,
@@ -48,15 +61,17 @@ pub(super) fn add(call: &Call, conf: &Conf) -> Result<Value, Fault> {
         if conf.hairpin {
             routing.set_hairpin(ours.index)?;
         }
-        let mut inside = netns::within(namespace.as_fd(), Routing::open)
+        let mut inside = netns::within(namespace.as_fd(), || enter(call, &given))
             .map_err(|error| Fault::io("enter network namespace", &error))??;
-        furnish(&mut inside, call, conf, &lease)?;
-        open_ports(conf, &lease, mappings)?;
+        furnish(&mut inside, call, &given)?;
+        for (_, lease) in &given {
+            open_ports(conf, lease, mappings)?;
+        }
         Ok(ours.mac)
     };
     match work() {
         Ok(ours) => {
-            Ok(result(call, conf, &lease, [(&conf.bridge, bridge.mac), (&name, ours), (&call.link, mac)]))
+            Ok(result(call, conf, &given, [(&conf.bridge, bridge.mac), (&name, ours), (&call.link, mac)]))
         }
         Err(fault) => {
             // The runtime may or may not call DEL; leave nothing either way. The first fault is the one to tell.
@@ -78,8 +93,19 @@ fn open_ports(conf: &Conf, lease: &Lease, mappings: &[PortMapping]) -> Result<()
     }
 }
 
-/// Inside the pod: loopback up, the address, the way out.
-fn furnish(inside: &mut Routing, call: &Call, conf: &Conf, lease: &Lease) -> Result<(), Fault> {
+/// Speaks to the kernel inside the pod, where a runtime may have switched IPv6 off.
+fn enter(call: &Call, given: &[Given]) -> Result<Routing, Fault> {
+    if given.iter().any(|(range, _)| range.family == Family::Six) {
+        for link in ["lo", &call.link] {
+            let switch = format!("ipv6/conf/{link}/disable_ipv6");
+            sysctl::set(&switch, "0").map_err(|error| Fault::io(format!("set net/{switch}"), &error))?;
+        }
+    }
+    Ok(Routing::open()?)
+}
+
+/// Inside the pod: loopback up, the addresses, the ways out.
+fn furnish(inside: &mut Routing, call: &Call, given: &[Given]) -> Result<(), Fault> {
     let link = inside
         .link(&call.link)?
         .ok_or_else(|| Fault::new(100, format!("link {} is not in the pod", call.link)))?;
@@ -87,14 +113,15 @@ fn furnish(inside: &mut Routing, call: &Call, conf: &Conf, lease: &Lease) -> Res
         inside.set_up(lo.index)?;
     }
     inside.set_up(link.index)?;
-    inside.add_address(link.index, pod_net(conf, lease))?;
-    let route = Route {
-        to: Ipv4Net::default(),
-        gateway: Some(conf.gateway()),
-        link: link.index,
-        protocol: OUR_PROTOCOL,
-    };
-    inside.set_route(&route)?;
+    for (range, lease) in given {
+        inside.add_address(link.index, range.pod(lease.address))?;
+        inside.set_route(&Route {
+            to: range.family.everything(),
+            gateway: Some(range.gateway()),
+            link: link.index,
+            protocol: OUR_PROTOCOL,
+        })?;
+    }
     Ok(())
 }
 
@@ -105,30 +132,32 @@ pub(super) fn delete(call: &Call, conf: &Conf) -> Result<(), Fault> {
         return Ok(());
     }
     let leases = Leases::lock(&folder).map_err(|error| Fault::io("lock addresses", &error))?;
-    let lease =
+    let given =
         leases.of(&call.container, &call.link).map_err(|error| Fault::io("read addresses", &error))?;
-    if let Some(lease) = &lease {
+    for lease in &given {
         let mappings: Vec<PortMapping> = serde_json::from_slice(&leases.note(lease)).unwrap_or_default();
         ports::close(conf, lease.address, &mappings)?;
     }
-    // The address is only free again when the link is gone; the lock need not be held meanwhile, since the lease
+    // An address is only free again when the link is gone; the lock need not be held meanwhile, since the lease
     // file itself keeps others from it.
     drop(leases);
     Routing::open()?.delete_link(&host_link(call))?;
-    if let Some(lease) = lease {
-        let leases = Leases::lock(&folder).map_err(|error| Fault::io("lock addresses", &error))?;
-        leases.take_back(&lease).map_err(|error| Fault::io("take an address back", &error))?;
+    if given.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let leases = Leases::lock(&folder).map_err(|error| Fault::io("lock addresses", &error))?;
+    let taken = given.iter().map(|lease| leases.take_back(lease));
+    taken.fold(Ok(()), Result::and).map_err(|error| Fault::io("take an address back", &error))
 }
 
 /// Fails if the pod has lost what ADD gave it.
 pub(super) fn check(call: &Call, conf: &Conf) -> Result<(), Fault> {
     let leases = Leases::lock(&conf.folder()).map_err(|error| Fault::io("lock addresses", &error))?;
-    let lease = leases
-        .of(&call.container, &call.link)
-        .map_err(|error| Fault::io("read addresses", &error))?
-        .ok_or_else(|| Fault::new(3, format!("container {} has no address here", call.container)))?;
+    let given =
+        leases.of(&call.container, &call.link).map_err(|error| Fault::io("read addresses", &error))?;
+    if given.is_empty() {
+        return Err(Fault::new(3, format!("container {} has no address here", call.container)));
+    }
     drop(leases);
     let ours = Routing::open()?.link(&host_link(call))?;
     if !ours.is_some_and(|link| link.up) {
@@ -136,15 +165,17 @@ pub(super) fn check(call: &Call, conf: &Conf) -> Result<(), Fault> {
     }
     let mut inside = netns::within_path(&call.netns, Routing::open)
         .map_err(|error| Fault::io("enter network namespace", &error))??;
-    let link = inside.link(&call.link)?;
-    let wanted = pod_net(conf, &lease);
-    let addressed = link.is_some_and(|link| {
-        inside.addresses().is_ok_and(|all| all.iter().any(|a| a.link == link.index && a.net == wanted))
-    });
-    if addressed {
-        return Ok(());
+    let link = inside.link(&call.link)?.map_or(0, |link| link.index);
+    for range in conf.ranges() {
+        for lease in given.iter().filter(|lease| range.family.has(lease.address)) {
+            let wanted = range.pod(lease.address);
+            let all = inside.addresses(range.family)?;
+            if !all.iter().any(|known| known.link == link && known.net == wanted) {
+                return Err(Fault::new(103, format!("address {wanted} is missing on {}", call.link)));
+            }
+        }
     }
-    Err(Fault::new(103, format!("address {wanted} is missing on {}", call.link)))
+    Ok(())
 }
 
 /// The runtime's loopback network: containerd asks for a plugin of that name.
@@ -168,24 +199,26 @@ pub(super) fn add_loopback(call: &Call, conf: &Conf) -> Result<Value, Fault> {
     }))
 }
 
-fn pod_net(conf: &Conf, lease: &Lease) -> Ipv4Net {
-    Ipv4Net::new(lease.address, conf.range().prefix_len()).unwrap_or_else(|_| lease.address.into())
-}
-
-fn result(call: &Call, conf: &Conf, lease: &Lease, links: [(&String, [u8; 6]); 3]) -> Value {
+fn result(call: &Call, conf: &Conf, given: &[Given], links: [(&String, [u8; 6]); 3]) -> Value {
     let [bridge, ours, inside] = links.map(|(name, mac)| json!({ "name": name, "mac": mac_text(mac) }));
     let mut inside = inside;
     inside["sandbox"] = json!(call.netns);
-    let mut address =
-        json!({ "address": pod_net(conf, lease).to_string(), "gateway": conf.gateway(), "interface": 2 });
-    if conf.cni_version != "1.0.0" {
-        address["version"] = json!("4");
-    }
+    let ips = given.iter().map(|(range, lease)| {
+        let address = range.pod(lease.address).to_string();
+        let mut address = json!({ "address": address, "gateway": range.gateway(), "interface": 2 });
+        if conf.cni_version != "1.0.0" {
+            address["version"] = json!(if range.family == Family::Four { "4" } else { "6" });
+        }
+        address
+    });
+    let routes = given
+        .iter()
+        .map(|(range, _)| json!({ "dst": range.family.everything().to_string(), "gw": range.gateway() }));
     json!({
         "cniVersion": conf.cni_version,
         "interfaces": [bridge, ours, inside],
-        "ips": [address],
-        "routes": [{ "dst": "0.0.0.0/0", "gw": conf.gateway() }],
+        "ips": ips.collect::<Vec<_>>(),
+        "routes": routes.collect::<Vec<_>>(),
         "dns": {},
     })
 }

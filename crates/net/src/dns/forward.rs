@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Upstreams {
     file: PathBuf,
-    ourselves: SocketAddr,
+    ourselves: Vec<SocketAddr>,
     known: Mutex<(Option<SystemTime>, Vec<SocketAddr>)>,
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Failure {
 }
 
 impl Upstreams {
-    pub(super) fn new(file: PathBuf, ourselves: SocketAddr) -> Self {
+    pub(super) fn new(file: PathBuf, ourselves: Vec<SocketAddr>) -> Self {
         Self { file, ourselves, known: Mutex::new((None, Vec::new())) }
     }
 
@@ -42,7 +42,7 @@ impl Upstreams {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if changed.is_none() || known.0 != changed {
             let text = std::fs::read_to_string(&self.file).unwrap_or_default();
-            *known = (changed, resolvers(&text, self.ourselves));
+            *known = (changed, resolvers(&text, &self.ourselves));
         }
         known.1.clone()
     }
@@ -68,12 +68,12 @@ impl Upstreams {
 }
 
 /// The resolvers named in a resolv.conf, without ourselves.
-pub(super) fn resolvers(text: &str, ourselves: SocketAddr) -> Vec<SocketAddr> {
+pub(super) fn resolvers(text: &str, ourselves: &[SocketAddr]) -> Vec<SocketAddr> {
     let named = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         (words.next() == Some("nameserver")).then(|| words.next())??.parse::<IpAddr>().ok()
     });
-    named.map(|address| SocketAddr::new(address, 53)).filter(|address| *address != ourselves).collect()
+    named.map(|address| SocketAddr::new(address, 53)).filter(|address| !ourselves.contains(address)).collect()
 }
 
 async fn over_udp(upstream: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {

@@ -16,6 +16,11 @@ fn zone() -> Zone {
     for (name, spec) in [
         ("kubernetes", "{clusterIP: 10.96.0.1, ports: [{name: https, port: 443, protocol: TCP}]}"),
         ("db", "{clusterIP: None, ports: [{name: sql, port: 5432}]}"),
+        (
+            "both",
+            "{clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, 'fd00:96::7'], ports: [{name: http, port: 80}]}",
+        ),
+        ("peers", "{clusterIP: None, ports: [{name: http, port: 80}]}"),
         ("early", "{clusterIP: None, publishNotReadyAddresses: true}"),
         ("idle", "{clusterIP: None, ports: [{name: http, port: 80}]}"),
         ("outside", "{type: ExternalName, externalName: www.example.com}"),
@@ -40,7 +45,16 @@ fn zone() -> Zone {
              endpoints: [{endpoints}]}}"
         )));
     }
-    let mut zone = Zone::new("cluster.local", "10.96.0.10".parse().unwrap());
+    for (family, address) in [("IPv4", "10.0.0.9"), ("IPv6", "'fd00:1::9'")] {
+        model.put_slice(&given(&format!(
+            "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: {family}, \
+             ports: [{{name: http, port: 80}}], metadata: {{name: peers-{family}, namespace: default, \
+             labels: {{kubernetes.io/service-name: peers}}}}, \
+             endpoints: [{{addresses: [{address}], hostname: a}}]}}"
+        )));
+    }
+    let mut zone =
+        Zone::new("cluster.local", ["10.96.0.10", "fd00:96::a"].map(|ip| ip.parse().unwrap()).into());
     let keys: Vec<_> = model.keys().cloned().collect();
     for key in keys {
         let reach = model.reach(&key);
@@ -115,6 +129,45 @@ fn names_get_what_the_specification_says() {
 }
 
 #[test]
+fn names_have_addresses_of_both_families_and_lead_back() {
+    let zone = zone();
+    let table = [
+        ("both.default.svc.cluster.local.", RecordType::A, "10.96.0.7"),
+        ("both.default.svc.cluster.local.", RecordType::AAAA, "fd00:96::7"),
+        ("peers.default.svc.cluster.local.", RecordType::AAAA, "fd00:1::9"),
+        ("a.peers.default.svc.cluster.local.", RecordType::AAAA, "fd00:1::9"),
+        ("db-0.db.default.svc.cluster.local.", RecordType::AAAA, "Empty"),
+        (
+            "_http._tcp.both.default.svc.cluster.local.",
+            RecordType::SRV,
+            "0 100 80 both.default.svc.cluster.local. + 10.96.0.7, fd00:96::7",
+        ),
+        (
+            "_http._tcp.peers.default.svc.cluster.local.",
+            RecordType::SRV,
+            "0 100 80 a.peers.default.svc.cluster.local. + 10.0.0.9, fd00:1::9",
+        ),
+        ("fd00-1--9.default.pod.cluster.local.", RecordType::AAAA, "fd00:1::9"),
+        ("fd00-1--9.default.pod.cluster.local.", RecordType::A, "Empty"),
+        ("ns.dns.cluster.local.", RecordType::AAAA, "fd00:96::a"),
+        (
+            "7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.0.d.f.ip6.arpa.",
+            RecordType::PTR,
+            "both.default.svc.cluster.local.",
+        ),
+        (
+            "9.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa.",
+            RecordType::PTR,
+            "a.peers.default.svc.cluster.local.",
+        ),
+        ("0.0.d.f.ip6.arpa.", RecordType::PTR, "NotOurs"),
+    ];
+    for (name, kind, expected) in table {
+        assert_eq!(shown(&zone, name, kind), expected, "{name} {kind}");
+    }
+}
+
+#[test]
 fn a_service_that_goes_takes_its_names_along() {
     let mut zone = zone();
     zone.set("default/kubernetes".into(), None);
@@ -125,9 +178,8 @@ fn a_service_that_goes_takes_its_names_along() {
 
 #[test]
 fn we_never_ask_ourselves() {
-    let ourselves = "10.96.0.10:53".parse().unwrap();
-    let text =
-        "# nameserver 9.9.9.9\nnameserver 10.96.0.10\nnameserver 8.8.8.8\noptions ndots:5\nnameserver ::1\n";
-    let found = resolvers(text, ourselves);
+    let ourselves = ["10.96.0.10:53", "[fd00:96::a]:53"].map(|own| own.parse().unwrap());
+    let text = "# nameserver 9.9.9.9\nnameserver 10.96.0.10\nnameserver 8.8.8.8\nnameserver fd00:96::a\noptions ndots:5\nnameserver ::1\n";
+    let found = resolvers(text, &ourselves);
     assert_eq!(found, ["8.8.8.8:53".parse().unwrap(), "[::1]:53".parse().unwrap()]);
 }

@@ -5,10 +5,10 @@
 //! is put together from the service it is about when somebody asks.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use hickory_proto::rr::rdata::{A, CNAME, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::model::{Endpoint, Key, Port, Reach};
@@ -36,20 +36,20 @@ pub(super) enum Answer {
 pub(super) struct Zone {
     domain: Name,
     labels: Vec<String>,
-    server: Ipv4Addr,
+    servers: Vec<IpAddr>,
     services: HashMap<Key, Reach>,
     namespaces: HashMap<Arc<str>, usize>,
-    by_address: HashMap<Ipv4Addr, BTreeSet<Key>>,
+    by_address: HashMap<IpAddr, BTreeSet<Key>>,
 }
 
 impl Zone {
-    /// An empty zone; `server` is our own address.
-    pub(super) fn new(domain: &str, server: Ipv4Addr) -> Self {
+    /// An empty zone; `servers` are our own addresses.
+    pub(super) fn new(domain: &str, servers: Vec<IpAddr>) -> Self {
         let domain = domain.trim_matches('.').to_ascii_lowercase();
         Self {
             labels: domain.split('.').map(str::to_owned).collect(),
             domain: Name::from_ascii(format!("{domain}.")).unwrap_or_default(),
-            server,
+            servers,
             services: HashMap::new(),
             namespaces: HashMap::new(),
             by_address: HashMap::new(),
@@ -109,7 +109,7 @@ impl Zone {
             [] => ask.apex(),
             ["dns-version"] => ask.only(RecordType::TXT, || RData::TXT(TXT::new(vec!["1.1.0".to_owned()]))),
             ["svc" | "pod" | "dns"] => Answer::Empty,
-            ["ns", "dns"] => ask.only(RecordType::A, || RData::A(A(self.server))),
+            ["ns", "dns"] => ask.addresses(self.servers.iter().copied()),
             [.., namespace, "pod"] => ask.pod(inner.0, namespace),
             [namespace, "svc"] if self.namespaces.contains_key(*namespace) => Answer::Empty,
             [rest @ .., service, namespace, "svc"] => {
@@ -122,7 +122,7 @@ impl Zone {
         }
     }
 
-    fn pointer(&self, name: &Name, address: Ipv4Addr, kind: RecordType) -> Answer {
+    fn pointer(&self, name: &Name, address: IpAddr, kind: RecordType) -> Answer {
         let Some(keys) = self.by_address.get(&address) else { return Answer::NotOurs };
         if kind != RecordType::PTR && kind != RecordType::ANY {
             return Answer::Empty;
@@ -170,6 +170,12 @@ impl Ask<'_> {
         if self.wants(kind) { self.records(vec![data()]) } else { Answer::Empty }
     }
 
+    /// Those of the addresses that are of the kind asked for.
+    fn addresses(&self, all: impl IntoIterator<Item = IpAddr>) -> Answer {
+        let data = all.into_iter().map(of_address);
+        self.records(data.filter(|data| self.wants(data.record_type())).collect())
+    }
+
     fn records(&self, data: Vec<RData>) -> Answer {
         if data.is_empty() {
             return Answer::Empty;
@@ -182,20 +188,25 @@ impl Ask<'_> {
             RecordType::SOA => Answer::Records(vec![self.zone.authority()], Vec::new()),
             RecordType::NS => {
                 let server = Name::from_ascii(format!("ns.dns.{}", self.zone.domain)).unwrap_or_default();
-                let address = Record::from_rdata(server.clone(), TTL, RData::A(A(self.zone.server)));
-                Answer::Records(vec![self.record(RData::NS(NS(server)))], vec![address])
+                let own = self.zone.servers.iter();
+                let own = own.map(|address| Record::from_rdata(server.clone(), TTL, of_address(*address)));
+                let own = own.collect();
+                Answer::Records(vec![self.record(RData::NS(NS(server)))], own)
             }
             _ => Answer::Empty,
         }
     }
 
-    /// `1-2-3-4.namespace.pod`: says back what was asked, without looking (upstream's default).
+    /// `1-2-3-4.namespace.pod`, or `fd00--5` for IPv6: says back what was asked, without looking (upstream's default).
     fn pod(&self, parts: &[&str], namespace: &str) -> Answer {
         match parts {
-            [dashed, _, _] => match dashed.replace('-', ".").parse() {
-                Ok(address) => self.only(RecordType::A, || RData::A(A(address))),
-                Err(_) => Answer::NoName,
-            },
+            [dashed, _, _] => {
+                let read = |separator| dashed.replace('-', separator).parse::<IpAddr>().ok();
+                match read(".").or_else(|| read(":")) {
+                    Some(address) => self.addresses([address]),
+                    None => Answer::NoName,
+                }
+            }
             [_, _] if self.zone.namespaces.contains_key(namespace) => Answer::Empty,
             _ => Answer::NoName,
         }
@@ -208,19 +219,13 @@ impl Ask<'_> {
         }
         match rest {
             [] => {
-                let mut data = Vec::new();
-                if self.wants(RecordType::A) {
-                    let addresses = if service.headless {
-                        published(reach)
-                    } else {
-                        service.addresses.iter().copied().collect()
-                    };
-                    data.extend(addresses.into_iter().map(|address| RData::A(A(address))));
-                }
                 if self.kind == RecordType::SRV {
                     return self.ports(reach, service.ports.iter().collect());
                 }
-                self.records(data)
+                if service.headless {
+                    return self.addresses(published(reach));
+                }
+                self.addresses(service.addresses.iter().copied().collect::<BTreeSet<_>>())
             }
             [port, protocol] if port.starts_with('_') && protocol.starts_with('_') => {
                 let wanted = |known: &&Port| {
@@ -240,18 +245,12 @@ impl Ask<'_> {
                 if any { Answer::Empty } else { Answer::NoName }
             }
             [host] => {
-                let addresses: BTreeSet<Ipv4Addr> = reach
+                let addresses: BTreeSet<IpAddr> = reach
                     .published()
                     .filter(|endpoint| label(endpoint) == *host)
                     .map(|e| e.address)
                     .collect();
-                match addresses.is_empty() {
-                    true => Answer::NoName,
-                    false if self.wants(RecordType::A) => {
-                        self.records(addresses.into_iter().map(|address| RData::A(A(address))).collect())
-                    }
-                    false => Answer::Empty,
-                }
+                if addresses.is_empty() { Answer::NoName } else { self.addresses(addresses) }
             }
             _ => Answer::NoName,
         }
@@ -269,32 +268,40 @@ impl Ask<'_> {
 
     /// SRV: where each port is, and the addresses of those places.
     fn ports(&self, reach: &Reach, ports: Vec<&Port>) -> Answer {
-        let mut places: Vec<(Name, Ipv4Addr, u16)> = Vec::new();
+        let mut places: Vec<(Name, IpAddr, u16)> = Vec::new();
         for port in ports {
             if reach.service.headless {
                 for (endpoint, number) in reach.published_on(&port.name, port.protocol) {
                     places.push((self.zone.name_of(reach, Some(endpoint)), endpoint.address, number));
                 }
-            } else if let Some(address) = reach.service.addresses.first() {
-                places.push((self.zone.name_of(reach, None), *address, port.port));
+            } else {
+                let name = self.zone.name_of(reach, None);
+                places.extend(reach.service.addresses.iter().map(|ip| (name.clone(), *ip, port.port)));
             }
         }
-        places.sort();
-        places.dedup();
-        let weight = 100 / u16::try_from(places.len().clamp(1, 100)).unwrap_or(100);
-        let answers = places
-            .iter()
-            .map(|(name, _, port)| self.record(RData::SRV(SRV::new(0, weight, *port, name.clone()))));
+        // A place may have an address of each family.
+        let named: BTreeSet<(&Name, u16)> = places.iter().map(|(name, _, port)| (name, *port)).collect();
+        let weight = 100 / u16::try_from(named.len().clamp(1, 100)).unwrap_or(100);
+        let answers = named
+            .into_iter()
+            .map(|(name, port)| self.record(RData::SRV(SRV::new(0, weight, port, name.clone()))));
         let answers: Vec<Record> = answers.collect();
-        let hosts: BTreeSet<(Name, Ipv4Addr)> =
+        let hosts: BTreeSet<(Name, IpAddr)> =
             places.into_iter().map(|(name, address, _)| (name, address)).collect();
         let extra =
-            hosts.into_iter().map(|(name, address)| Record::from_rdata(name, TTL, RData::A(A(address))));
+            hosts.into_iter().map(|(name, address)| Record::from_rdata(name, TTL, of_address(address)));
         if answers.is_empty() { Answer::Empty } else { Answer::Records(answers, extra.collect()) }
     }
 }
 
-fn published(reach: &Reach) -> BTreeSet<Ipv4Addr> {
+fn of_address(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+    }
+}
+
+fn published(reach: &Reach) -> BTreeSet<IpAddr> {
     reach.published().map(|endpoint| endpoint.address).collect()
 }
 
@@ -302,22 +309,29 @@ fn published(reach: &Reach) -> BTreeSet<Ipv4Addr> {
 fn label(endpoint: &Endpoint) -> String {
     match &endpoint.hostname {
         Some(name) => name.to_ascii_lowercase(),
-        None => endpoint.address.to_string().replace('.', "-"),
+        None => endpoint.address.to_string().replace(['.', ':'], "-"),
     }
 }
 
 /// The addresses whose pointers a service answers for.
-fn addresses(reach: &Reach) -> BTreeSet<Ipv4Addr> {
+fn addresses(reach: &Reach) -> BTreeSet<IpAddr> {
     let service = &reach.service;
-    let mut all: BTreeSet<Ipv4Addr> = service.addresses.iter().copied().collect();
+    let mut all: BTreeSet<IpAddr> = service.addresses.iter().copied().collect();
     if service.headless {
         all.extend(published(reach));
     }
     all
 }
 
-/// The address that a name under `in-addr.arpa` stands for.
-fn reverse(parts: &[&str]) -> Option<Ipv4Addr> {
-    let [d, c, b, a, "in-addr", "arpa"] = parts else { return None };
-    format!("{a}.{b}.{c}.{d}").parse().ok()
+/// The address that a name under `in-addr.arpa` or `ip6.arpa` stands for.
+fn reverse(parts: &[&str]) -> Option<IpAddr> {
+    match parts {
+        [d, c, b, a, "in-addr", "arpa"] => format!("{a}.{b}.{c}.{d}").parse().ok(),
+        [digits @ .., "ip6", "arpa"] if digits.len() == 32 => {
+            let digit = |text: &&str| u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 1);
+            let all = digits.iter().rev().try_fold(0, |sum, text| Some(sum << 4 | digit(text)?))?;
+            Some(Ipv6Addr::from(all).into())
+        }
+        _ => None,
+    }
 }

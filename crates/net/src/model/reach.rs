@@ -1,12 +1,14 @@
 //! One service with all that is behind it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use crate::family::Family;
 
 use super::{Endpoint, Port, Protocol, Service, Slice};
 
 /// A place traffic can be sent to.
-pub type Target = (Ipv4Addr, u16);
+pub type Target = (IpAddr, u16);
 
 /// A service and its endpoints; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +34,13 @@ impl Reach {
         })
     }
 
-    /// Where traffic for a port goes: to ready endpoints or, if none is, to those that still serve while they end.
-    /// With `on`, only to those of that node.
-    pub fn targets(&self, port: &Port, on: Option<&str>) -> Vec<Target> {
+    /// Where traffic of a family for a port goes: to ready endpoints or, if none is, to those that still serve while they
+    /// end. With `on`, only to those of that node.
+    pub fn targets(&self, port: &Port, family: Family, on: Option<&str>) -> Vec<Target> {
         let pick = |fit: fn(&Endpoint) -> bool| {
             let mut targets: Vec<Target> = self
                 .offering(port)
-                .filter(|(endpoint, _)| fit(endpoint))
+                .filter(|(endpoint, _)| family.has(endpoint.address) && fit(endpoint))
                 .filter(|(endpoint, _)| on.is_none_or(|node| endpoint.node.as_deref() == Some(node)))
                 .map(|(endpoint, number)| (endpoint.address, number))
                 .collect();
@@ -70,7 +72,7 @@ impl Reach {
     }
 
     /// True if the endpoint's address is one of this node's pods.
-    pub fn local_addresses(&self, node: &str) -> Vec<Ipv4Addr> {
+    pub fn local_addresses(&self, node: &str) -> Vec<IpAddr> {
         let endpoints = self.slices.iter().flat_map(|slice| &slice.endpoints);
         let mut local: Vec<_> =
             endpoints.filter(|e| e.node.as_deref() == Some(node)).map(|e| e.address).collect();

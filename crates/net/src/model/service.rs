@@ -1,6 +1,6 @@
 //! What of a Service matters for reaching it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
@@ -70,13 +70,13 @@ pub struct Service {
     /// Name.
     pub name: Arc<str>,
     /// Cluster addresses; empty if headless or external.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// No address of its own: DNS answers with the endpoints'.
     pub headless: bool,
     /// Another name instead of any address.
     pub external_name: Option<Arc<str>>,
     /// Addresses outside the cluster: `externalIPs` and the load balancer's.
-    pub external: Vec<Ipv4Addr>,
+    pub external: Vec<IpAddr>,
     /// Ports.
     pub ports: Vec<Port>,
     /// Seconds a client stays with an endpoint; None if it doesn't.
@@ -103,9 +103,9 @@ impl Service {
         let single = spec.cluster_ip.as_deref().unwrap_or_default();
         let listed = spec.cluster_ips.as_deref().unwrap_or_default();
         let headless = !external && (single == "None" || listed.first().is_some_and(|ip| ip == "None"));
-        let mut addresses: Vec<Ipv4Addr> = listed.iter().filter_map(|ip| ip.parse().ok()).collect();
+        let mut addresses: Vec<IpAddr> = listed.iter().filter_map(|ip| ip.parse().ok()).collect();
         if listed.is_empty() {
-            addresses.extend(single.parse::<Ipv4Addr>().ok());
+            addresses.extend(single.parse::<IpAddr>().ok());
         }
         if external {
             addresses.clear();
@@ -144,15 +144,14 @@ impl Service {
     }
 }
 
-fn outside(object: &core::Service, spec: &core::ServiceSpec, kind: &str) -> Vec<Ipv4Addr> {
-    let mut all: Vec<Ipv4Addr> =
-        spec.external_ips.iter().flatten().filter_map(|ip| ip.parse().ok()).collect();
+fn outside(object: &core::Service, spec: &core::ServiceSpec, kind: &str) -> Vec<IpAddr> {
+    let mut all: Vec<IpAddr> = spec.external_ips.iter().flatten().filter_map(|ip| ip.parse().ok()).collect();
     if kind == "LoadBalancer" {
         let balancer = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
         let ingress = balancer.into_iter().flat_map(|balancer| balancer.ingress.iter().flatten());
         // A balancer in proxy mode opens connections of its own; its address is not ours to serve.
         let vip = ingress.filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"));
-        all.extend(vip.filter_map(|ingress| ingress.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
+        all.extend(vip.filter_map(|ingress| ingress.ip.as_deref()?.parse::<IpAddr>().ok()));
     }
     all.sort();
     all.dedup();

@@ -1,6 +1,6 @@
 //! What of an EndpointSlice matters.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1 as discovery;
@@ -11,7 +11,7 @@ use super::Protocol;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Takes new connections.
     pub ready: bool,
     /// Would take connections, even if it is about to end.

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::*;
+use crate::family::Family;
 
 fn given<T: DeserializeOwned>(yaml: &str) -> T {
     serde_saphyr::from_str(yaml).unwrap()
@@ -34,7 +35,11 @@ const PORTS: &str = "[{name: http, port: 8080, protocol: TCP}]";
 
 fn targets(model: &Model) -> Vec<String> {
     let reach = model.reach("shop/web").unwrap();
-    reach.targets(&reach.service.ports[0], None).iter().map(|(ip, port)| format!("{ip}:{port}")).collect()
+    reach
+        .targets(&reach.service.ports[0], Family::Four, None)
+        .iter()
+        .map(|(ip, port)| format!("{ip}:{port}"))
+        .collect()
 }
 
 fn check(endpoints: &[(&str, &str)], expected: &[&str]) {

@@ -2,9 +2,13 @@
 //!
 //! Writing the steps ourselves instead of `nft`'s language buys two things: a number generator may feed a lookup
 //! without going through the packet's mark (`nft` prints such a rule but does not accept it), and no program has to
-//! start. Sixteen 32-bit registers; a key of several fields is several neighbouring registers.
+//! start. Sixteen 32-bit registers; a key of several fields is several neighbouring registers. Where addresses are in a
+//! packet, and how large they are, is decided when a step is written: by the family of its table.
+
+use ipnet::IpNet;
 
 use super::Attributes;
+use crate::family::{Family, octets};
 
 /// One of the sixteen registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +18,20 @@ impl Reg {
     fn number(self) -> u32 {
         8 + u32::from(self.0)
     }
+
+    /// The one that follows an address which starts here.
+    pub fn after_address(self, family: Family) -> Self {
+        Self(self.0 + family.words())
+    }
 }
 
 /// What one step does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expr {
-    /// Loads bytes of the IP header.
-    Header(Reg, u32, u32),
+    /// Loads the source address.
+    Source(Reg),
+    /// Loads the destination address.
+    Destination(Reg),
     /// Loads the transport header's destination port.
     DestinationPort(Reg),
     /// Loads the transport protocol's number.
@@ -43,6 +54,8 @@ pub enum Expr {
     Constant(Reg, Vec<u8>),
     /// Register := (register & first) ^ second, four bytes.
     Bits(Reg, [u8; 4], [u8; 4]),
+    /// Register := register & mask, as many bytes as the mask has.
+    Mask(Reg, Vec<u8>),
     /// Leaves the rule.
     Go(Verdict),
     /// Continue only if equal.
@@ -86,32 +99,22 @@ pub enum Verdict {
     Jump(&'static str),
 }
 
-/// The IP header's source address.
-pub fn source(to: Reg) -> Expr {
-    Expr::Header(to, 12, 4)
-}
-
-/// The IP header's destination address.
-pub fn destination(to: Reg) -> Expr {
-    Expr::Header(to, 16, 4)
-}
-
 /// Continue only if the address in the register is inside the range (or, `inside` false, outside).
-pub fn range(register: Reg, net: ipnet::Ipv4Net, inside: bool) -> [Expr; 2] {
-    let network = net.network().octets().to_vec();
+pub fn range(register: Reg, net: IpNet, inside: bool) -> [Expr; 2] {
+    let network = octets(net.network());
     let compare = if inside { Expr::Equal(register, network) } else { Expr::Differ(register, network) };
-    [Expr::Bits(register, net.netmask().octets(), [0; 4]), compare]
+    [Expr::Mask(register, octets(net.netmask())), compare]
 }
 
 impl Expr {
     fn name(&self) -> &'static str {
         match self {
-            Self::Header(..) | Self::DestinationPort(_) => "payload",
+            Self::Source(_) | Self::Destination(_) | Self::DestinationPort(_) => "payload",
             Self::Protocol(_) | Self::Mark(_) | Self::SetMark(_) | Self::OutLink(_) => "meta",
             Self::FlowState(_) | Self::FlowStatus(_) => "ct",
             Self::SourceKind(_) | Self::DestinationKind(_) => "fib",
             Self::Constant(..) | Self::Go(_) => "immediate",
-            Self::Bits(..) => "bitwise",
+            Self::Bits(..) | Self::Mask(..) => "bitwise",
             Self::Equal(..) | Self::Differ(..) => "cmp",
             Self::In(..) | Self::Among(..) | Self::Follow(..) | Self::Find(..) => "lookup",
             Self::Within(..) => "range",
@@ -124,16 +127,21 @@ impl Expr {
     }
 
     /// Writes the step as an element of a rule's list.
-    pub(super) fn write(&self, list: &mut Attributes<'_>) {
+    pub(super) fn write(&self, list: &mut Attributes<'_>, family: Family) {
         list.nest(1, |element| {
             element.text(1, self.name());
-            element.nest(2, |a| self.fill(a));
+            element.nest(2, |a| self.fill(a, family));
         });
     }
 
-    fn fill(&self, a: &mut Attributes<'_>) {
+    fn fill(&self, a: &mut Attributes<'_>, family: Family) {
+        let (source, destination, port_unreachable) = match family {
+            Family::Four => (12, 16, 3),
+            Family::Six => (8, 24, 4),
+        };
         match self {
-            Self::Header(to, offset, length) => payload(a, *to, 1, *offset, *length),
+            Self::Source(to) => payload(a, *to, 1, source, family.bytes()),
+            Self::Destination(to) => payload(a, *to, 1, destination, family.bytes()),
             Self::DestinationPort(to) => payload(a, *to, 2, 2, 2),
             Self::Protocol(to) => load(a, *to, 16),
             Self::Mark(to) => load(a, *to, 3),
@@ -150,13 +158,8 @@ impl Expr {
                 a.network(1, to.number());
                 a.nest(2, |a| a.bytes(1, value));
             }
-            Self::Bits(register, mask, xor) => {
-                a.network(1, register.number());
-                a.network(2, register.number());
-                a.network(3, 4);
-                a.nest(4, |a| a.bytes(1, mask));
-                a.nest(5, |a| a.bytes(1, xor));
-            }
+            Self::Bits(register, mask, xor) => bitwise(a, *register, mask, xor),
+            Self::Mask(register, mask) => bitwise(a, *register, mask, &vec![0; mask.len()]),
             Self::Go(verdict) => {
                 a.network(1, 0);
                 a.nest(2, |a| a.nest(2, |a| verdict.fill(a)));
@@ -207,14 +210,14 @@ impl Expr {
             }
             Self::Dnat(address, port) => {
                 a.network(1, 1);
-                a.network(2, 2);
+                a.network(2, family.number().into());
                 a.network(3, address.number());
                 a.network(5, port.number());
             }
             Self::Masquerade => {}
             Self::Reject => {
                 a.network(1, 0);
-                a.bytes(2, &[3]);
+                a.bytes(2, &[port_unreachable]);
             }
             Self::Reset => a.network(1, 1),
         }
@@ -242,6 +245,14 @@ fn payload(a: &mut Attributes<'_>, to: Reg, base: u32, offset: u32, length: u32)
     a.network(2, base);
     a.network(3, offset);
     a.network(4, length);
+}
+
+fn bitwise(a: &mut Attributes<'_>, register: Reg, mask: &[u8], xor: &[u8]) {
+    a.network(1, register.number());
+    a.network(2, register.number());
+    a.network(3, u32::try_from(mask.len()).unwrap_or(0));
+    a.nest(4, |a| a.bytes(1, mask));
+    a.nest(5, |a| a.bytes(1, xor));
 }
 
 fn load(a: &mut Attributes<'_>, to: Reg, key: u32) {

@@ -5,10 +5,10 @@
 //! chain again.
 
 use super::expr::{Expr, jump_to};
-use super::{APPEND, CREATE, DUMP, Error, Family, Frames, Socket, attribute, attributes};
+use super::{APPEND, CREATE, DUMP, Error, Frames, Socket, Subsystem, attribute, attributes};
+use crate::family::Family;
 
 const SUBSYSTEM: u16 = 10 << 8;
-const IPV4: u8 = 2;
 /// The kernel's limit for one attribute is 64 KB; an element takes at most some 90 bytes.
 const ELEMENTS_PER_MESSAGE: usize = 400;
 
@@ -30,7 +30,7 @@ pub enum Hook {
 /// What a field of a key is; only so that `nft list` prints it readably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// An IPv4 address.
+    /// An address of the table's family.
     Address,
     /// TCP, UDP, SCTP.
     Protocol,
@@ -45,7 +45,7 @@ pub enum Field {
 pub struct Set {
     /// Its name in the table.
     pub name: String,
-    /// The key's fields; four bytes each.
+    /// The key's fields; four bytes each, but for addresses.
     pub key: &'static [Field],
     /// The value's fields; empty for a set.
     pub value: &'static [Field],
@@ -59,18 +59,24 @@ pub type Element = (Vec<u8>, Vec<u8>);
 /// One transaction on one table.
 #[derive(Debug)]
 pub struct Batch<'a> {
+    family: Family,
     table: &'a str,
     frames: Frames,
     sets: u32,
 }
 
 impl<'a> Batch<'a> {
-    /// An empty transaction on `table` (family ip).
-    pub fn on(table: &'a str) -> Self {
+    /// An empty transaction on that table of a family.
+    pub fn on(family: Family, table: &'a str) -> Self {
         let mut frames = Frames::default();
         let head = [0, 0, 0, 10];
         frames.message(0x10, 0, &head, |_| {});
-        Self { table, frames, sets: 0 }
+        Self { family, table, frames, sets: 0 }
+    }
+
+    /// Of which packets.
+    pub fn family(&self) -> Family {
+        self.family
     }
 
     /// True if there is nothing to do.
@@ -79,7 +85,7 @@ impl<'a> Batch<'a> {
     }
 
     fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut super::Attributes<'_>)) {
-        self.frames.message(SUBSYSTEM | kind, flags, &[IPV4, 0, 0, 0], fill);
+        self.frames.message(SUBSYSTEM | kind, flags, &[self.family.number(), 0, 0, 0], fill);
     }
 
     /// Makes the table if it is not there.
@@ -128,17 +134,17 @@ impl<'a> Batch<'a> {
 
     /// Adds a rule at the chain's end.
     pub fn rule(&mut self, chain: &str, steps: &[Expr]) {
-        let table = self.table;
+        let (table, family) = (self.table, self.family);
         self.message(6, CREATE | APPEND, |a| {
             a.text(1, table);
             a.text(2, chain);
-            a.nest(4, |a| steps.iter().for_each(|step| step.write(a)));
+            a.nest(4, |a| steps.iter().for_each(|step| step.write(a, family)));
         });
     }
 
     /// Makes a set or map.
     pub fn set(&mut self, set: &Set) {
-        let table = self.table;
+        let (table, family) = (self.table, self.family);
         self.sets += 1;
         let id = self.sets;
         let (map, timeout, dynamic) = (0x8, 0x10, 0x20);
@@ -150,11 +156,11 @@ impl<'a> Batch<'a> {
             a.text(1, table);
             a.text(2, &set.name);
             a.network(3, flags);
-            a.network(4, type_of(set.key));
-            a.network(5, size_of_fields(set.key));
+            a.network(4, type_of(set.key, family));
+            a.network(5, size_of_fields(set.key, family));
             if !set.value.is_empty() {
-                a.network(6, type_of(set.value));
-                a.network(7, size_of_fields(set.value));
+                a.network(6, type_of(set.value, family));
+                a.network(7, size_of_fields(set.value, family));
             }
             if let Some(seconds) = set.timeout {
                 // What strangers can make us remember has to have an end.
@@ -167,15 +173,15 @@ impl<'a> Batch<'a> {
 
     /// Makes a map from keys to chains.
     pub fn verdict_map(&mut self, name: &str, key: &[Field]) {
-        let table = self.table;
+        let (table, family) = (self.table, self.family);
         self.sets += 1;
         let id = self.sets;
         self.message(9, CREATE, |a| {
             a.text(1, table);
             a.text(2, name);
             a.network(3, 0x8);
-            a.network(4, type_of(key));
-            a.network(5, size_of_fields(key));
+            a.network(4, type_of(key, family));
+            a.network(5, size_of_fields(key, family));
             a.network(6, 0xffff_ff00);
             a.network(10, id);
         });
@@ -227,15 +233,16 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn size_of_fields(fields: &[Field]) -> u32 {
-    u32::try_from(fields.len() * 4).unwrap_or(0)
+fn size_of_fields(fields: &[Field], family: Family) -> u32 {
+    fields.iter().map(|field| if *field == Field::Address { family.bytes() } else { 4 }).sum()
 }
 
 /// `nft`'s numbers for the types, six bits each.
-fn type_of(fields: &[Field]) -> u32 {
+fn type_of(fields: &[Field], family: Family) -> u32 {
     fields.iter().fold(0, |sum, field| {
         let number = match field {
-            Field::Address => 7,
+            Field::Address if family == Family::Four => 7,
+            Field::Address => 8,
             Field::Protocol => 12,
             Field::Port => 13,
             Field::Number => 19,
@@ -251,7 +258,7 @@ pub struct Tables(Socket);
 impl Tables {
     /// For the calling thread's namespace.
     pub fn open() -> Result<Self, Error> {
-        Ok(Self(Socket::open(Family::Netfilter)?))
+        Ok(Self(Socket::open(Subsystem::Netfilter)?))
     }
 
     /// Carries the transaction out, all or nothing.
@@ -264,17 +271,28 @@ impl Tables {
         self.0.request(what, batch.frames)
     }
 
+    /// Removes the tables of that name, of either family; absent is fine.
+    pub fn remove_all(&mut self, table: &str) -> Result<(), Error> {
+        for family in Family::ALL {
+            // A kernel may have no IPv6 at all.
+            if family == Family::Four || self.exists(family, table).unwrap_or(false) {
+                self.remove(family, table)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a table; absent is fine.
-    pub fn remove(&mut self, table: &str) -> Result<(), Error> {
-        let mut batch = Batch::on(table);
+    pub fn remove(&mut self, family: Family, table: &str) -> Result<(), Error> {
+        let mut batch = Batch::on(family, table);
         batch.remove_table();
         self.commit("remove table", batch)
     }
 
     /// True if there is such a table.
-    pub fn exists(&mut self, table: &str) -> Result<bool, Error> {
+    pub fn exists(&mut self, family: Family, table: &str) -> Result<bool, Error> {
         let mut frames = Frames::default();
-        frames.message(SUBSYSTEM | 1, 0, &[IPV4, 0, 0, 0], |a| a.text(1, table));
+        frames.message(SUBSYSTEM | 1, 0, &[family.number(), 0, 0, 0], |a| a.text(1, table));
         match self.0.ask("look up table", &frames, |_, _| {}) {
             Ok(()) => Ok(true),
             Err(error) if error.missing() => Ok(false),
@@ -283,9 +301,9 @@ impl Tables {
     }
 
     /// A set's elements; none if the set is not there.
-    pub fn elements(&mut self, table: &str, set: &str) -> Result<Vec<Element>, Error> {
+    pub fn elements(&mut self, family: Family, table: &str, set: &str) -> Result<Vec<Element>, Error> {
         let mut frames = Frames::default();
-        frames.message(SUBSYSTEM | 13, DUMP, &[IPV4, 0, 0, 0], |a| {
+        frames.message(SUBSYSTEM | 13, DUMP, &[family.number(), 0, 0, 0], |a| {
             a.text(1, table);
             a.text(2, set);
         });

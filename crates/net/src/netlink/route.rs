@@ -3,12 +3,13 @@
 //! A veth pair is born complete in one message (master, peer's namespace, names, hardware addresses, both ends up),
 //! because each message that touches a link costs a round through the kernel's one big lock.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use super::{CREATE, DUMP, EXCLUSIVE, Error, Family, Frames, REPLACE, Socket, attribute, attributes};
+use super::{CREATE, DUMP, EXCLUSIVE, Error, Frames, REPLACE, Socket, Subsystem, attribute, attributes};
+use crate::family::{self, Family, octets};
 
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
@@ -22,8 +23,9 @@ const DELETE_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
 
 const UP: u32 = 1;
-const INET: u8 = 2;
 const BRIDGE: u8 = 7;
+/// No other machine has the address, so there is no need to ask around before it is used.
+const NO_DETECTION: u8 = 2;
 const ETHERNET: u32 = 1500;
 const MAIN_TABLE: u8 = 254;
 /// Routes we made say so; no other program's are touched.
@@ -52,16 +54,16 @@ pub struct Address {
     /// The link's number.
     pub link: u32,
     /// Address and prefix length.
-    pub net: Ipv4Net,
+    pub net: IpNet,
 }
 
 /// A route of the main table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     /// Where to.
-    pub to: Ipv4Net,
+    pub to: IpNet,
     /// By way of.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// Through this link; 0 lets the kernel choose from the gateway.
     pub link: u32,
     /// Who made it.
@@ -92,7 +94,7 @@ pub struct Routing(Socket);
 impl Routing {
     /// For the calling thread's namespace.
     pub fn open() -> Result<Self, Error> {
-        Ok(Self(Socket::open(Family::Route)?))
+        Ok(Self(Socket::open(Subsystem::Route)?))
     }
 
     /// The link of that name.
@@ -190,12 +192,14 @@ impl Routing {
     }
 
     /// Gives a link an address; already there is fine. True if it is new.
-    pub fn add_address(&mut self, link: u32, net: Ipv4Net) -> Result<bool, Error> {
+    pub fn add_address(&mut self, link: u32, net: IpNet) -> Result<bool, Error> {
         let mut frames = Frames::default();
         frames.message(NEW_ADDRESS, CREATE | EXCLUSIVE, &address_head(link, net), |a| {
-            a.bytes(2, &net.addr().octets());
-            a.bytes(1, &net.addr().octets());
-            if net.prefix_len() < 31 {
+            a.bytes(2, &octets(net.addr()));
+            a.bytes(1, &octets(net.addr()));
+            if let IpNet::V4(net) = net
+                && net.prefix_len() < 31
+            {
                 a.bytes(4, &net.broadcast().octets());
             }
         });
@@ -207,23 +211,23 @@ impl Routing {
     }
 
     /// Takes an address from a link; absent is fine.
-    pub fn delete_address(&mut self, link: u32, net: Ipv4Net) -> Result<bool, Error> {
+    pub fn delete_address(&mut self, link: u32, net: IpNet) -> Result<bool, Error> {
         let mut frames = Frames::default();
-        frames.message(DELETE_ADDRESS, 0, &address_head(link, net), |a| a.bytes(2, &net.addr().octets()));
+        frames.message(DELETE_ADDRESS, 0, &address_head(link, net), |a| a.bytes(2, &octets(net.addr())));
         gone(self.0.request("remove address", frames))
     }
 
-    /// All IPv4 addresses.
-    pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
+    /// All addresses of a family.
+    pub fn addresses(&mut self, family: Family) -> Result<Vec<Address>, Error> {
         let mut frames = Frames::default();
-        frames.message(GET_ADDRESS, DUMP, &[INET, 0, 0, 0, 0, 0, 0, 0], |_| {});
+        frames.message(GET_ADDRESS, DUMP, &[family.number(), 0, 0, 0, 0, 0, 0, 0], |_| {});
         let mut all = Vec::new();
         self.0.ask("list addresses", &frames, |_, body| {
             let parsed = (|| {
                 let (head, rest) = body.split_at_checked(8)?;
                 let address = attribute(rest, 2).or_else(|| attribute(rest, 1))?;
-                let net = Ipv4Net::new(ip(address)?, head[1]).ok()?;
-                (head[0] == INET).then(|| Some(Address { link: number(&head[4..8])?, net }))?
+                let net = IpNet::new(family::address(address)?, head[1]).ok()?;
+                family.holds(&net).then(|| Some(Address { link: number(&head[4..8])?, net }))?
             })();
             all.extend(parsed);
         })?;
@@ -246,33 +250,41 @@ impl Routing {
         gone(self.0.request("remove route", frames))
     }
 
-    /// All IPv4 routes of the main table with one hop.
-    pub fn routes(&mut self) -> Result<Vec<Route>, Error> {
+    /// All routes of a family in the main table that have one hop.
+    pub fn routes(&mut self, family: Family) -> Result<Vec<Route>, Error> {
         let mut frames = Frames::default();
-        frames.message(GET_ROUTE, DUMP, &[INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], |_| {});
+        let mut head = [0; 12];
+        head[0] = family.number();
+        frames.message(GET_ROUTE, DUMP, &head, |_| {});
         let mut all = Vec::new();
-        self.0.ask("list routes", &frames, |_, body| all.extend(parse_route(body)))?;
+        self.0.ask("list routes", &frames, |_, body| all.extend(parse_route(body, family)))?;
         Ok(all)
     }
 
     /// The largest packet that gets out: that of the default route's link, or Ethernet's.
     pub fn mtu_outside(&mut self) -> Result<u32, Error> {
-        let Some(route) = self.default_route()? else { return Ok(ETHERNET) };
+        let mut route = None;
+        for family in Family::ALL {
+            route = route.or(self.default_route(family)?);
+        }
+        let Some(route) = route else { return Ok(ETHERNET) };
         let out = self.links()?.into_iter().find(|link| link.index == route.link);
         Ok(out.map_or(ETHERNET, |link| link.mtu).min(ETHERNET))
     }
 
-    /// The default route, if there is one.
-    pub fn default_route(&mut self) -> Result<Option<Route>, Error> {
-        Ok(self.routes()?.into_iter().find(|route| route.to.prefix_len() == 0))
+    /// The default route of a family, if there is one.
+    pub fn default_route(&mut self, family: Family) -> Result<Option<Route>, Error> {
+        Ok(self.routes(family)?.into_iter().find(|route| route.to.prefix_len() == 0))
     }
 }
 
 /// A hardware address made from an address: whoever takes the address over is found at once by neighbours that
-/// remember it.
-pub fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
-    let [a, b, c, d] = address.octets();
-    [0x0a, 0x58, a, b, c, d]
+/// remember it. The last four bytes: what differs between pods of a node.
+pub fn hardware_address(address: IpAddr) -> [u8; 6] {
+    let mut made = [0x0a, 0x58, 0, 0, 0, 0];
+    let all = octets(address);
+    made[2..].copy_from_slice(&all[all.len() - 4..]);
+    made
 }
 
 fn gone(result: Result<(), Error>) -> Result<bool, Error> {
@@ -292,23 +304,25 @@ fn link_head(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
     head
 }
 
-fn address_head(link: u32, net: Ipv4Net) -> [u8; 8] {
-    let mut head = [INET, net.prefix_len(), 0, 0, 0, 0, 0, 0];
+fn address_head(link: u32, net: IpNet) -> [u8; 8] {
+    let family = Family::of(net.addr());
+    let flags = if family == Family::Six { NO_DETECTION } else { 0 };
+    let mut head = [family.number(), net.prefix_len(), flags, 0, 0, 0, 0, 0];
     head[4..8].copy_from_slice(&link.to_ne_bytes());
     head
 }
 
 fn route_head(route: &Route, scope: u8) -> [u8; 12] {
-    let unicast = 1;
-    [INET, route.to.prefix_len(), 0, 0, MAIN_TABLE, route.protocol, scope, unicast, 0, 0, 0, 0]
+    let (unicast, family) = (1, Family::of(route.to.addr()).number());
+    [family, route.to.prefix_len(), 0, 0, MAIN_TABLE, route.protocol, scope, unicast, 0, 0, 0, 0]
 }
 
 fn fill_route(a: &mut super::Attributes<'_>, route: &Route) {
     if route.to.prefix_len() > 0 {
-        a.bytes(1, &route.to.network().octets());
+        a.bytes(1, &octets(route.to.network()));
     }
     if let Some(gateway) = route.gateway {
-        a.bytes(5, &gateway.octets());
+        a.bytes(5, &octets(gateway));
     }
     if route.link != 0 {
         a.native(4, route.link);
@@ -337,22 +351,18 @@ fn parse_link(body: &[u8]) -> Option<Link> {
     Some(link)
 }
 
-fn parse_route(body: &[u8]) -> Option<Route> {
+fn parse_route(body: &[u8], family: Family) -> Option<Route> {
     let (head, rest) = body.split_at_checked(12)?;
-    if head[0] != INET || head[4] != MAIN_TABLE {
+    if head[0] != family.number() || head[4] != MAIN_TABLE {
         return None;
     }
-    let to = attribute(rest, 1).map_or(Some(Ipv4Addr::UNSPECIFIED), ip)?;
+    let to = attribute(rest, 1).map_or(Some(family.unspecified()), family::address)?;
     Some(Route {
-        to: Ipv4Net::new(to, head[1]).ok()?,
-        gateway: attribute(rest, 5).and_then(ip),
+        to: IpNet::new(to, head[1]).ok()?,
+        gateway: attribute(rest, 5).and_then(family::address),
         link: attribute(rest, 4).and_then(number).unwrap_or(0),
         protocol: head[5],
     })
-}
-
-fn ip(bytes: &[u8]) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {

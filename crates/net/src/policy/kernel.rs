@@ -1,15 +1,17 @@
 //! Writes what the plan says: differences where the table stands, the whole table where it does not.
 
 use crate::Error;
+use crate::family::Family;
 use crate::ledger::{self, Difference, Ledger};
 use crate::model::Key;
 use crate::netlink::nft::{Batch, Tables};
 use crate::policy::plan::{Entry, Frame};
 use crate::policy::table::{self, SetId};
 
-/// The part that talks to the kernel; blocking.
-#[derive(Debug, Default)]
+/// The part that talks to the kernel about one family of addresses; blocking.
+#[derive(Debug)]
 pub(super) struct Kernel {
+    family: Family,
     table: String,
     frame: Frame,
     ledger: Ledger<SetId>,
@@ -29,7 +31,7 @@ enum State {
 }
 
 /// What there is to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Work {
     /// No pod here is under any policy.
     Nothing,
@@ -44,12 +46,13 @@ pub(super) enum Work {
 }
 
 impl Kernel {
-    pub(super) fn new(table: String) -> Self {
-        Self { table, ..Self::default() }
+    pub(super) fn new(family: Family, table: String) -> Self {
+        Self { family, table, frame: Frame::default(), ledger: Ledger::default(), state: State::Unknown }
     }
 
-    pub(super) fn table(&self) -> &str {
-        &self.table
+    /// Whose addresses it knows.
+    pub(super) fn family(&self) -> Family {
+        self.family
     }
 
     /// Does the work; after a failure [`Work::Repair`] does all of it.
@@ -76,18 +79,18 @@ impl Kernel {
         }
         // Before this all that was wanted is remembered.
         let mut tables = Tables::open().inspect_err(|_| self.state = State::Unknown)?;
-        if look && (self.state != State::Standing || tables.exists(&self.table)?) {
+        if look && (self.state != State::Standing || tables.exists(self.family, &self.table)?) {
             return Ok(());
         }
         if self.frame.groups.is_empty() {
-            if self.state != State::Empty && tables.exists(&self.table)? {
-                tables.remove(&self.table).inspect_err(|_| self.state = State::Unknown)?;
+            if self.state != State::Empty && tables.exists(self.family, &self.table)? {
+                tables.remove(self.family, &self.table).inspect_err(|_| self.state = State::Unknown)?;
             }
             self.state = State::Empty;
             return Ok(());
         }
         if fits && self.state == State::Standing {
-            let mut batch = Batch::on(&self.table);
+            let mut batch = Batch::on(self.family, &self.table);
             difference.write(&mut batch);
             match tables.commit("write policies' elements", batch) {
                 Ok(()) => return Ok(()),
@@ -95,7 +98,7 @@ impl Kernel {
             }
         }
         self.state = State::Unknown;
-        let mut batch = Batch::on(&self.table);
+        let mut batch = Batch::on(self.family, &self.table);
         table::create(&mut batch, &self.frame);
         for (set, elements) in &self.ledger.all() {
             ledger::add(&mut batch, *set, elements);

@@ -1,9 +1,9 @@
 //! Network policies, pods and namespaces as far as they matter for who may talk to whom; pure.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
@@ -61,7 +61,7 @@ pub(super) struct Rule {
 pub(super) struct Peers {
     pods: Vec<Chosen>,
     /// Ranges and what is excepted of each.
-    pub(super) blocks: Vec<(Ipv4Net, Vec<Ipv4Net>)>,
+    pub(super) blocks: Vec<(IpNet, Vec<IpNet>)>,
 }
 
 /// Pods by their labels and their namespace's; no selector of namespaces means the policy's own.
@@ -87,7 +87,7 @@ pub(super) enum Port {
 pub(super) struct Pod {
     pub(super) namespace: String,
     pub(super) labels: Labels,
-    pub(super) addresses: Vec<Ipv4Addr>,
+    pub(super) addresses: Vec<IpAddr>,
     /// Whether it runs on this node.
     pub(super) is_here: bool,
     pub(super) ports: Vec<(String, Protocol, u16)>,
@@ -152,8 +152,7 @@ impl Peers {
         let mut all = Self::default();
         for peer in peers {
             if let Some(block) = &peer.ip_block {
-                // Ranges of six bytes have nobody here.
-                if let Ok(net) = block.cidr.parse::<Ipv4Net>() {
+                if let Ok(net) = block.cidr.parse::<IpNet>() {
                     let except = block.except.iter().flatten().filter_map(|text| text.parse().ok());
                     all.blocks.push((net.trunc(), except.collect()));
                 }
@@ -204,7 +203,7 @@ impl Pod {
     /// Reads a pod; nothing of one without an address of its own, or that has ended.
     pub(super) fn of(pod: &core::Pod, node: &str) -> Option<Self> {
         let spec = pod.spec.as_ref()?;
-        let addresses: Vec<Ipv4Addr> = pod::addresses(pod).filter_map(|text| text.parse().ok()).collect();
+        let addresses: Vec<IpAddr> = pod::addresses(pod).filter_map(|text| text.parse().ok()).collect();
         if spec.host_network == Some(true) || pod::is_finished(pod) || addresses.is_empty() {
             return None;
         }

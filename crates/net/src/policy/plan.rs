@@ -6,11 +6,12 @@
 //! pod is a difference of its own elements.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::model::{Labels, Pod, Policy, Port, Way};
 use super::table::SetId;
+use crate::family::{Family, octets};
 use crate::ledger;
 use crate::model::Key;
 
@@ -65,12 +66,12 @@ impl Known {
         frame
     }
 
-    /// What a pod adds to the kernel's sets.
-    pub(super) fn elements(&self, frame: &Frame, pod: &Pod) -> Vec<Entry> {
+    /// What a pod adds to the kernel's sets of a family.
+    pub(super) fn elements(&self, frame: &Frame, pod: &Pod, family: Family) -> Vec<Entry> {
         let mut entries = Vec::new();
         let labels = self.namespaces.get(&pod.namespace);
-        for address in &pod.addresses {
-            let bytes = address.octets().to_vec();
+        for address in pod.addresses.iter().filter(|address| family.has(**address)) {
+            let bytes = octets(*address);
             if pod.is_here {
                 for way in Way::ALL {
                     if let Some(number) = frame.groups.get(&(way, frame.group(pod, way))) {
@@ -94,7 +95,7 @@ impl Known {
 }
 
 /// The ports that a rule names, in the pod that would be talked to.
-fn named(id: RuleId, ports: Option<&[Port]>, pod: &Pod, address: Ipv4Addr) -> Vec<Entry> {
+fn named(id: RuleId, ports: Option<&[Port]>, pod: &Pod, address: IpAddr) -> Vec<Entry> {
     let asked = ports.unwrap_or_default().iter().filter_map(|port| match port {
         Port::Named(protocol, name) => Some((protocol, name)),
         _ => None,
@@ -107,7 +108,7 @@ fn named(id: RuleId, ports: Option<&[Port]>, pod: &Pod, address: Ipv4Addr) -> Ve
     });
     has.map(|(protocol, number)| {
         let key =
-            [&address.octets()[..], &[protocol.number(), 0, 0, 0], &number.to_be_bytes(), &[0, 0]].concat();
+            [&octets(address)[..], &[protocol.number(), 0, 0, 0], &number.to_be_bytes(), &[0, 0]].concat();
         (SetId::Named(id), key, Vec::new())
     })
     .collect()

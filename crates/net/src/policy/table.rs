@@ -9,14 +9,17 @@
 //! A map of addresses to numbers, and one of numbers to chains, would spare the kernel a check of the table's chains for
 //! each pod; but Debian 12's `nft` breaks off when it is to print a look-up of what was looked up.
 
+use crate::family::Family;
 use crate::ledger::{self, Set as _};
-use crate::netlink::expr::{Expr, Reg, Verdict, destination, range, source};
+use crate::netlink::expr::{Expr, Reg, Verdict, range};
 use crate::netlink::nft::{Batch, Field, Hook, Set};
 use crate::policy::model::{Port, Rule, Way};
 use crate::policy::plan::{Frame, RuleId};
 
 /// Flows that go on, and what belongs to them.
-const GOING_ON: [u8; 4] = 6_u32.to_ne_bytes();
+const GOING_ON: u32 = 6;
+/// What is never made a flow: of IPv6, how neighbours find each other.
+const UNTRACKED: u32 = 0x40;
 const ADDRESS: &[Field] = &[Field::Address];
 const PAIR: &[Field] = &[Field::Address, Field::Address];
 const PORT: &[Field] = &[Field::Protocol, Field::Port];
@@ -118,24 +121,24 @@ fn ports_of(id: RuleId) -> String {
 
 /// Lets pass what one rule allows: every way to be its peer with every way to be on its ports.
 fn allow(batch: &mut Batch<'_>, chain: &str, id: RuleId, rule: &Rule) {
-    for peer in peers(id, rule) {
-        for port in ports(id, rule) {
+    for peer in peers(id, rule, batch.family()) {
+        for port in ports(id, rule, batch.family()) {
             batch.rule(chain, &[&peer[..], &port[..], &[Expr::Go(Verdict::Return)]].concat());
         }
     }
 }
 
-fn peers(id: RuleId, rule: &Rule) -> Vec<Vec<Expr>> {
+fn peers(id: RuleId, rule: &Rule, family: Family) -> Vec<Vec<Expr>> {
     let Some(peers) = &rule.peers else { return vec![Vec::new()] };
     let address = || match id.way {
-        Way::In => source(Reg(0)),
-        Way::Out => destination(Reg(0)),
+        Way::In => Expr::Source(Reg(0)),
+        Way::Out => Expr::Destination(Reg(0)),
     };
     let chosen = peers.has_pods().then(|| vec![address(), Expr::Among(SetId::Peers(id).name(), Reg(0))]);
-    let blocks = peers.blocks.iter().map(|(net, except)| {
+    let blocks = peers.blocks.iter().filter(|(net, _)| family.holds(net)).map(|(net, except)| {
         let mut steps = vec![address()];
         steps.extend(range(Reg(0), *net, true));
-        for net in except {
+        for net in except.iter().filter(|net| family.holds(net)) {
             steps.push(address());
             steps.extend(range(Reg(0), *net, false));
         }
@@ -144,7 +147,7 @@ fn peers(id: RuleId, rule: &Rule) -> Vec<Vec<Expr>> {
     chosen.into_iter().chain(blocks).collect()
 }
 
-fn ports(id: RuleId, rule: &Rule) -> Vec<Vec<Expr>> {
+fn ports(id: RuleId, rule: &Rule, family: Family) -> Vec<Vec<Expr>> {
     let Some(ports) = &rule.ports else { return vec![Vec::new()] };
     let mut all: Vec<Vec<Expr>> = Vec::new();
     let of = |protocol: &crate::model::Protocol| {
@@ -161,12 +164,15 @@ fn ports(id: RuleId, rule: &Rule) -> Vec<Vec<Expr>> {
                 let within = [Expr::DestinationPort(Reg(2)), Expr::Within(Reg(2), first, last)];
                 [&of(protocol)[..], &within].concat()
             }
-            Port::Named(..) => vec![
-                destination(Reg(1)),
-                Expr::Protocol(Reg(2)),
-                Expr::DestinationPort(Reg(3)),
-                Expr::Among(SetId::Named(id).name(), Reg(1)),
-            ],
+            Port::Named(..) => {
+                let protocol = Reg(0).after_address(family);
+                vec![
+                    Expr::Destination(Reg(0)),
+                    Expr::Protocol(protocol),
+                    Expr::DestinationPort(Reg(protocol.0 + 1)),
+                    Expr::Among(SetId::Named(id).name(), Reg(0)),
+                ]
+            }
         };
         // All single ports are one set, all names another.
         if !all.contains(&steps) {
@@ -177,9 +183,13 @@ fn ports(id: RuleId, rule: &Rule) -> Vec<Vec<Expr>> {
 }
 
 fn ways_through(batch: &mut Batch<'_>) {
+    let passing = match batch.family() {
+        Family::Four => GOING_ON,
+        Family::Six => GOING_ON | UNTRACKED,
+    };
     let going_on = [
         Expr::FlowState(Reg(0)),
-        Expr::Bits(Reg(0), GOING_ON, [0; 4]),
+        Expr::Bits(Reg(0), passing.to_ne_bytes(), [0; 4]),
         Expr::Differ(Reg(0), vec![0; 4]),
         Expr::Go(Verdict::Return),
     ];
@@ -190,12 +200,13 @@ fn ways_through(batch: &mut Batch<'_>) {
         batch.rule(name, &going_on);
         if hook == Hook::Forward {
             let itself = Expr::Among(SetId::Itself.name(), Reg(0));
-            let own = [source(Reg(0)), destination(Reg(1)), itself, Expr::Go(Verdict::Return)];
+            let second = Reg(0).after_address(batch.family());
+            let own = [Expr::Source(Reg(0)), Expr::Destination(second), itself, Expr::Go(Verdict::Return)];
             batch.rule(name, &own);
         }
-        batch.rule(name, &judged(Way::Out, source(Reg(0))));
+        batch.rule(name, &judged(Way::Out, Expr::Source(Reg(0))));
         if hook == Hook::Forward {
-            batch.rule(name, &judged(Way::In, destination(Reg(0))));
+            batch.rule(name, &judged(Way::In, Expr::Destination(Reg(0))));
         }
     }
 }

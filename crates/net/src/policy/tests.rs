@@ -5,6 +5,7 @@ use serde_json::json;
 use super::model::{Pod, Policy, Way};
 use super::plan::{Frame, Known};
 use super::table::SetId;
+use crate::family::Family;
 use crate::ledger::Set as _;
 
 /// Namespaces a (team: red) and b (team: blue); pods web and db of a on this node, client of b and one of a elsewhere.
@@ -43,7 +44,7 @@ fn pod(key: &str, app: &str, address: &str, node: &str) -> Option<Pod> {
 
 /// `set last byte of the address [protocol port] [-> group]`, sorted.
 fn shown(known: &Known, frame: &Frame) -> Vec<String> {
-    let entries = known.pods.values().flat_map(|pod| known.elements(frame, pod));
+    let entries = known.pods.values().flat_map(|pod| known.elements(frame, pod, Family::Four));
     let mut lines: Vec<String> = entries
         .map(|(set, key, value)| {
             let port = key.get(8..10).map(|port| u16::from_be_bytes([port[0], port[1]]));
@@ -105,6 +106,19 @@ fn a_named_port_is_what_the_pod_that_is_talked_to_calls_so() {
     let all =
         ["named-0-out0 1 17 53", "named-0-out0 2 17 53", "named-0-out0 3 17 53", "named-0-out0 4 17 53"];
     check(&[("out", outward)], &[&["itself 2"][..], &all, &["out 2 -> 1"]].concat());
+}
+
+#[test]
+fn each_family_knows_a_pods_addresses_of_its_own() {
+    let mut known = known(&[("deny", "{podSelector: {matchLabels: {app: db}}}")]);
+    let db = known.pods.get_mut("a/db").unwrap();
+    db.addresses.push("fd00:1::2".parse().unwrap());
+    let (frame, db) = (known.frame(), &known.pods["a/db"]);
+    for (family, bytes) in [(Family::Four, 4), (Family::Six, 16)] {
+        let entries = known.elements(&frame, db, family);
+        let sizes: Vec<usize> = entries.iter().map(|(_, key, _)| key.len()).collect();
+        assert_eq!(sizes, [bytes, 2 * bytes], "{family:?}");
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What one service needs in the kernel's sets; pure.
 //!
-//! A *face* is an address and port that clients use: a cluster address, an external one, or (address 0.0.0.0) a node
-//! port on whatever address the node has.
+//! A *face* is an address and port that clients use: a cluster address, an external one, or (the address that means any)
+//! a node port on whatever address the node has. Each family of addresses is planned for itself.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use crate::family::{self, Family, octets};
 use crate::ledger::{self, Difference};
 use crate::model::{Port, Protocol, Reach, Target};
 use crate::proxy::table::{Group, Scope, SetId};
@@ -16,11 +17,11 @@ pub(super) struct Place {
     /// The node's name.
     pub(super) node: String,
     /// Service addresses that this node answers itself.
-    pub(super) own: Vec<Ipv4Addr>,
+    pub(super) own: Vec<IpAddr>,
 }
 
 /// An address and port that clients use.
-pub(super) type Face = (Ipv4Addr, u16);
+pub(super) type Face = (IpAddr, u16);
 
 /// An element of a set, with the set.
 pub(super) type Entry = ledger::Entry<SetId>;
@@ -46,49 +47,52 @@ enum Door {
 }
 
 /// The UDP faces whose endpoints changed or that had none.
-pub(super) fn udp_faces(difference: &Difference<SetId>) -> BTreeSet<Face> {
+pub(super) fn udp_faces(difference: &Difference<SetId>, family: Family) -> BTreeSet<Face> {
     let faces = difference.lost().filter_map(|(set, key)| match set {
-        SetId::Slots(_) | SetId::Reject | SetId::Drop => udp_face(key),
+        SetId::Slots(_) | SetId::Reject | SetId::Drop => udp_face(key, family),
         _ => None,
     });
     faces.collect()
 }
 
-fn udp_face(key: &[u8]) -> Option<Face> {
-    let address: [u8; 4] = key.get(..4)?.try_into().ok()?;
-    let port = u16::from_be_bytes(key.get(8..10)?.try_into().ok()?);
-    (*key.get(4)? == Protocol::Udp.number()).then(|| (address.into(), port))
+fn udp_face(key: &[u8], family: Family) -> Option<Face> {
+    let (address, rest) = key.split_at_checked(usize::from(family.words()) * 4)?;
+    let port = u16::from_be_bytes(rest.get(4..6)?.try_into().ok()?);
+    (*rest.first()? == Protocol::Udp.number()).then(|| Some((family::address(address)?, port)))?
 }
 
-/// The elements that make a service reachable on this node.
-pub(super) fn plan(reach: &Reach, place: &Place) -> Wanted {
+/// The elements that make a service reachable on this node by addresses of a family; none if it has no cluster address of
+/// that family.
+pub(super) fn plan(reach: &Reach, place: &Place, family: Family) -> Wanted {
     let service = &reach.service;
     let mut wanted = Wanted::default();
     if service.headless || service.external_name.is_some() || service.foreign {
         return wanted;
     }
-    if service.addresses.iter().any(|address| place.own.contains(address)) {
+    let of_family = |address: &&IpAddr| family.has(**address);
+    let addresses: Vec<IpAddr> = service.addresses.iter().filter(of_family).copied().collect();
+    if addresses.is_empty() || addresses.iter().any(|address| place.own.contains(address)) {
         return wanted;
     }
     let near = Some(place.node.as_str());
     let outside = if service.external_local { Door::OutsideLocal } else { Door::Outside };
     for port in &service.ports {
-        let all = reach.targets(port, None);
-        let here = reach.targets(port, near);
+        let all = reach.targets(port, family, None);
+        let here = reach.targets(port, family, near);
         let inside = if service.internal_local { &here } else { &all };
-        for address in &service.addresses {
+        for address in &addresses {
             wanted.face(reach, port, (*address, port.port), Door::Inside, (inside, &here));
         }
-        for address in &service.external {
+        for address in service.external.iter().filter(of_family) {
             wanted.face(reach, port, (*address, port.port), outside, (&all, &here));
         }
         if let Some(number) = port.node_port {
-            wanted.face(reach, port, (Ipv4Addr::UNSPECIFIED, number), outside, (&all, &here));
+            wanted.face(reach, port, (family.unspecified(), number), outside, (&all, &here));
         }
     }
     if !wanted.elements.is_empty() {
-        for address in reach.local_addresses(&place.node) {
-            wanted.elements.push((SetId::Hairpin, [address.octets(), address.octets()].concat(), Vec::new()));
+        for address in reach.local_addresses(&place.node).into_iter().filter(|address| family.has(*address)) {
+            wanted.elements.push((SetId::Hairpin, octets(address).repeat(2), Vec::new()));
         }
     }
     wanted
@@ -118,7 +122,7 @@ impl Wanted {
         if all.is_empty() {
             // Nobody anywhere: say so. Local policy with nobody *here* is silence instead, as upstream has it, so
             // that a balancer tries another node.
-            let somewhere = door == Door::Inside && !reach.targets(port, None).is_empty();
+            let somewhere = door == Door::Inside && !reach.targets(port, Family::of(face.0), None).is_empty();
             let set = if somewhere { SetId::Drop } else { SetId::Reject };
             self.elements.push((set, key.clone(), Vec::new()));
         }
@@ -145,14 +149,14 @@ impl Wanted {
 
 /// Address, protocol, port as the registers hold them.
 pub(super) fn key(protocol: u8, face: Face) -> Vec<u8> {
-    let mut key = face.0.octets().to_vec();
+    let mut key = octets(face.0);
     key.extend([protocol, 0, 0, 0]);
     key.extend(padded(face.1));
     key
 }
 
 fn value(target: Target) -> Vec<u8> {
-    let mut value = target.0.octets().to_vec();
+    let mut value = octets(target.0);
     value.extend(padded(target.1));
     value
 }

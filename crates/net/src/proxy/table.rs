@@ -2,19 +2,21 @@
 //!
 //! All services with the same number of endpoints share one map, keyed by face and slot; one rule draws a slot and
 //! looks it up. A packet passes as many lookups as there are *different* numbers of endpoints, however many services.
-//! Registers: 0 client, 1 address, 2 protocol, 3 port, 4 slot (or the remembered endpoint in 4 and 5), 6 and 7 the
-//! endpoint; so that every key is a run of neighbours.
+//! Registers: client, address, protocol, port, slot (or the remembered endpoint), endpoint, one after the other, so that
+//! every key is a run of neighbours. With the addresses of IPv6 that takes all sixteen. Either family has a table of its
+//! own, with the same sets and rules.
 //!
 //! Clients that stay with an endpoint: a map remembers client and face → endpoint and forgets by itself. What it
 //! remembers counts only while it is in the `live` set, so a dead endpoint needs no clearing up.
 
 use std::collections::BTreeSet;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
+use crate::family::Family;
 use crate::ledger::{self, Set as _};
 use crate::model::Protocol;
-use crate::netlink::expr::{Expr, Reg, Verdict, destination, range, source};
+use crate::netlink::expr::{Expr, Reg, Verdict, range};
 use crate::netlink::nft::{Batch, Field, Hook, Set};
 
 const FACE: &[Field] = &[Field::Address, Field::Protocol, Field::Port];
@@ -110,16 +112,29 @@ impl Group {
 /// What there is of the table so far.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
+    family: Family,
     table: String,
-    inside: Option<Ipv4Net>,
+    inside: Option<IpNet>,
+    registers: Registers,
     groups: BTreeSet<Group>,
     /// Chain and seconds for which the remembering rules are there.
     memories: BTreeSet<(bool, Scope, u32)>,
 }
 
 impl Layout {
-    pub(super) fn new(table: String, inside: Option<Ipv4Net>) -> Self {
-        Self { table, inside, groups: BTreeSet::new(), memories: BTreeSet::new() }
+    /// The table of a family; `inside` is where its pods are.
+    pub(super) fn new(family: Family, table: String, inside: Option<IpNet>) -> Self {
+        let registers = Registers::of(family);
+        Self { family, table, inside, registers, groups: BTreeSet::new(), memories: BTreeSet::new() }
+    }
+
+    pub(super) fn family(&self) -> Family {
+        self.family
+    }
+
+    /// An empty transaction on it.
+    pub(super) fn batch(&self) -> Batch<'_> {
+        Batch::on(self.family, &self.table)
     }
 
     pub(super) fn table(&self) -> &str {
@@ -128,7 +143,7 @@ impl Layout {
 
     /// The same table before anything was made.
     pub(super) fn empty(&self) -> Self {
-        Self::new(self.table.clone(), self.inside)
+        Self::new(self.family, self.table.clone(), self.inside)
     }
 
     /// The table anew: fixed sets, chains, rules.
@@ -147,8 +162,8 @@ impl Layout {
         }
         self.ways_in(batch);
         self.services(batch);
-        way_out(batch);
-        refusals(batch);
+        self.registers.way_out(batch);
+        self.registers.refusals(batch);
     }
 
     /// The groups that nearly every cluster has. A new rule makes the kernel wait until no packet is in the old ones;
@@ -162,7 +177,10 @@ impl Layout {
         for (name, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
             batch.base_chain(name, "nat", hook, -100);
             batch.rule(name, &[Expr::Go(Verdict::Jump("services"))]);
-            batch.rule(name, &[&to_this_node()[..], &[Expr::Go(Verdict::Jump("node-ports"))]].concat());
+            batch.rule(
+                name,
+                &[&to_this_node(self.family)[..], &[Expr::Go(Verdict::Jump("node-ports"))]].concat(),
+            );
         }
     }
 
@@ -172,16 +190,18 @@ impl Layout {
             let (near, far) = if node { ("node-local", "node") } else { ("address-local", "address") };
             // Strangers to a service with local policy: this node's endpoints or nothing, source kept.
             batch.rule(chain, &[&self.stranger()[..], &[Expr::Go(Verdict::Jump(near))]].concat());
-            let stray = [face(node), vec![Expr::In("local", Reg(1)), Expr::Go(Verdict::Drop)]].concat();
+            let face = self.registers.face(node);
+            let one_of = |set| [&face[..], &[Expr::In(set, self.registers.address)]].concat();
+            let stray = [one_of("local"), vec![Expr::Go(Verdict::Drop)]].concat();
             batch.rule(chain, &[self.stranger(), stray].concat());
             // This machine itself uses all endpoints, but they must answer to an address they can reach.
             let own = vec![Expr::SourceKind(Reg(0)), Expr::Equal(Reg(0), LOCAL.to_vec())];
-            batch.rule(chain, &[own, face(node), vec![Expr::In("local", Reg(1))], mark()].concat());
-            batch.rule(chain, &[face(node), vec![Expr::In("masquerade", Reg(1))], mark()].concat());
+            batch.rule(chain, &[own, one_of("local"), mark()].concat());
+            batch.rule(chain, &[one_of("masquerade"), mark()].concat());
             if let (Some(inside), false) = (self.inside, node) {
-                let mut steps = vec![source(Reg(0))];
+                let mut steps = vec![Expr::Source(Reg(0))];
                 steps.extend(range(Reg(0), inside, false));
-                steps.extend([face(node), vec![Expr::In("cluster", Reg(1))], mark()].concat());
+                steps.extend([one_of("cluster"), mark()].concat());
                 batch.rule(chain, &steps);
             }
             batch.rule(chain, &[Expr::Go(Verdict::Jump(far))]);
@@ -192,7 +212,7 @@ impl Layout {
     fn stranger(&self) -> Vec<Expr> {
         let mut steps = vec![Expr::SourceKind(Reg(0)), Expr::Differ(Reg(0), LOCAL.to_vec())];
         if let Some(inside) = self.inside {
-            steps.push(source(Reg(0)));
+            steps.push(Expr::Source(Reg(0)));
             steps.extend(range(Reg(0), inside, false));
         }
         steps
@@ -206,14 +226,15 @@ impl Layout {
                 continue;
             }
             batch.set(&Set { name: group.name(), key: SLOT, value: TARGET, timeout: None });
-            let mut draw = face(group.node);
-            draw.push(Expr::Random(Reg(4), group.count));
-            draw.push(Expr::Find(group.name(), Reg(1), Reg(6)));
-            let send = Expr::Dnat(Reg(6), Reg(7));
+            let Registers { client, address, slot, target, .. } = self.registers;
+            let mut draw = self.registers.face(group.node);
+            draw.push(Expr::Random(slot, group.count));
+            draw.push(Expr::Find(group.name(), address, target));
+            let send = Expr::Dnat(target, target.after_address(self.family));
             if let Some(seconds) = group.sticky {
                 let memory = self.remember(batch, group, seconds);
-                let noted = [Expr::Remember(memory, Reg(0), Reg(6)), send.clone()];
-                batch.rule(group.chain(), &[&[source(Reg(0))], &draw[..], &noted].concat());
+                let noted = [Expr::Remember(memory, client, target), send.clone()];
+                batch.rule(group.chain(), &[&[Expr::Source(client)], &draw[..], &noted].concat());
                 // When memory is full the rule above ends early; then the client is served all the same.
             }
             draw.push(send);
@@ -230,81 +251,109 @@ impl Layout {
             batch.set(&Set { name: name.clone(), key: CLIENT, value: TARGET, timeout: Some(seconds.max(1)) });
         }
         if self.memories.insert((group.node, group.scope, seconds)) {
-            let known = [vec![source(Reg(0))], face(group.node)].concat();
+            // The remembered endpoint stands where the slot does, next to the face.
+            let Registers { client, address, slot: again, .. } = self.registers;
+            let known = [vec![Expr::Source(client)], self.registers.face(group.node)].concat();
             let live = if group.scope == Scope::Local { "live-local" } else { "live" };
-            let again = [
-                Expr::Find(name.clone(), Reg(0), Reg(4)),
-                Expr::In(live, Reg(1)),
-                Expr::Remember(name.clone(), Reg(0), Reg(4)),
-                Expr::Dnat(Reg(4), Reg(5)),
+            let still = [
+                Expr::Find(name.clone(), client, again),
+                Expr::In(live, address),
+                Expr::Remember(name.clone(), client, again),
+                Expr::Dnat(again, again.after_address(self.family)),
             ];
-            batch.rule(group.chain(), &[&known[..], &again].concat());
+            batch.rule(group.chain(), &[&known[..], &still].concat());
             // Adding does not change what is remembered, so what is no longer true has to go first.
-            batch.rule(group.chain(), &[&known[..], &[Expr::Forget(name.clone(), Reg(0))]].concat());
+            batch.rule(group.chain(), &[&known[..], &[Expr::Forget(name.clone(), client)]].concat());
         }
         name
     }
 }
 
-fn way_out(batch: &mut Batch<'_>) {
-    batch.base_chain("postrouting", "nat", Hook::Postrouting, 100);
-    let bit = MARK.to_ne_bytes();
-    let marked = [Expr::Mark(Reg(0)), Expr::Bits(Reg(0), bit, [0; 4]), Expr::Differ(Reg(0), vec![0; 4])];
-    // The mark has done its work; a tunnel must not see it again.
-    let clean =
-        [Expr::Mark(Reg(0)), Expr::Bits(Reg(0), [0xff; 4], bit), Expr::SetMark(Reg(0)), Expr::Masquerade];
-    batch.rule("postrouting", &[&marked[..], &clean].concat());
-    let itself = [
-        Expr::FlowStatus(Reg(0)),
-        Expr::Bits(Reg(0), REWRITTEN, [0; 4]),
-        Expr::Differ(Reg(0), vec![0; 4]),
-        source(Reg(0)),
-        destination(Reg(1)),
-        Expr::In("hairpin", Reg(0)),
-        Expr::Masquerade,
-    ];
-    batch.rule("postrouting", &itself);
+/// Where a rule keeps what it loads.
+#[derive(Clone, Copy, Debug)]
+struct Registers {
+    family: Family,
+    client: Reg,
+    address: Reg,
+    protocol: Reg,
+    port: Reg,
+    slot: Reg,
+    target: Reg,
 }
 
-fn refusals(batch: &mut Batch<'_>) {
-    let fresh = [Expr::FlowState(Reg(0)), Expr::Bits(Reg(0), NEW, [0; 4]), Expr::Differ(Reg(0), vec![0; 4])];
-    let hooks = [("input", Hook::Input), ("forward", Hook::Forward), ("from-here", Hook::Output)];
-    // TCP is refused in its own words: the kernel sends a client only one ICMP message a second.
-    let tcp = vec![Expr::Protocol(Reg(0)), Expr::Equal(Reg(0), vec![Protocol::Tcp.number()]), Expr::Reset];
-    for (name, hook) in hooks {
-        batch.base_chain(name, "filter", hook, 0);
-        for end in [tcp.clone(), vec![Expr::Reject]] {
-            if hook != Hook::Forward {
-                let refused =
-                    [to_this_node(), face(true), vec![Expr::In("reject", Reg(1))], end.clone()].concat();
+impl Registers {
+    fn of(family: Family) -> Self {
+        let (client, next) = (Reg(0), |reg: Reg| Reg(reg.0 + 1));
+        let address = client.after_address(family);
+        let protocol = address.after_address(family);
+        let port = next(protocol);
+        let slot = next(port);
+        Self { family, client, address, protocol, port, slot, target: next(slot) }
+    }
+
+    /// Loads what the client used: address (or none for a node port), protocol, port.
+    fn face(&self, node: bool) -> Vec<Expr> {
+        let any = || vec![0; usize::from(self.family.words()) * 4];
+        let address =
+            if node { Expr::Constant(self.address, any()) } else { Expr::Destination(self.address) };
+        vec![address, Expr::Protocol(self.protocol), Expr::DestinationPort(self.port)]
+    }
+
+    fn way_out(&self, batch: &mut Batch<'_>) {
+        batch.base_chain("postrouting", "nat", Hook::Postrouting, 100);
+        let bit = MARK.to_ne_bytes();
+        let marked = [Expr::Mark(Reg(0)), Expr::Bits(Reg(0), bit, [0; 4]), Expr::Differ(Reg(0), vec![0; 4])];
+        // The mark has done its work; a tunnel must not see it again.
+        let clean =
+            [Expr::Mark(Reg(0)), Expr::Bits(Reg(0), [0xff; 4], bit), Expr::SetMark(Reg(0)), Expr::Masquerade];
+        batch.rule("postrouting", &[&marked[..], &clean].concat());
+        let itself = [
+            Expr::FlowStatus(Reg(0)),
+            Expr::Bits(Reg(0), REWRITTEN, [0; 4]),
+            Expr::Differ(Reg(0), vec![0; 4]),
+            Expr::Source(self.client),
+            Expr::Destination(self.address),
+            Expr::In("hairpin", self.client),
+            Expr::Masquerade,
+        ];
+        batch.rule("postrouting", &itself);
+    }
+
+    fn refusals(&self, batch: &mut Batch<'_>) {
+        let fresh =
+            [Expr::FlowState(Reg(0)), Expr::Bits(Reg(0), NEW, [0; 4]), Expr::Differ(Reg(0), vec![0; 4])];
+        let hooks = [("input", Hook::Input), ("forward", Hook::Forward), ("from-here", Hook::Output)];
+        // TCP is refused in its own words: the kernel sends a client only one ICMP message a second.
+        let tcp =
+            vec![Expr::Protocol(Reg(0)), Expr::Equal(Reg(0), vec![Protocol::Tcp.number()]), Expr::Reset];
+        let one_of = |node, set| [self.face(node), vec![Expr::In(set, self.address)]].concat();
+        for (name, hook) in hooks {
+            batch.base_chain(name, "filter", hook, 0);
+            for end in [tcp.clone(), vec![Expr::Reject]] {
+                if hook != Hook::Forward {
+                    let refused = [to_this_node(self.family), one_of(true, "reject"), end.clone()].concat();
+                    batch.rule(name, &[&fresh[..], &refused].concat());
+                }
+                let refused = [one_of(false, "reject"), end].concat();
                 batch.rule(name, &[&fresh[..], &refused].concat());
             }
-            let refused = [face(false), vec![Expr::In("reject", Reg(1))], end].concat();
-            batch.rule(name, &[&fresh[..], &refused].concat());
+            let dropped = [one_of(false, "drop"), vec![Expr::Go(Verdict::Drop)]].concat();
+            batch.rule(name, &[&fresh[..], &dropped].concat());
         }
-        let dropped = [face(false), vec![Expr::In("drop", Reg(1)), Expr::Go(Verdict::Drop)]].concat();
-        batch.rule(name, &[&fresh[..], &dropped].concat());
     }
 }
 
-/// Loads what the client used: address (or 0.0.0.0 for a node port), protocol, port.
-fn face(node: bool) -> Vec<Expr> {
-    let address = if node { Expr::Constant(Reg(1), vec![0; 4]) } else { destination(Reg(1)) };
-    vec![address, Expr::Protocol(Reg(2)), Expr::DestinationPort(Reg(3))]
-}
-
 /// Only what is sent to an address of this machine other than loopback.
-fn to_this_node() -> Vec<Expr> {
-    let loopback = Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8);
+fn to_this_node(family: Family) -> Vec<Expr> {
     let mut steps =
-        vec![Expr::DestinationKind(Reg(0)), Expr::Equal(Reg(0), LOCAL.to_vec()), destination(Reg(0))];
-    steps.extend(range(Reg(0), loopback, false));
+        vec![Expr::DestinationKind(Reg(0)), Expr::Equal(Reg(0), LOCAL.to_vec()), Expr::Destination(Reg(0))];
+    steps.extend(range(Reg(0), family.loopback(), false));
     steps
 }
 
-/// Marks the packet for masquerade, leaving other bits as they are.
+/// Marks the packet for masquerade, leaving other bits as they are. The last thing a rule does: registers are free.
 fn mark() -> Vec<Expr> {
     let bit = MARK.to_ne_bytes();
     let others = (!MARK).to_ne_bytes();
-    vec![Expr::Mark(Reg(8)), Expr::Bits(Reg(8), others, bit), Expr::SetMark(Reg(8))]
+    vec![Expr::Mark(Reg(0)), Expr::Bits(Reg(0), others, bit), Expr::SetMark(Reg(0))]
 }

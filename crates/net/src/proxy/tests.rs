@@ -50,8 +50,8 @@ fn shown(entries: &[Entry]) -> Vec<String> {
 
 fn check(spec: &str, endpoints: &[(&str, &str)], expected: &[&str]) {
     let model = model(spec, endpoints);
-    let place = Place { node: "n1".into(), own: vec![Ipv4Addr::new(10, 96, 0, 10)] };
-    let wanted = plan(&model.reach("shop/web").unwrap(), &place);
+    let place = Place { node: "n1".into(), own: vec![[10, 96, 0, 10].into()] };
+    let wanted = plan(&model.reach("shop/web").unwrap(), &place, Family::Four);
     assert_eq!(shown(&wanted.elements), expected, "{spec}");
 }
 
@@ -142,6 +142,25 @@ fn headless_external_and_own_services_need_nothing() {
 }
 
 #[test]
+fn each_family_is_planned_by_its_own_addresses() {
+    let spec = "{type: NodePort, clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, 'fd00:96::7'], externalIPs: \
+                [1.2.3.4, 'fd01::4'], ports: [{port: 80, nodePort: 30080}]}";
+    let reach = model(spec, TWO).reach("shop/web").unwrap();
+    let place = Place { node: "n1".into(), own: vec![] };
+    let mut six: Vec<(String, usize)> = plan(&reach, &place, Family::Six)
+        .elements
+        .iter()
+        .map(|(set, key, _)| (set.name(), key.len()))
+        .collect();
+    six.sort();
+    // The endpoints are of the other family: nobody answers by the service's, the external, or a node's address.
+    let names = ["cluster", "masquerade", "masquerade", "reject", "reject", "reject"];
+    assert_eq!(six, names.map(|name| (name.to_owned(), 24)));
+    let single = model("{clusterIP: 10.96.0.7, ports: [{port: 80}]}", TWO).reach("shop/web").unwrap();
+    assert_eq!(plan(&single, &place, Family::Six).elements, []);
+}
+
+#[test]
 fn what_two_services_want_stays_until_both_let_go() {
     let mut ledger = Ledger::default();
     let pod = |value: u8| (SetId::Hairpin, vec![1], vec![value]);
@@ -149,7 +168,8 @@ fn what_two_services_want_stays_until_both_let_go() {
     let round = |ledger: &mut Ledger<SetId>, service: &Key, wanted: Vec<Entry>| {
         let mut difference = Difference::default();
         ledger.set(service, wanted, &mut difference);
-        let mut batch = Batch::on("t");
+        let layout = Layout::new(Family::Four, "t".to_owned(), None);
+        let mut batch = layout.batch();
         difference.write(&mut batch);
         !batch.is_empty()
     };

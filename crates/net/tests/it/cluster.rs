@@ -72,7 +72,7 @@ fn node(number: u8, host: &Host) -> Arc<Object> {
     object(&json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("m{number}")},
         "spec": {"podCIDR": format!("10.244.{number}.0/24")},
-        "status": {"addresses": [{"type": "InternalIP", "address": host.address.to_string()}]},
+        "status": {"addresses": [{"type": "InternalIP", "address": host.addresses[0].to_string()}]},
     }))
 }
 
@@ -150,7 +150,7 @@ fn pods_services_and_names_work_across_minions() {
     let (group, feeds) = (tasks.clone(), Arc::clone(&said));
     let work = async move {
         let link = Link::local(no_client(), feeds);
-        let net = Net::build(NetOptions { dns_address: None, ..NetOptions::new(link, "") });
+        let net = Net::build(NetOptions { dns_addresses: Vec::new(), ..NetOptions::new(link, "") });
         let (ready, routed) = (net.ready(), net.routed());
         net.run(&group).await.unwrap();
         let both = async { tokio::join!(ready.opened(), routed.opened()) };
@@ -160,15 +160,15 @@ fn pods_services_and_names_work_across_minions() {
     assert_eq!(machine.who(one.ip, 80), "one");
     assert!(both((0..30).map(|_| machine.who(web, 80))), "the machine gets both");
     assert!(
-        both((0..30).map(|_| machine.who(hosts[0].address, 30080))),
+        both((0..30).map(|_| machine.who(hosts[0].addresses[0], 30080))),
         "any minion's port leads to both pods"
     );
     for (host, word) in hosts.iter().zip(["one", "two"]) {
         for _ in 0..5 {
-            let answer = machine.ask(host.address, 30081).unwrap();
+            let answer = machine.ask(host.addresses[0], 30081).unwrap();
             assert_eq!(
                 answer,
-                format!("{word} {}", spec.network.addr()),
+                format!("{word} {}", spec.gateways()[0]),
                 "near pods only, and they see who asks"
             );
         }

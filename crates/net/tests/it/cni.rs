@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use skiff_net::family::Family;
 use skiff_net::netlink::nft::Tables;
 use skiff_net::netlink::route::Routing;
 
@@ -35,7 +36,9 @@ fn deleted_pods_leave_nothing_and_deleting_twice_is_fine() {
     node.remove(&pod);
     let links = node.space.within(|| Routing::open().unwrap().links().unwrap());
     assert_eq!(links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>(), ["lo", "skiff0"]);
-    let left = node.space.within(|| Tables::open().unwrap().elements("skiff-pods", "hostports").unwrap());
+    let left = node
+        .space
+        .within(|| Tables::open().unwrap().elements(Family::Four, "skiff-pods", "hostports").unwrap());
     assert_eq!(left, []);
     assert_eq!(node.cni("CHECK", "one", pod.space.path(), &json!([])).unwrap_err().code, 3);
     // The address rests: the next pod gets another.
@@ -87,7 +90,7 @@ fn a_flushed_table_is_made_again() {
     let port = |port: u16| json!([{"hostPort": port, "containerPort": 80, "protocol": "TCP"}]);
     let one = node.pod_with("one", &port(8080));
     one.space.serve(80, "one");
-    node.space.within(|| Tables::open().unwrap().remove("skiff-pods").unwrap());
+    node.space.within(|| Tables::open().unwrap().remove(Family::Four, "skiff-pods").unwrap());
     let two = node.pod_with("two", &port(8082));
     two.space.serve(80, "two");
     assert_eq!(node.space.who(node.gateway(), 8080), "one");

@@ -216,5 +216,5 @@ fn garbage_is_answered_or_ignored_and_the_server_lives() {
     assert_eq!(named.udp(&several).metadata.response_code, ResponseCode::FormErr);
     let asked = question("kubernetes.default.svc.cluster.local.", RecordType::A);
     assert_eq!(data(&named.udp(&asked)), ["10.96.0.1"]);
-    named.space.within(|| dns::cleanup(SERVER).unwrap());
+    named.space.within(|| dns::cleanup(SERVER.into()).unwrap());
 }

@@ -1,13 +1,13 @@
 //! A node and pods to test with: network namespaces that vanish with their guards, and talk between them.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::{Value, json};
 use skiff_api::Object;
 use skiff_net::cni::{Call, Fault};
@@ -64,24 +64,26 @@ impl Space {
 
     /// A TCP server that greets every client with `word` and the client's address.
     pub(crate) fn serve(&self, port: u16, word: &str) {
-        self.serve_on(Ipv4Addr::UNSPECIFIED, port, word);
+        self.serve_on(Ipv6Addr::UNSPECIFIED, port, word);
     }
 
-    pub(crate) fn serve_on(&self, address: Ipv4Addr, port: u16, word: &str) {
+    pub(crate) fn serve_on(&self, address: impl Into<IpAddr>, port: u16, word: &str) {
+        let address: IpAddr = address.into();
         let listener = self.within(|| TcpListener::bind((address, port)).unwrap());
         let word = word.to_owned();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
                 let Ok(peer) = stream.peer_addr() else { continue };
-                let _client_may_be_gone = stream.write_all(format!("{word} {}", peer.ip()).as_bytes());
+                let _client_may_be_gone =
+                    stream.write_all(format!("{word} {}", peer.ip().to_canonical()).as_bytes());
             }
         });
     }
 
     /// A UDP server that answers every datagram with `word`.
     pub(crate) fn serve_udp(&self, port: u16, word: &str) {
-        let socket = self.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+        let socket = self.within(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap());
         let word = word.to_owned();
         std::thread::spawn(move || {
             let mut buffer = [0; 512];
@@ -92,9 +94,9 @@ impl Space {
     }
 
     /// What the server at that address says.
-    pub(crate) fn ask(&self, address: Ipv4Addr, port: u16) -> std::io::Result<String> {
+    pub(crate) fn ask(&self, address: impl Into<IpAddr>, port: u16) -> std::io::Result<String> {
+        let to = SocketAddr::new(address.into(), port);
         self.within(move || {
-            let to = SocketAddr::V4(SocketAddrV4::new(address, port));
             let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             let mut text = String::new();
@@ -104,7 +106,7 @@ impl Space {
     }
 
     /// The first word of the answer: who answered.
-    pub(crate) fn who(&self, address: Ipv4Addr, port: u16) -> String {
+    pub(crate) fn who(&self, address: impl Into<IpAddr>, port: u16) -> String {
         self.ask(address, port).unwrap().split(' ').next().unwrap().to_owned()
     }
 
@@ -138,11 +140,12 @@ pub(crate) fn no_client() -> kube::Client {
     kube::Client::new(refuse, "default")
 }
 
-/// A node: a namespace, a folder, a pod range.
+/// A node: a namespace, a folder, pod ranges.
 pub(crate) struct Node {
     pub(crate) space: Space,
     pub(crate) folder: PathBuf,
     pub(crate) subnet: Ipv4Net,
+    pub(crate) six: Option<Ipv6Net>,
 }
 
 impl Node {
@@ -152,7 +155,18 @@ impl Node {
 
     pub(crate) fn in_space(space: Space, subnet: &str) -> Self {
         let folder = std::env::temp_dir().join(&space.name);
-        Self { space, folder, subnet: subnet.parse().unwrap() }
+        Self { space, folder, subnet: subnet.parse().unwrap(), six: None }
+    }
+
+    /// One whose pods have addresses of IPv6 as well.
+    pub(crate) fn dual(subnet: &str, six: &str) -> Self {
+        let mut node = Self::new(subnet);
+        node.six = Some(six.parse().unwrap());
+        node
+    }
+
+    pub(crate) fn gateway_six(&self) -> Ipv6Addr {
+        self.six.unwrap().hosts().nth(1).unwrap()
     }
 
     pub(crate) fn gateway(&self) -> Ipv4Addr {
@@ -161,7 +175,8 @@ impl Node {
 
     pub(crate) fn config(&self) -> cni::Config {
         cni::Config {
-            subnet: self.subnet,
+            subnets: [Some(IpNet::V4(self.subnet)), self.six.map(IpNet::V6)].into_iter().flatten().collect(),
+            cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "fd00:244::/56".parse().unwrap()],
             data_dir: self.folder.clone(),
             bridge: "skiff0".into(),
             ..cni::Config::default()
@@ -193,7 +208,8 @@ impl Node {
         let space = Space::new();
         let answer = self.cni("ADD", name, space.path(), ports).unwrap().unwrap();
         let net: Ipv4Net = answer["ips"][0]["address"].as_str().unwrap().parse().unwrap();
-        Pod { space, ip: net.addr(), name: name.to_owned(), answer }
+        let six = answer["ips"][1]["address"].as_str().map(|net| net.parse::<Ipv6Net>().unwrap().addr());
+        Pod { space, ip: net.addr(), six, name: name.to_owned(), answer }
     }
 
     pub(crate) fn remove(&self, pod: &Pod) {
@@ -211,6 +227,7 @@ impl Drop for Node {
 pub(crate) struct Pod {
     pub(crate) space: Space,
     pub(crate) ip: Ipv4Addr,
+    pub(crate) six: Option<Ipv6Addr>,
     pub(crate) name: String,
     pub(crate) answer: Value,
 }

@@ -25,7 +25,7 @@ fn hosts_reach_each_other_and_making_them_twice_is_making_them_once() {
     let hosts = machine.within(|| Hosts::create(&made.spec).unwrap());
     assert_eq!(machine.within(|| Hosts::create(&made.spec).unwrap()), hosts);
     assert_eq!(
-        hosts.iter().map(|h| h.address.to_string()).collect::<Vec<_>>(),
+        hosts.iter().map(|h| h.addresses[0].to_string()).collect::<Vec<_>>(),
         ["10.89.0.11", "10.89.0.12", "10.89.0.13"]
     );
     let listener =
@@ -33,7 +33,7 @@ fn hosts_reach_each_other_and_making_them_twice_is_making_them_once() {
     std::thread::spawn(move || {
         let _accepted: Vec<_> = listener.incoming().collect();
     });
-    let to = (hosts[0].address, 80);
+    let to = (hosts[0].addresses[0], 80);
     netns::within_path(&hosts[1].path, || std::net::TcpStream::connect(to).unwrap()).unwrap();
     machine.within(|| std::net::TcpStream::connect(to).unwrap());
     let fewer = Spec { count: 2, ..made.spec.clone() };

@@ -9,3 +9,4 @@ mod given;
 mod hosts;
 mod policy;
 mod proxy;
+mod six;

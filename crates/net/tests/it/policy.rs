@@ -1,7 +1,7 @@
 //! Network policies against a real kernel, fed as the API would feed them.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use skiff_api::Object;
 use skiff_base::Tasks;
 use skiff_client::{Delta, Link, LocalFeeds, Topic};
+use skiff_net::family::Family;
 use skiff_net::netlink::nft::Tables;
 use skiff_net::policy::{self, Policies, PolicyOptions};
 use skiff_net::sysctl;
@@ -75,7 +76,10 @@ impl Said {
                 "spec": { "nodeName": "n1", "containers": [
                     { "name": "c", "ports": [{ "name": "http", "containerPort": 80 }] },
                 ] },
-                "status": { "phase": "Running", "podIP": pod.ip.to_string() },
+                "status": {
+                    "phase": "Running", "podIP": pod.ip.to_string(),
+                    "podIPs": [{ "ip": pod.ip.to_string() }, { "ip": pod.six.unwrap().to_string() }],
+                },
             }),
         );
     }
@@ -99,9 +103,9 @@ struct Stage {
 
 impl Stage {
     fn set() -> Self {
-        let node = Node::new("10.77.0.0/24");
+        let node = Node::dual("10.77.0.0/24", "fd00:77::/64");
         let (web, friend, client) = (node.pod("web"), node.pod("friend"), node.pod("client"));
-        node.space.within(|| sysctl::forward().unwrap());
+        node.space.within(|| Family::ALL.into_iter().try_for_each(sysctl::forward).unwrap());
         web.space.serve(80, "web");
         web.space.serve(8080, "web");
         let said = Arc::new(Said::default());
@@ -118,8 +122,9 @@ impl Stage {
             let options = PolicyOptions {
                 link: Link::local(no_client(), feeds),
                 node_name: "n1".into(),
+                families: Family::ALL.into(),
                 table: TABLE.into(),
-                dns_address: Some(address),
+                dns_addresses: vec![address.into()],
             };
             Policies::build(options).run(&group);
         };
@@ -133,22 +138,31 @@ impl Stage {
             .map(|space| reaches(space, self.web.ip, port))
     }
 
+    /// The same over IPv6: who may does not depend on the family.
+    fn reach_six(&self, port: u16) -> [bool; 3] {
+        [&self.friend.space, &self.client.space, &self.node.space]
+            .map(|space| reaches(space, self.web.six.unwrap(), port))
+    }
+
     /// Waits until that is so.
     fn until(&self, port: u16, expected: [bool; 3]) {
         until(expected, || self.reach(port));
+        until(expected, || self.reach_six(port));
     }
 
     /// People look at rules with `nft`, where there is one: it must know how to print ours.
     #[expect(clippy::disallowed_methods, reason = "tests start programs")]
     fn prints(&self) {
-        let list = || std::process::Command::new("nft").args(["list", "table", "ip", TABLE]).output();
-        if let Ok(output) = self.node.space.within(list) {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for family in ["ip", "ip6"] {
+            let list = || std::process::Command::new("nft").args(["list", "table", family, TABLE]).output();
+            if let Ok(output) = self.node.space.within(list) {
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            }
         }
     }
 
     fn has_table(&self) -> bool {
-        self.node.space.within(|| Tables::open().unwrap().exists(TABLE).unwrap())
+        self.node.space.within(|| Tables::open().unwrap().exists(Family::Four, TABLE).unwrap())
     }
 }
 
@@ -173,7 +187,8 @@ impl Drop for Stage {
     }
 }
 
-fn reaches(space: &Space, address: Ipv4Addr, port: u16) -> bool {
+fn reaches(space: &Space, address: impl Into<IpAddr>, port: u16) -> bool {
+    let address: IpAddr = address.into();
     space.within(move || TcpStream::connect_timeout(&SocketAddr::from((address, port)), SILENCE).is_ok())
 }
 
@@ -201,9 +216,10 @@ fn a_policy_lets_in_whom_it_names_and_the_node_always() {
     stage.until(80, [false, false, true]);
     stage.said.namespace("b", "blue");
     stage.until(80, [false, true, true]);
-    let block =
-        json!({ "ipBlock": { "cidr": "10.77.0.0/24", "except": [format!("{}/32", stage.client.ip)] } });
-    stage.said.policy("allow", from(block));
+    let except = |net: &str, one: String| json!({ "ipBlock": { "cidr": net, "except": [one] } });
+    let four = except("10.77.0.0/24", format!("{}/32", stage.client.ip));
+    let six = except("fd00:77::/64", format!("{}/128", stage.client.six.unwrap()));
+    stage.said.policy("allow", json!({ "podSelector": web, "ingress": [{ "from": [four, six] }] }));
     stage.until(80, [true, false, true]);
     stage.prints();
     stage.said.remove("networkpolicies", "a/deny");

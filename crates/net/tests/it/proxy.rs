@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use skiff_api::Object;
 use skiff_base::Tasks;
 use skiff_client::Delta;
+use skiff_net::family::Family;
 use skiff_net::follow::Services;
 use skiff_net::netlink::nft::Tables;
 use skiff_net::proxy::{self, Proxy, ProxyOptions};
@@ -17,14 +18,14 @@ use crate::given::{Node, Pod, Space, object};
 const WEB: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 7);
 
 /// A node whose proxy runs.
-struct Served {
-    services: Services,
+pub(crate) struct Served {
+    pub(crate) services: Services,
     runtime: Option<tokio::runtime::Runtime>,
     tasks: Tasks,
-    node: Node,
+    pub(crate) node: Node,
 }
 
-fn service(name: &str, spec: Value) -> Arc<Object> {
+pub(crate) fn service(name: &str, spec: Value) -> Arc<Object> {
     object(&json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"}, "spec": spec,
     }))
@@ -44,7 +45,7 @@ fn slice(name: &str, port: u16, protocol: &str, pods: &[(&Pod, &str)]) -> Arc<Ob
 }
 
 impl Served {
-    fn start(node: Node, services: Vec<Arc<Object>>, slices: Vec<Arc<Object>>) -> Self {
+    pub(crate) fn start(node: Node, services: Vec<Arc<Object>>, slices: Vec<Arc<Object>>) -> Self {
         let mut served = Self { services: Services::new(), runtime: None, tasks: Tasks::new(), node };
         served.services.services(Delta::Reset(services));
         served.services.slices(Delta::Reset(slices));
@@ -59,7 +60,8 @@ impl Served {
         let proxy = Proxy::build(ProxyOptions {
             services: self.services.clone(),
             node_name: "n1".into(),
-            cluster_cidr: Some("10.244.0.0/16".parse().unwrap()),
+            cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "fd00:244::/56".parse().unwrap()],
+            families: Family::ALL.into(),
             table: "skiff".into(),
             own_addresses: vec![],
         });
@@ -80,7 +82,7 @@ impl Served {
     }
 
     fn elements(&self, set: &str) -> usize {
-        self.node.space.within(|| Tables::open().unwrap().elements("skiff", set).unwrap().len())
+        self.node.space.within(|| Tables::open().unwrap().elements(Family::Four, "skiff", set).unwrap().len())
     }
 
     /// Waits until a set has so many elements; the proxy tells nobody when it is done with a change.
@@ -313,12 +315,12 @@ fn rules_that_somebody_removed_come_back_by_themselves() {
         .unwrap()
         .unwrap();
     for table in ["skiff", "skiff-pods"] {
-        served.node.space.within(|| Tables::open().unwrap().remove(table).unwrap());
+        served.node.space.within(|| Tables::open().unwrap().remove(Family::Four, table).unwrap());
     }
     served.until("ep1", 1);
     assert_eq!(two.space.who(WEB, 80), "one");
     let start = Instant::now();
-    while served.node.space.within(|| !Tables::open().unwrap().exists("skiff-pods").unwrap()) {
+    while served.node.space.within(|| !Tables::open().unwrap().exists(Family::Four, "skiff-pods").unwrap()) {
         assert!(start.elapsed() < crate::given::PATIENCE);
     }
     assert_eq!(two.space.who(served.node.gateway(), 8080), "one");

@@ -1,6 +1,6 @@
 //! `skiff agent`: one node; on another machine, or as one of several minions on this one.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use super::{ClusterArgs, DataDir};
+use crate::families::Each;
 use crate::isolate::Place;
 use crate::kubeconfig::Access;
 use crate::progress::say;
@@ -33,9 +34,9 @@ pub(crate) struct Agent {
     /// The node's name; by default the machine's
     #[arg(long)]
     node_name: Option<String>,
-    /// The node's address; by default the machine's
+    /// The node's address, of each family that pods have, with a comma; by default the machine's
     #[arg(long)]
-    node_ip: Option<Ipv4Addr>,
+    node_ip: Option<Each<IpAddr>>,
     /// The network namespace to live in (`/run/netns/NAME`)
     #[arg(long, hide = true)]
     netns: Option<PathBuf>,
@@ -47,15 +48,13 @@ pub(crate) struct Agent {
 impl Agent {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         skiff_base::trace::start("info");
+        self.cluster.check_ranges()?;
         let name = self.node_name.clone().unwrap_or_else(node::machine_name);
         let node_dir = self.data_dir.layout().node(&name);
         let hostname = self.netns.is_some().then(|| name.clone());
         Place { node_dir: node_dir.clone(), netns: self.netns.clone(), hostname }.enter()?;
-        let address = match self.node_ip {
-            Some(address) => address,
-            None => node::machine_address()?,
-        };
-        let spec = node::Spec::new(name, address, node_dir, &self.cluster, &self.sources);
+        let addresses = self.cluster.node_addresses(self.node_ip.as_ref())?;
+        let spec = node::Spec::new(name, addresses, node_dir, &self.cluster, &self.sources);
         super::runtime(2)?.block_on(self.live(spec))
     }
 

@@ -1,6 +1,6 @@
 //! `skiff down`: stops Skiff and its pods, or one node for good; with `--purge`, removes every trace.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::DataDir;
+use crate::families::Each;
 use crate::isolate::Place;
 use crate::kubeconfig;
 use crate::layout::Layout;
@@ -38,7 +39,7 @@ pub(crate) struct StopNode {
     netns: Option<PathBuf>,
     /// Where the node's cluster DNS answered.
     #[arg(long)]
-    dns: Ipv4Addr,
+    dns: Each<IpAddr>,
 }
 
 impl Down {
@@ -53,6 +54,8 @@ impl Down {
             return one_node(&layout, state, name);
         }
         let mut progress = Progress::start();
+        // The process that ends takes its state along.
+        let dns = dns_of(state.as_ref());
         if let Some(state) = &state {
             if state.is_running() {
                 end(state.process).context("stop skiff")?;
@@ -66,7 +69,7 @@ impl Down {
         }
         for node_dir in folders(&layout.nodes())? {
             let name = node_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            stop_node(&layout, &name)?;
+            stop_node(&layout, &name, &dns)?;
             progress.done(&format!("stopped the pods of {name}"));
         }
         if let Some(hosts) = crate::minions::Hosts::read(&layout)? {
@@ -101,9 +104,14 @@ fn one_node(layout: &Layout, state: Option<State>, name: &str) -> anyhow::Result
     if agent.is_running() {
         end(agent).with_context(|| format!("stop the agent of {name}"))?;
     }
-    stop_node(layout, name)?;
+    stop_node(layout, name, &dns_of(Some(&state)))?;
     say(&format!("{name} is stopped for good; the cluster will notice and move its pods."));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where cluster DNS answers, or answered.
+fn dns_of(state: Option<&State>) -> Each<IpAddr> {
+    state.map_or_else(|| node::DEFAULT_DNS.into(), |state| state.dns.clone())
 }
 
 /// Asks a process to end and waits until it has; kills it if it does not within 30 s.
@@ -128,8 +136,7 @@ fn end(process: Process) -> anyhow::Result<()> {
     clippy::disallowed_methods,
     reason = "a blocking command line that waits for itself in another namespace"
 )]
-fn stop_node(layout: &Layout, name: &str) -> anyhow::Result<()> {
-    let dns = State::read(layout)?.map_or(node::DEFAULT_DNS, |state| state.dns);
+fn stop_node(layout: &Layout, name: &str, dns: &Each<IpAddr>) -> anyhow::Result<()> {
     let mut command = std::process::Command::new(std::env::current_exe().context("find our own program")?);
     command.arg("stop-node").arg("--node-dir").arg(layout.node(name)).args(["--dns", &dns.to_string()]);
     if let Some(hosts) = crate::minions::Hosts::read(layout)?
@@ -149,7 +156,7 @@ impl StopNode {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         skiff_base::trace::start("warn");
         Place { node_dir: self.node_dir.clone(), netns: self.netns, hostname: None }.enter()?;
-        super::runtime(1)?.block_on(node::stop_for_good(&self.node_dir, self.dns))?;
+        super::runtime(1)?.block_on(node::stop_for_good(&self.node_dir, &self.dns))?;
         Ok(ExitCode::SUCCESS)
     }
 }

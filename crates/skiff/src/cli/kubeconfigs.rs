@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::DataDir;
 use crate::certificates;
+use crate::families::Each;
 use crate::kubeconfig::Access;
 use crate::progress::say;
 use crate::state::State;
@@ -19,9 +20,9 @@ pub(crate) struct Kubeconfig {
     /// Issue access for a node of this name instead; give it to `skiff agent --kubeconfig` on its machine
     #[arg(long, value_name = "NAME", requires = "address")]
     node: Option<String>,
-    /// The node's address
+    /// The node's address, or one of each family with a comma
     #[arg(long)]
-    address: Option<IpAddr>,
+    address: Option<Each<IpAddr>>,
     /// The server's URL as the reader of the kubeconfig reaches it; for a node, by default, the address that the server advertises
     #[arg(long, value_name = "URL")]
     server: Option<String>,
@@ -39,10 +40,10 @@ impl Kubeconfig {
         {
             access.server = state.advertised.unwrap_or(state.server);
         }
-        if let (Some(node), Some(address)) = (&self.node, self.address) {
+        if let (Some(node), Some(addresses)) = (&self.node, &self.address) {
             let authority = certificates::authority(&layout)?;
             let folder = layout.pki().join("nodes").join(node);
-            access.identity = certificates::node(&authority, &folder, node, &[address.to_string()])?;
+            access.identity = certificates::node(&authority, &folder, node, addresses)?;
         }
         say(serde_saphyr::to_string(&access.document()).context("encode the kubeconfig")?.trim_end());
         Ok(ExitCode::SUCCESS)

@@ -1,13 +1,16 @@
 //! `skiff up`: a cluster on this machine, told step by step.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use ipnet::IpNet;
 use skiff_base::Tasks;
+use skiff_net::family::Family;
 
 use super::{ClusterArgs, DataDir};
+use crate::families::{Each, word};
 use crate::isolate::Place;
 use crate::layout::Layout;
 use crate::minions::{self, Hosts, Setting};
@@ -36,15 +39,16 @@ pub(crate) struct Up {
     /// The node's name, if there is one node; by default the machine's
     #[arg(long)]
     node_name: Option<String>,
-    /// The node's address, if there is one node; by default the machine's
+    /// The node's address, if there is one node, of each family that pods have, with a comma; by default the machine's
     #[arg(long)]
-    node_ip: Option<Ipv4Addr>,
+    node_ip: Option<Each<IpAddr>>,
     /// Prefix of network names, if there are several nodes; at most ten letters
     #[arg(long, default_value = "minion")]
     name: String,
-    /// Addresses of the nodes, if there are several
-    #[arg(long, default_value = "10.89.0.0/24")]
-    minion_cidr: ipnet::Ipv4Net,
+    /// Addresses of the nodes, if there are several: a range of each family that pods have, with a comma; by default
+    /// 10.89.0.0/24 and fd00:89::/64
+    #[arg(long)]
+    minion_cidr: Option<Each<IpNet>>,
     /// Leave the user's kubeconfig alone; there is one in the data directory anyway
     #[arg(long)]
     no_kubeconfig: bool,
@@ -55,6 +59,7 @@ pub(crate) struct Up {
 
 impl Up {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        self.cluster.check_ranges()?;
         let layout = self.data_dir.layout();
         let vital: Vec<String> = check::missing()
             .into_iter()
@@ -93,23 +98,38 @@ impl Up {
             Some(name) => name.clone(),
             None => node::machine_name(),
         };
-        let address = match self.node_ip {
-            Some(address) => address,
-            None => node::machine_address()?,
-        };
+        let addresses = self.cluster.node_addresses(self.node_ip.as_ref())?;
         let node_dir = layout.node(&name);
-        Ok(Some(node::Spec::new(name, address, node_dir, &self.cluster, &self.sources)))
+        Ok(Some(node::Spec::new(name, addresses, node_dir, &self.cluster, &self.sources)))
+    }
+
+    /// The network of several nodes.
+    fn hosts(&self) -> anyhow::Result<Hosts> {
+        let pods = &self.cluster.cluster_cidr;
+        let ranges = match &self.minion_cidr {
+            Some(ranges) => ranges.clone(),
+            None => pods.map(|net| match Family::of(net.addr()) {
+                Family::Four => IpNet::new_assert([10, 89, 0, 0].into(), 24),
+                Family::Six => IpNet::new_assert([0xfd00, 0x89, 0, 0, 0, 0, 0, 0].into(), 64),
+            }),
+        };
+        if let Some(family) = pods.families().find(|family| ranges.get(*family).is_none()) {
+            bail!(
+                "--minion-cidr {ranges}: pods have addresses of {0}, so nodes need such as well",
+                word(family)
+            );
+        }
+        Ok(Hosts::new(&self.name, ranges, self.nodes, pods.clone()))
     }
 
     async fn live(self, layout: Layout, single: Option<node::Spec>) -> anyhow::Result<ExitCode> {
         let mut progress = Progress::start();
         let tasks = Tasks::new();
-        let hosts = (self.nodes > 1)
-            .then(|| Hosts::new(&self.name, self.minion_cidr, self.nodes, self.cluster.cluster_cidr));
-        let advertise = match (&hosts, &single) {
-            (Some(hosts), _) => hosts.gateway(),
-            (None, Some(spec)) => spec.address,
-            (None, None) => Ipv4Addr::LOCALHOST,
+        let hosts = (self.nodes > 1).then(|| self.hosts()).transpose()?;
+        let addresses = match (&hosts, &single) {
+            (Some(hosts), _) => hosts.gateways(),
+            (None, Some(spec)) => spec.addresses.clone(),
+            (None, None) => IpAddr::from([127, 0, 0, 1]).into(),
         };
         if let Some(hosts) = &hosts {
             hosts.remember(&layout)?;
@@ -117,17 +137,17 @@ impl Up {
             progress.done(&format!("network of {} minions", self.nodes));
         }
         let own = single.as_ref().map(|spec| spec.name.as_str());
-        let plane = ControlPlane::start(&layout, &self.cluster, advertise, own, &tasks).await?;
+        let plane = ControlPlane::start(&layout, &self.cluster, &addresses, own, &tasks).await?;
         progress.done(&format!("API server at {}", plane.url()));
         let mut state = State::of_this_process(plane.url(), self.cluster.dns());
-        state.advertised = Some(plane.url_at(advertise));
+        state.advertised = Some(plane.url_at(*addresses.first()));
         plane.admin(plane.url())?.write(&layout.kubeconfig())?;
         let names = match (single, hosts) {
             (Some(spec), _) => {
                 state.nodes.push(spec.state(None));
                 state.write(&layout)?;
                 let name = spec.name.clone();
-                let (link, identity) = plane.node(&spec.node_dir, &name, advertise)?;
+                let (link, identity) = plane.node(&spec.node_dir, &name, &addresses)?;
                 node::start(spec, link, identity, &tasks).await?;
                 vec![name]
             }

@@ -1,6 +1,6 @@
 //! The control plane: API server, controllers, scheduler; each with an identity of its own.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,13 @@ use skiff_base::task::Policy;
 use skiff_base::{Clock, Tasks};
 use skiff_client::{Delta, Link, Topic};
 use skiff_controllers::Switches;
+use skiff_net::family::{Family, further};
 use skiff_scheduler::Scheduler;
 use tokio::net::TcpListener;
 
 use crate::certificates::{self, ADMIN, APISERVER, CONTROLLERS, Component, PROXY, SCHEDULER};
 use crate::cli::ClusterArgs;
+use crate::families::{Each, word};
 use crate::kubeconfig::Access;
 use crate::layout::Layout;
 use crate::roles::node;
@@ -43,7 +45,7 @@ impl ControlPlane {
     pub(crate) async fn start(
         layout: &Layout,
         cluster: &ClusterArgs,
-        advertise: Ipv4Addr,
+        addresses: &Each<IpAddr>,
         node: Option<&str>,
         tasks: &Tasks,
     ) -> anyhow::Result<Self> {
@@ -51,7 +53,7 @@ impl ControlPlane {
         let switches =
             Switches::parse(cluster.controllers.iter().map(String::as_str)).context("--controllers")?;
         let authority = certificates::authority(layout)?;
-        let server = Server::build(options(&authority, layout, cluster, advertise)?)
+        let server = Server::build(options(&authority, layout, cluster, addresses)?)
             .context("build the API server")?;
         let link_of =
             |component: &Component| server.link(User::new(component.user, component.groups.iter().copied()));
@@ -63,7 +65,12 @@ impl ControlPlane {
         let node = node
             .map(|name| server.link(User::new(&certificates::node_user(name), [certificates::NODES_GROUP])));
 
-        let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, cluster.port));
+        // The unspecified address of IPv6 takes clients of both.
+        let any: IpAddr = match cluster.cluster_cidr.get(Family::Six) {
+            Some(_) => Ipv6Addr::UNSPECIFIED.into(),
+            None => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let everywhere = SocketAddr::from((any, cluster.port));
         let socket =
             TcpListener::bind(everywhere).await.with_context(|| format!("listen on {everywhere}"))?;
         let mut listeners = vec![Listener::tls(socket)];
@@ -88,7 +95,7 @@ impl ControlPlane {
 
         let mut settings = skiff_controllers::Options::over(controllers);
         settings.links = Arc::new(move |name| account(User::service_account("kube-system", name)));
-        settings.cluster_cidrs = vec![cluster.cluster_cidr.into()];
+        settings.cluster_cidrs = cluster.cluster_cidr.to_vec();
         settings.root_ca = Some(authority.cert_pem().to_owned());
         let signer = Authority::from_pem(authority.identity().clone()).context("read the authority")?;
         settings.signer = Some(Arc::new(signer));
@@ -111,8 +118,8 @@ impl ControlPlane {
     }
 
     /// The server's URL at another of its addresses.
-    pub(crate) fn url_at(&self, address: Ipv4Addr) -> String {
-        format!("https://{address}:{}", self.port)
+    pub(crate) fn url_at(&self, address: IpAddr) -> String {
+        format!("https://{}", SocketAddr::from((address, self.port)))
     }
 
     /// The administrator's access by `server`'s URL.
@@ -139,10 +146,10 @@ impl ControlPlane {
         &self,
         folder: &Path,
         name: &str,
-        address: Ipv4Addr,
+        addresses: &Each<IpAddr>,
     ) -> anyhow::Result<(Link, node::Identity)> {
         let link = self.node.clone().context("the node was named at the start")?;
-        let identity = certificates::node(&self.authority, folder, name, &[address.to_string()])?;
+        let identity = certificates::node(&self.authority, folder, name, addresses)?;
         Ok((link, node::Identity { identity, ca_pem: self.authority.cert_pem().to_owned() }))
     }
 
@@ -157,20 +164,27 @@ fn options(
     authority: &Authority,
     layout: &Layout,
     cluster: &ClusterArgs,
-    advertise: Ipv4Addr,
+    addresses: &Each<IpAddr>,
 ) -> anyhow::Result<Options> {
-    let first_service = Ipv4Addr::from(u32::from(cluster.service_cidr.network()) + 1);
-    let hosts = [
+    let family = Family::of(cluster.service_cidr.first().addr());
+    let advertise = addresses.get(family).with_context(|| {
+        let family = word(family);
+        format!("services have addresses of {family} first, but the server has none of {addresses}")
+    })?;
+    let mut hosts = vec![
         "localhost".to_owned(),
         "kubernetes".to_owned(),
         "kubernetes.default".to_owned(),
         "kubernetes.default.svc".to_owned(),
         format!("kubernetes.default.svc.{}", cluster.cluster_domain),
         Ipv4Addr::LOCALHOST.to_string(),
-        first_service.to_string(),
-        advertise.to_string(),
         node::machine_name(),
     ];
+    hosts.extend(cluster.service_cidr.iter().map(|net| further(net.network(), 1).to_string()));
+    hosts.extend(addresses.iter().map(IpAddr::to_string));
+    if cluster.cluster_cidr.get(Family::Six).is_some() {
+        hosts.push(Ipv6Addr::LOCALHOST.to_string());
+    }
     std::fs::create_dir_all(layout.pki()).context("make the data directory")?;
     let ca_pem = authority.cert_pem().to_owned();
     let own = format!("https://kubernetes.default.svc.{}", cluster.cluster_domain);
@@ -179,14 +193,11 @@ fn options(
     believed.issuers.extend(cluster.oidc.issuer()?);
     Ok(Options {
         storage: Storage::Disk(layout.store()),
-        tls: Some(Tls {
-            identity: certificates::server(authority, hosts.into())?,
-            client_ca_pem: ca_pem.clone(),
-        }),
+        tls: Some(Tls { identity: certificates::server(authority, hosts)?, client_ca_pem: ca_pem.clone() }),
         kubelets: Some(KubeletAccess { identity: APISERVER.identity(authority, layout)?, ca_pem }),
         front_proxy: Some(certificates::front_proxy(layout)?),
-        services: vec![cluster.service_cidr.into()],
-        advertise: Some(SocketAddr::from((advertise, cluster.port))),
+        services: cluster.service_cidr.to_vec(),
+        advertise: Some(SocketAddr::from((*advertise, cluster.port))),
         machine: Some(node::machine_name()),
         garbage_collector: true,
         roles: component_roles(),

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use futures::StreamExt;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use skiff_base::Tasks;
 use skiff_base::task::Policy;
@@ -14,9 +14,12 @@ use skiff_client::{Delta, Link, Topic};
 use skiff_kubelet::runtime::cri::daemon;
 use skiff_kubelet::{Cgroups, ClusterChoice, Kubelet, Options, RuntimeChoice};
 use skiff_net::cni;
+use skiff_net::family::Family;
+use skiff_net::netlink::route::Routing;
 use skiff_net::node::{CleanupOptions, Net, NetOptions};
 
 use crate::cli::{ClusterArgs, EvictionArgs};
+use crate::families::{Each, word};
 use crate::state;
 
 /// The bridge that a node's pods hang on; every node has its own network namespace or machine.
@@ -30,7 +33,7 @@ const PLUGINS: &[&str] = &["skiff-cni", "loopback"];
 /// The image that holds a pod's namespaces; made by ourselves where we can.
 const PAUSE: &str = "skiff.local/pause:1";
 /// Where cluster DNS answers unless told otherwise.
-pub(crate) const DEFAULT_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+pub(crate) const DEFAULT_DNS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10));
 /// Where a kubelet listens.
 const KUBELET_PORT: u16 = 10250;
 
@@ -65,12 +68,12 @@ impl Sources {
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     pub(crate) name: String,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) addresses: Each<IpAddr>,
     pub(crate) node_dir: PathBuf,
-    dns: Ipv4Addr,
+    dns: Each<IpAddr>,
     domain: String,
-    cluster_cidr: Ipv4Net,
-    service_cidr: Ipv4Net,
+    cluster_cidr: Each<IpNet>,
+    service_cidr: Each<IpNet>,
     sources: Sources,
 }
 
@@ -84,26 +87,26 @@ pub(crate) struct Identity {
 impl Spec {
     pub(crate) fn new(
         name: String,
-        address: Ipv4Addr,
+        addresses: Each<IpAddr>,
         node_dir: PathBuf,
         cluster: &ClusterArgs,
         sources: &Sources,
     ) -> Self {
         Self {
             name,
-            address,
+            addresses,
             node_dir,
             dns: cluster.dns(),
             domain: cluster.cluster_domain.clone(),
-            cluster_cidr: cluster.cluster_cidr,
-            service_cidr: cluster.service_cidr,
+            cluster_cidr: cluster.cluster_cidr.clone(),
+            service_cidr: cluster.service_cidr.clone(),
             sources: sources.clone(),
         }
     }
 
     /// What is remembered of it while it runs.
     pub(crate) fn state(&self, agent: Option<state::Process>) -> state::Node {
-        let (name, address) = (self.name.clone(), self.address);
+        let (name, address) = (self.name.clone(), self.addresses.clone());
         state::Node { name, address, netns: None, agent, stopped: false }
     }
 
@@ -139,12 +142,12 @@ fn link(program: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
     std::fs::rename(&draft, &path)
 }
 
-/// The network of a node's pods, which get addresses of `subnet`.
-fn pod_network(node_dir: &Path, subnet: Ipv4Net, cluster_cidr: Ipv4Net) -> cni::Config {
+/// The network of a node's pods, which get an address of each of `subnets`.
+fn pod_network(node_dir: &Path, subnets: Vec<IpNet>, cluster_cidrs: Vec<IpNet>) -> cni::Config {
     cni::Config {
         bridge: BRIDGE.to_owned(),
-        subnet,
-        cluster_cidr: Some(cluster_cidr),
+        subnets,
+        cluster_cidrs,
         data_dir: node_dir.join("cni/addresses"),
         table: PODS_TABLE.to_owned(),
         ..cni::Config::default()
@@ -159,8 +162,8 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
         RuntimeChoice::Own(Box::new(spec.containerd()?)),
         &spec.node_dir,
     );
-    options.node_addresses = vec![IpAddr::V4(spec.address)];
-    options.cluster_dns = vec![IpAddr::V4(spec.dns)];
+    options.node_addresses = spec.addresses.to_vec();
+    options.cluster_dns = vec![*spec.dns.first()];
     options.cluster_domain = spec.domain.clone();
     options.cgroup_root = cgroup_root(&spec.node_dir);
     options.manifest_dir = spec.sources.manifests.clone();
@@ -171,7 +174,7 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
     let tls = skiff_base::tls::server(&identity.identity, &identity.ca_pem)
         .context("use the node's certificate")?;
     let allowed = skiff_kubelet::server::only(vec!["kube-apiserver".to_owned()]);
-    let address = SocketAddr::from((spec.address, KUBELET_PORT));
+    let address = SocketAddr::from((*spec.addresses.first(), KUBELET_PORT));
     let kubelet = Kubelet::build(options)
         .with_server(skiff_kubelet::server::Options::new(address, tls, allowed))
         .with_context(|| format!("listen on {address}"))?;
@@ -179,10 +182,10 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
     tasks.spawn("kubelet", Policy::Essential, async move { kubelet.run(group).await });
 
     let net = NetOptions {
-        cluster_cidr: spec.cluster_cidr,
-        service_cidr: spec.service_cidr,
+        cluster_cidrs: spec.cluster_cidr.to_vec(),
+        service_cidrs: spec.service_cidr.to_vec(),
         table: SERVICES_TABLE.to_owned(),
-        dns_address: Some(spec.dns),
+        dns_addresses: spec.dns.to_vec(),
         domain: spec.domain.clone(),
         ..NetOptions::new(link.clone(), spec.name.clone())
     };
@@ -191,10 +194,10 @@ pub(crate) async fn start(spec: Spec, link: Link, identity: Identity, tasks: &Ta
     Ok(())
 }
 
-/// Waits until the API has given the node its range of pod addresses, then tells containerd; again if that changes.
+/// Waits until the API has given the node its ranges of pod addresses, then tells containerd; again if that changes.
 async fn make_pod_network(spec: Spec, link: Link, tasks: Tasks) {
     let mut feed = link.feed(&Topic::of::<Node>().fields(format!("metadata.name={}", spec.name)));
-    let mut known = None;
+    let mut known = Vec::new();
     while let Some(delta) = feed.next().await {
         let node = match delta {
             Delta::Reset(nodes) => nodes.into_iter().next(),
@@ -202,24 +205,27 @@ async fn make_pod_network(spec: Spec, link: Link, tasks: Tasks) {
             Delta::Gone(_) => None,
         };
         let node = node.and_then(|object| object.decode::<Node>().ok());
-        let range = node.and_then(|node| node.spec.as_ref()?.pod_cidr.as_deref()?.parse::<Ipv4Net>().ok());
-        if range.is_none() || range == known {
+        let ranges = node.map(|node| ranges(&node)).unwrap_or_default();
+        if ranges.is_empty() || ranges == known {
             continue;
         }
-        known = range;
-        if let Some(range) = range {
-            let network = pod_network(&spec.node_dir, range, spec.cluster_cidr);
-            let path = spec.node_dir.join("cni/conf/10-skiff.conflist");
-            if let Err(error) =
-                skiff_base::fs::write_atomically(&path, cni::config(&network).as_bytes(), 0o644)
-            {
-                tracing::error!(%error, path = %path.display(), "cannot write the pod network's configuration");
-            }
-            if let Err(error) = skiff_net::node::keep_pod_rules(network, &tasks) {
-                tracing::error!(%error, "cannot watch over the pods' packet rules");
-            }
+        known.clone_from(&ranges);
+        let network = pod_network(&spec.node_dir, ranges, spec.cluster_cidr.to_vec());
+        let path = spec.node_dir.join("cni/conf/10-skiff.conflist");
+        if let Err(error) = skiff_base::fs::write_atomically(&path, cni::config(&network).as_bytes(), 0o644) {
+            tracing::error!(%error, path = %path.display(), "cannot write the pod network's configuration");
+        }
+        if let Err(error) = skiff_net::node::keep_pod_rules(network, &tasks) {
+            tracing::error!(%error, "cannot watch over the pods' packet rules");
         }
     }
+}
+
+/// The ranges of a node's pods, the first leading.
+fn ranges(node: &Node) -> Vec<IpNet> {
+    let Some(spec) = &node.spec else { return Vec::new() };
+    let all = spec.pod_cidrs.clone().unwrap_or_else(|| spec.pod_cidr.clone().into_iter().collect());
+    all.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 /// A node's part of the cgroup tree, told from other nodes of this machine by its directory.
@@ -229,14 +235,14 @@ fn cgroup_root(node_dir: &Path) -> String {
 }
 
 /// Ends a node's pods and its containerd, and takes its network apart. Runs inside the node's namespaces.
-pub(crate) async fn stop_for_good(node_dir: &Path, dns: Ipv4Addr) -> anyhow::Result<()> {
+pub(crate) async fn stop_for_good(node_dir: &Path, dns: &Each<IpAddr>) -> anyhow::Result<()> {
     daemon::stop_for_good(&daemon::Options::under(node_dir)).await.context("stop containerd and its pods")?;
     Cgroups::detect(&cgroup_root(node_dir)).remove_all();
     let defaults = cni::Config::default();
     skiff_net::node::cleanup(&CleanupOptions {
-        pods: pod_network(node_dir, defaults.subnet, defaults.subnet),
+        pods: pod_network(node_dir, defaults.subnets, defaults.cluster_cidrs),
         table: SERVICES_TABLE.to_owned(),
-        dns_address: Some(dns),
+        dns_addresses: dns.to_vec(),
     })
     .context("take the node's network apart")
 }
@@ -246,17 +252,30 @@ pub(crate) fn machine_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().to_lowercase()
 }
 
-/// The machine's address: the one by which it reaches others, or its first one.
-pub(crate) fn machine_address() -> anyhow::Result<Ipv4Addr> {
+/// The machine's address of a family: the one by which it reaches others, or its first one that is of none of the ranges
+/// `inside`, which are the cluster's.
+pub(crate) fn machine_address(family: Family, inside: &[IpNet]) -> anyhow::Result<IpAddr> {
+    let is_own = |address: &IpAddr| {
+        let of_link = matches!(address, IpAddr::V6(six) if six.is_unicast_link_local());
+        !address.is_loopback() && !address.is_unspecified() && !of_link
+    };
+    let is_clusters = |address: &IpAddr| inside.iter().any(|net| net.contains(address));
     // Connecting a datagram socket sends nothing; the kernel only chooses the source address.
-    let chosen = std::net::UdpSocket::bind("0.0.0.0:0")
-        .and_then(|socket| {
-            socket.connect("203.0.113.1:9")?;
-            socket.local_addr()
-        })
-        .map(|address| address.ip());
-    match chosen {
-        Ok(IpAddr::V4(address)) if !address.is_loopback() && !address.is_unspecified() => Ok(address),
-        _ => bail!("this machine has no address that others could reach; name one with --node-ip"),
+    let elsewhere = match family {
+        Family::Four => "203.0.113.1:9",
+        Family::Six => "[2001:db8::1]:9",
+    };
+    let chosen = std::net::UdpSocket::bind((family.unspecified(), 0)).and_then(|socket| {
+        socket.connect(elsewhere)?;
+        socket.local_addr()
+    });
+    if let Some(address) = chosen.ok().map(|own| own.ip()).filter(is_own) {
+        return Ok(address);
     }
+    let all = Routing::open().and_then(|mut routing| routing.addresses(family)).unwrap_or_default();
+    let mut all = all.iter().map(|known| known.net.addr());
+    all.find(|address| is_own(address) && !is_clusters(address)).with_context(|| {
+        let family = word(family);
+        format!("this machine has no address of {family} that others could reach; name one with --node-ip")
+    })
 }

@@ -20,6 +20,7 @@ mod device_plugin;
 mod devices;
 #[path = "../../../kubelet/tests/it/driver.rs"]
 mod driver;
+mod dual_stack;
 mod eviction;
 #[path = "../../../kubelet/tests/it/grpc.rs"]
 mod grpc;
