@@ -19,12 +19,18 @@ pub enum PatchError {
     /// The patch does not fit the object, or a `test` failed: 422.
     #[error("the server rejected our request due to an error in our request: {0}")]
     Rejected(String),
+    /// It makes the object too large: 413.
+    #[error("{0}")]
+    TooLarge(String),
 }
 
 impl From<PatchError> for ApiError {
     fn from(error: PatchError) -> Self {
         match error {
             PatchError::Malformed(why) => ApiError::bad_request(why),
+            PatchError::TooLarge(why) => {
+                ApiError::new(413, "RequestEntityTooLarge", format!("Request entity too large: {why}"))
+            }
             // Upstream's generic answer hides why; the cause says it without changing the message kubectl shows.
             PatchError::Rejected(why) => {
                 let message = "the server rejected our request due to an error in our request";

@@ -196,6 +196,10 @@ impl Frozen for Converted {
         restamped(&self.0, stored.meta().revision, Change::Modified).object().bytes() == stored.bytes()
     }
 
+    fn size(&self) -> usize {
+        self.0.bytes().len()
+    }
+
     fn stamp(self: Box<Self>, revision: u64, change: Change) -> (Stored, Arc<dyn Any + Send + Sync>) {
         (restamped(&self.0, revision, change), Arc::new(()))
     }

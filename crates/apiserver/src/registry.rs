@@ -17,6 +17,7 @@ use crate::catalog::Entry;
 use crate::kinds::{Draft, Frozen};
 use crate::stored::{Change, Stored};
 use crate::user::User;
+use crate::verbs::input::LIMIT;
 
 pub(crate) mod create;
 pub(crate) mod delete;
@@ -131,6 +132,15 @@ impl Scope<'_> {
         self.api.recent.remember(typed.lock().take());
         Ok(stored)
     }
+}
+
+/// The most bytes of an object: what a request may bring, and as much again for who owns which field. Patches could make
+/// one larger and larger otherwise.
+const LARGEST: usize = 2 * LIMIT;
+
+/// Refuses an object that is too large to be stored.
+fn fits(frozen: &dyn Frozen) -> Result<(), ApiError> {
+    if frozen.size() > LARGEST { Err(ApiError::too_large(LARGEST)) } else { Ok(()) }
 }
 
 /// A store that cannot write.

@@ -4,6 +4,8 @@
 //! sets item by item, all else is replaced. Items keep the object's order as far as the configuration does not say
 //! otherwise.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::element::Element;
@@ -116,9 +118,10 @@ type Items<'a> = Vec<(Element, Vec<&'a Value>)>;
 
 /// Both sides' items. Shared items come in the configuration's order; others stay near where they were.
 fn arrange(live: Items<'_>, config: Items<'_>, merged: impl Fn(&Value, &Value) -> Value) -> Vec<Value> {
-    let in_live =
-        |element: &Element| live.iter().find(|(own, _)| own == element).map(|(_, values)| values[0]);
-    let in_config = |element: &Element| config.iter().any(|(own, _)| own == element);
+    let old: HashMap<&Element, &Value> = live.iter().map(|(element, values)| (element, values[0])).collect();
+    let new: HashSet<&Element> = config.iter().map(|(element, _)| element).collect();
+    let in_live = |element: &Element| old.get(element).copied();
+    let in_config = |element: &Element| new.contains(element);
     let take =
         |element: &Element, new: &Value| in_live(element).map_or_else(|| new.clone(), |old| merged(old, new));
     let mut shared = config.iter().map(|(element, _)| element).filter(|element| in_live(element).is_some());

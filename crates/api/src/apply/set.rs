@@ -8,7 +8,8 @@ use super::element::Element;
 
 mod written;
 
-/// A set of paths: steps in the order of their texts. Most steps lead to few, and arrive in that order.
+/// A set of paths: steps in the order of their texts. Most steps lead to few, and arrive in that order; where they may not,
+/// they are collected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Set(Vec<(Element, Node)>);
 
@@ -32,7 +33,8 @@ impl Set {
         self.place(step).ok().map(|place| &self.0[place].1)
     }
 
-    /// Adds a step with what is below it; `member` says whether the step itself is in the set.
+    /// Adds a step with what is below it; `member` says whether the step itself is in the set. For steps that mostly come
+    /// in order: one that does not moves all behind it.
     pub(super) fn attach(&mut self, element: Element, member: bool, below: Self) {
         if !member && below.is_empty() {
             return;
@@ -114,11 +116,8 @@ impl Set {
     /// What is in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut both = self.clone();
-        for (element, node) in &other.0 {
-            both.attach(element.clone(), node.member, node.below.clone());
-        }
-        both
+        let steps = self.steps().chain(other.steps());
+        steps.map(|(element, member, below)| (element.clone(), member, below.clone())).collect()
     }
 
     /// What is in both.
@@ -166,6 +165,19 @@ impl Set {
             node.below.collect(at, all);
             at.pop();
         }
+    }
+}
+
+/// Steps in any order, each with whether it is in the set itself and what is below it; the same step may come again.
+impl FromIterator<(Element, bool, Self)> for Set {
+    fn from_iter<T: IntoIterator<Item = (Element, bool, Self)>>(steps: T) -> Self {
+        let mut steps: Vec<_> = steps.into_iter().collect();
+        steps.sort_by(|(one, ..), (other, ..)| one.as_str().cmp(other.as_str()));
+        let mut set = Self(Vec::with_capacity(steps.len()));
+        for (element, member, below) in steps {
+            set.attach(element, member, below);
+        }
+        set
     }
 }
 

@@ -153,32 +153,21 @@ impl Schema {
 
     /// The fields below a value.
     fn below(&self, at: Ref, value: &Value) -> Set {
-        let mut set = Set::default();
         let seen = self.see(at);
-        if seen.atomic() {
-            return set;
-        }
         match (seen.kind, value) {
+            _ if seen.atomic() => Set::default(),
             (Type::Map(_) | Type::Deduced, Value::Object(map)) => {
-                for (name, value) in map {
+                let member = |(name, value): (&String, &Value)| {
                     let (child, named) = self.member(at, name);
-                    let stands = self.stands(child, value, named);
-                    set.attach(Element::field(name), stands, self.below(child, value));
-                }
+                    (Element::field(name), self.stands(child, value, named), self.below(child, value))
+                };
+                map.iter().map(member).collect()
             }
             (Type::List(items), Value::Array(list)) => {
-                for (element, group) in group(items, list) {
-                    // Items that are there twice are owned as one.
-                    let below = match group.as_slice() {
-                        [one] => self.below(items.item, one),
-                        _ => Set::default(),
-                    };
-                    set.attach(element, true, below);
-                }
+                groups(items, list, |one| self.below(items.item, one)).collect()
             }
-            _ => {}
+            _ => Set::default(),
         }
-        set
     }
 
     /// A member that is on one side only, as whether it is owned itself and what is owned below it. `parents` says whether
@@ -199,28 +188,21 @@ impl Schema {
 
     /// What is owned below a value that is on one side only.
     fn lone(&self, at: Ref, value: &Value, parents: bool) -> Set {
-        let mut set = Set::default();
         let seen = self.see(at);
         match (seen.kind, value) {
-            _ if seen.atomic() => {}
+            _ if seen.atomic() => Set::default(),
             (Type::Map(_) | Type::Deduced, Value::Object(map)) => {
-                for (name, value) in map {
+                let member = |(name, value): (&String, &Value)| {
                     let (stands, below) = self.lone_member(at, name, value, parents);
-                    set.attach(Element::field(name), stands, below);
-                }
+                    (Element::field(name), stands, below)
+                };
+                map.iter().map(member).collect()
             }
             (Type::List(items), Value::Array(list)) => {
-                for (element, group) in group(items, list) {
-                    let below = match group.as_slice() {
-                        [one] => self.lone(items.item, one, false),
-                        _ => Set::default(),
-                    };
-                    set.attach(element, true, below);
-                }
+                groups(items, list, |one| self.lone(items.item, one, false)).collect()
             }
-            _ => {}
+            _ => Set::default(),
         }
-        set
     }
 
     /// True for a field that upstream's struct always has.
@@ -281,31 +263,42 @@ impl Schema {
         const NONE: &[Value] = &[];
         let old = old.as_array().map_or(NONE, Vec::as_slice);
         let new = new.as_array().map_or(NONE, Vec::as_slice);
-        let before: HashMap<Element, Vec<&Value>> = group(items, old).into_iter().collect();
-        let after = group(items, new);
-        for (element, now) in &after {
-            let then = before.get(element).map_or(&[][..], Vec::as_slice);
-            match (then, now.as_slice()) {
-                ([], [one]) => below.added.attach(element.clone(), true, self.lone(items.item, one, false)),
-                ([], _) => below.added.attach(element.clone(), true, Set::default()),
+        let mut before: HashMap<Element, Vec<&Value>> = group(items, old).into_iter().collect();
+        let mut after = group(items, new);
+        after.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        let lone = |values: &[&Value]| alone(values, |one| self.lone(items.item, one, false));
+        for (element, now) in after {
+            let then = before.remove(&element).unwrap_or_default();
+            match (then.as_slice(), now.as_slice()) {
+                ([], now) => below.added.attach(element, true, lone(now)),
                 ([old], [new]) => {
                     let (change, inner) = self.compare_at(items.item, old, new);
-                    below.attach(element, change, inner);
+                    below.attach(&element, change, inner);
                 }
-                (then, now) if then != now => below.modified.attach(element.clone(), true, Set::default()),
+                (then, now) if then != now => below.modified.attach(element, true, Set::default()),
                 _ => {}
             }
         }
-        for (element, then) in group(items, old) {
-            if !after.iter().any(|(own, _)| *own == element) {
-                let inner = match then.as_slice() {
-                    [one] => self.lone(items.item, one, false),
-                    _ => Set::default(),
-                };
-                below.removed.attach(element, true, inner);
-            }
-        }
+        let gone: Set = before.into_iter().map(|(element, then)| (element, true, lone(&then))).collect();
+        below.removed = below.removed.union(&gone);
     }
+}
+
+/// What is below the items that share a step: those that are there twice are owned as one.
+fn alone(values: &[&Value], below: impl FnOnce(&Value) -> Set) -> Set {
+    match values {
+        [one] => below(one),
+        _ => Set::default(),
+    }
+}
+
+/// The steps to the items of a list, each with what is below it.
+fn groups<'a>(
+    items: &'a Items,
+    list: &'a [Value],
+    below: impl Fn(&Value) -> Set + 'a,
+) -> impl Iterator<Item = (Element, bool, Set)> + 'a {
+    group(items, list).into_iter().map(move |(element, values)| (element, true, alone(&values, &below)))
 }
 
 fn owned(metadata: Set) -> Set {

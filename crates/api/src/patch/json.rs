@@ -1,8 +1,8 @@
 //! JSON patch: a list of operations, all or none of which take effect.
 //!
-//! The operations come from the json-patch crate. Three things differ in the library that upstream uses, and are done
+//! The operations come from the json-patch crate. Four things differ in the library that upstream uses, and are done
 //! here before: array indexes may be negative (counted from the end), a member that is not there passes for `null` when it
-//! is tested, and too long patches are refused.
+//! is tested, too long patches are refused, and so are those that copy too much (a few copies of copies fill any memory).
 
 use json_patch::{Patch, PatchErrorKind};
 use serde_json::Value;
@@ -11,6 +11,8 @@ use super::PatchError;
 
 /// Upstream's limit on operations in one patch.
 const MAX_OPERATIONS: usize = 10_000;
+/// Upstream's limit on what all copies of one patch may add, in bytes.
+const MAX_COPIED: usize = 3 << 20;
 
 /// Applies `patch` (a JSON list of operations) to `object`; `object` is unchanged if it fails.
 ///
@@ -29,7 +31,8 @@ pub fn apply(object: &mut Value, mut patch: Value) -> Result<(), PatchError> {
         );
         return Err(PatchError::Malformed(why));
     }
-    if operations.iter().any(tests_for_null) || has_negative_index(&patch) {
+    let one_by_one_only = |operation: &Value| tests_for_null(operation) || operation["op"] == "copy";
+    if operations.iter().any(one_by_one_only) || has_negative_index(&patch) {
         return one_by_one(object, patch.take());
     }
     at_once(object, patch)
@@ -68,7 +71,7 @@ fn has_negative_index(patch: &Value) -> bool {
 
 /// Resolves what depends on the state that each operation meets.
 fn one_by_one(object: &mut Value, patch: Value) -> Result<(), PatchError> {
-    let mut changed = object.clone();
+    let (mut changed, mut copied) = (object.clone(), 0);
     let Value::Array(operations) = patch else { return Ok(()) };
     for mut operation in operations {
         for field in ["path", "from"] {
@@ -80,11 +83,25 @@ fn one_by_one(object: &mut Value, patch: Value) -> Result<(), PatchError> {
         if tests_for_null(&operation) && is_absent(&changed, path) {
             continue;
         }
+        if operation["op"] == "copy" {
+            copied += operation["from"].as_str().and_then(|from| changed.pointer(from)).map_or(0, size);
+            if copied > MAX_COPIED {
+                return Err(PatchError::TooLarge(format!(
+                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit \
+                     {MAX_COPIED}"
+                )));
+            }
+        }
         // An index that is still negative has no item: it is refused like any other that is not there.
         at_once(&mut changed, Value::Array(vec![operation]))?;
     }
     *object = changed;
     Ok(())
+}
+
+/// How long the JSON of a value is.
+fn size(value: &Value) -> usize {
+    value.to_string().len()
 }
 
 fn resolve(object: &Value, path: &str) -> String {
@@ -168,6 +185,19 @@ mod tests {
         );
         assert!(matches!(apply(&mut object, json!({})), Err(PatchError::Malformed(_))));
         assert!(matches!(apply(&mut object, json!([{"op": "jump"}])), Err(PatchError::Malformed(_))));
+    }
+
+    #[test]
+    fn copies_of_copies_come_to_an_end() {
+        let before = json!({"a": {"text": "x".repeat(1000)}});
+        let mut object = before.clone();
+        apply(&mut object, json!([{"op": "copy", "from": "/a", "path": "/b"}])).unwrap();
+        assert_eq!(object["b"], before["a"]);
+        let twice = |n: usize| json!({"op": "copy", "from": "/a", "path": format!("/a/{n}")});
+        let error = apply(&mut object, (0..40).map(twice).collect()).unwrap_err();
+        let status = ApiError::from(error);
+        assert_eq!((status.code(), status.reason()), (413, "RequestEntityTooLarge"));
+        assert!(object["a"].get("0").is_none(), "nothing of it was done");
     }
 
     #[test]

@@ -80,7 +80,9 @@ fn merge_map(
                 Value::Object(merge_map(before, value, child.node)?)
             }
             (Value::Array(before), Value::Array(value)) if deletion => {
-                Value::Array(before.into_iter().filter(|item| !value.contains(item)).collect())
+                let gone = list::places(&value, None);
+                let left = before.into_iter().filter(|item| !gone.contains_key(&list::name(item, None)));
+                Value::Array(left.collect())
             }
             (Value::Array(before), Value::Array(value)) if child.fact.merge => {
                 Value::Array(list::merge(before, value, child)?)

@@ -134,6 +134,8 @@ pub trait Draft: Send + Sync {
 pub trait Frozen: Send {
     /// True if nothing but the revision would differ from `stored`: a write that changes nothing is not a write.
     fn same_as(&self, stored: &Object) -> bool;
+    /// How many bytes it is, but for the revision.
+    fn size(&self) -> usize;
     /// The finished object as the outcome of `change`, and something that keeps its typed form alive while held.
     fn stamp(self: Box<Self>, revision: u64, change: Change) -> (Stored, Arc<dyn Any + Send + Sync>);
 }
@@ -363,6 +365,10 @@ impl<K: Kind> Frozen for Unfinished<K> {
         let mut parts = self.parts(&number).into_iter();
         let rest = parts.try_fold(&**stored.bytes(), |rest, part| rest.strip_prefix(part));
         rest.is_some_and(<[u8]>::is_empty)
+    }
+
+    fn size(&self) -> usize {
+        self.parts("").iter().map(|part| part.len()).sum()
     }
 
     fn stamp(self: Box<Self>, revision: u64, change: Change) -> (Stored, Arc<dyn Any + Send + Sync>) {

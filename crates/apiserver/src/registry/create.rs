@@ -69,6 +69,7 @@ pub(crate) async fn create(
         let again = generated.then(|| draft.copy());
         let frozen = draft.freeze().map_err(ApiError::internal)?;
         let frozen = entry.to_store(frozen).await?;
+        super::fits(&*frozen)?;
         match reservation.put(scope, &name, Expect::Absent, frozen, Change::Added).await {
             Ok(stored) => {
                 reservation.commit(scope).await;

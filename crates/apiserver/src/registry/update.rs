@@ -201,6 +201,7 @@ async fn attempt(
     let stored = if leaves {
         remove(scope, expect, frozen).await
     } else {
+        super::fits(&*frozen)?;
         reservation.put(scope, scope.name, expect, frozen, Change::Modified).await
     };
     match stored {

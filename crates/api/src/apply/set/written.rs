@@ -43,19 +43,18 @@ impl<'de> Visitor<'de> for Nodes {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let (mut node, mut leaf) = (Node::default(), true);
+        let (mut member, mut leaf, mut steps) = (false, true, Vec::new());
         while let Some(Step(step)) = map.next_key()? {
             leaf = false;
             if step == SELF {
                 map.next_value::<IgnoredAny>()?;
-                node.member = true;
+                member = true;
                 continue;
             }
-            let Node { member, below } = map.next_value::<Option<Node>>()?.unwrap_or(LEAF);
-            node.below.attach(Element::parse(&step).map_err(A::Error::custom)?, member, below);
+            let node = map.next_value::<Option<Node>>()?.unwrap_or(LEAF);
+            steps.push((Element::parse(&step).map_err(A::Error::custom)?, node.member, node.below));
         }
-        node.member |= leaf;
-        Ok(node)
+        Ok(Node { member: member || leaf, below: steps.into_iter().collect() })
     }
 }
 

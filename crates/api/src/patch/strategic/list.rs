@@ -1,4 +1,7 @@
-//! Lists that merge: scalars as sets, maps by their merge key.
+//! Lists that merge: scalars as sets, maps by their merge key. Items are found by name, not by looking along the list: a
+//! request may bring a hundred thousand.
+
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -20,12 +23,9 @@ pub(super) fn merge(
     }
     let maps = current.iter().chain(&patch).filter(|item| item.is_object()).count();
     if maps == 0 {
-        let mut merged: Vec<Value> = Vec::new();
-        for item in current.iter().chain(&patch) {
-            if !merged.contains(item) {
-                merged.push(item.clone());
-            }
-        }
+        let mut seen = HashSet::new();
+        let items = current.iter().chain(&patch).filter(|item| seen.insert(name(item, None)));
+        let merged = items.cloned().collect();
         return Ok(order::arrange(merged, &patch, &current, None));
     }
     if maps < current.len() + patch.len() {
@@ -37,14 +37,19 @@ pub(super) fn merge(
     };
     let before = current.clone();
     let (mut merged, patch) = obey_items(current, patch, key)?;
+    let mut places = places(&merged, Some(key));
     for item in &patch {
-        let value = key_of(item, key)?;
-        match merged.iter_mut().find(|old| old.get(key).is_some_and(|old| same(old, value))) {
-            Some(old) => {
+        key_of(item, key)?;
+        match places.get(&name(item, Some(key))) {
+            Some(place) => {
+                let old = &mut merged[*place];
                 let (Value::Object(map), Value::Object(item)) = (old.take(), item.clone()) else { continue };
                 *old = Value::Object(merge_map(map, item, child.node)?);
             }
-            None => merged.push(item.clone()),
+            None => {
+                places.insert(name(item, Some(key)), merged.len());
+                merged.push(item.clone());
+            }
         }
     }
     Ok(order::arrange(merged, &patch, &before, Some(key)))
@@ -57,15 +62,15 @@ fn obey_items(
     key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
     let mut plain = Vec::with_capacity(patch.len());
-    let mut replace = false;
+    let (mut replace, mut gone) = (false, HashSet::new());
     for mut item in patch {
         let directive = item.as_object_mut().and_then(|map: &mut Map<String, Value>| map.remove(PATCH));
         match directive.as_ref().map(|d| d.as_str().unwrap_or_default()) {
             None => plain.push(item),
             Some("replace") => replace = true,
             Some("delete") => {
-                let value = key_of(&item, key)?;
-                current.retain(|old| !old.get(key).is_some_and(|old| same(old, value)));
+                key_of(&item, key)?;
+                gone.insert(name(&item, Some(key)));
             }
             Some("merge") => {
                 return Err(malformed("merging lists cannot yet be specified in the patch"));
@@ -73,6 +78,7 @@ fn obey_items(
             Some(other) => return Err(malformed(format!("unknown patch type: {other} in map: {item}"))),
         }
     }
+    current.retain(|old| old.get(key).is_none() || !gone.contains(&name(old, Some(key))));
     Ok(if replace { (plain, Vec::new()) } else { (current, plain) })
 }
 
@@ -80,13 +86,22 @@ fn key_of<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchError> {
     item.get(key).ok_or_else(|| malformed(format!("map: {item} does not contain declared merge key: {key}")))
 }
 
-/// Upstream compares merge keys by how they print, so that `80` and `"80"` are the same.
-pub(super) fn same(a: &Value, b: &Value) -> bool {
-    a == b
-        || match (a, b) {
-            (Value::String(text), Value::Number(number)) | (Value::Number(number), Value::String(text)) => {
-                *text == number.to_string()
-            }
-            _ => false,
-        }
+/// What tells an item of a list apart: without a merge key all of it; nothing if it lacks the key. Upstream compares merge
+/// keys by how they print, so that `80` and `"80"` are the same.
+pub(super) fn name(item: &Value, key: Option<&str>) -> Option<String> {
+    match key.map(|key| item.get(key)) {
+        None => Some(item.to_string()),
+        Some(value) => value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+    }
+}
+
+/// Where in a list the items of a name are first.
+pub(super) fn places(list: &[Value], key: Option<&str>) -> HashMap<Option<String>, usize> {
+    let mut places = HashMap::with_capacity(list.len());
+    for (place, item) in
+        list.iter().enumerate().filter(|(_, item)| key.is_none_or(|key| item.get(key).is_some()))
+    {
+        places.entry(name(item, key)).or_insert(place);
+    }
+    places
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::list::{self, same};
+use super::list::{self, name, places};
 use super::schema::Node;
 use super::{SET_ORDER, fresh, malformed};
 use crate::patch::PatchError;
@@ -68,21 +68,11 @@ fn check(named: &[Value], order: &[Value], key: Option<&str>) -> Result<(), Patc
                 "The order in patch list:\n{named}\n doesn't match $setElementOrder list:\n{order}\n"
             )));
         };
-        if alike(place, item, key) {
+        if name(place, key).is_some_and(|named| Some(named) == name(item, key)) {
             left.next();
         }
     }
     Ok(())
-}
-
-fn alike(a: &Value, b: &Value, key: Option<&str>) -> bool {
-    match key {
-        None => a == b,
-        Some(key) => match (a.get(key), b.get(key)) {
-            (Some(a), Some(b)) => same(a, b),
-            _ => false,
-        },
-    }
 }
 
 /// `merged`, the items found in `wanted` in its order; the others keep their order in `before` and are put in front of
@@ -93,18 +83,20 @@ pub(super) fn arrange(
     before: &[Value],
     key: Option<&str>,
 ) -> Vec<Value> {
-    let place = |list: &[Value], item: &Value| list.iter().position(|other| alike(other, item, key));
-    let (mut ours, mut theirs): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| place(wanted, item).is_some());
-    ours.sort_by_key(|item| place(wanted, item));
-    theirs.sort_by_key(|item| place(before, item).unwrap_or(usize::MAX));
+    let (wanted, before) = (places(wanted, key), places(before, key));
+    // Each with its place in what is wanted, and before.
+    let placed = merged.into_iter().map(|item| {
+        let name = name(&item, key);
+        (wanted.get(&name).copied(), before.get(&name).copied(), item)
+    });
+    let (mut ours, mut theirs): (Vec<_>, Vec<_>) = placed.partition(|(wanted, ..)| wanted.is_some());
+    ours.sort_by_key(|(wanted, ..)| *wanted);
+    theirs.sort_by_key(|(_, before, _)| before.unwrap_or(usize::MAX));
     let mut arranged = Vec::with_capacity(ours.len() + theirs.len());
     let (mut ours, mut theirs) = (ours.into_iter().peekable(), theirs.into_iter().peekable());
-    while let (Some(our), Some(their)) = (ours.peek(), theirs.peek()) {
-        let theirs_first = matches!((place(before, their), place(before, our)), (Some(a), Some(b)) if a < b);
+    while let (Some((_, our, _)), Some((_, their, _))) = (ours.peek(), theirs.peek()) {
+        let theirs_first = matches!((their, our), (Some(their), Some(our)) if their < our);
         arranged.extend(if theirs_first { theirs.next() } else { ours.next() });
     }
-    arranged.extend(ours);
-    arranged.extend(theirs);
-    arranged
+    arranged.into_iter().chain(ours).chain(theirs).map(|(.., item)| item).collect()
 }
