@@ -1,7 +1,6 @@
 //! `serviceaccounts/token`: a new token for an account, perhaps bound to a pod, a secret or a node (TokenRequest).
 //!
-//! Follows upstream's `pkg/registry/core/serviceaccount/storage/token.go`; what a node may ask for is
-//! `plugin/pkg/admission/noderestriction`'s.
+//! Follows upstream's `pkg/registry/core/serviceaccount/storage/token.go`.
 
 use futures::future::BoxFuture;
 use jiff::SignedDuration;
@@ -16,10 +15,12 @@ use skiff_store::Key;
 use super::{Of, Sub};
 use crate::api::Api;
 use crate::authn::account::{Bound, Wanted};
-use crate::authz::{Authorized, node};
+use crate::authz::{self, Authorized};
 use crate::request::options::WriteOptions;
 use crate::verbs::{Context, input};
 use crate::wire::{self, Response};
+
+mod node;
 
 pub(super) static SUB: Sub = Sub {
     of: Of::Table("serviceaccounts"),
@@ -60,12 +61,12 @@ async fn issue(context: Context, call: Authorized) -> Result<Response, ApiError>
     spec.expiration_seconds = Some(wanted);
     check(&spec)?;
     let account = context.scope(&call.user).existing().await?;
+    if authz::node::name(&call.user).is_some() {
+        node::allow(&context, &call.user, &spec).await?;
+    }
     let audiences = spec.audiences.get_or_insert_default();
     if audiences.is_empty() {
         audiences.clone_from(&api.issuer.audiences);
-    }
-    if let Some(node) = node::name(&call.user) {
-        allow_node(&context, node, spec.bound_object_ref.as_ref())?;
     }
     let bound = match &spec.bound_object_ref {
         Some(reference) => bound(api, namespace, name, reference)?,
@@ -178,28 +179,4 @@ fn bound(
 fn whole(kind: &'static str, object: &Object) -> Bound {
     let meta = object.meta();
     Bound { kind, name: meta.name.to_string(), uid: meta.uid.to_string() }
-}
-
-/// A node asks for tokens of its own pods only.
-fn allow_node(
-    context: &Context,
-    node: &str,
-    reference: Option<&BoundObjectReference>,
-) -> Result<(), ApiError> {
-    let name = &context.target.name;
-    let refuse = |why: &str| Err(ApiError::forbidden(&context.entry.resource, name, why));
-    let Some(reference) = reference.filter(|reference| reference.kind.as_deref() == Some("Pod")) else {
-        return refuse("node requested token not bound to a pod");
-    };
-    if reference.uid.as_deref().unwrap_or_default().is_empty() {
-        return refuse("node requested token with a pod binding without a uid");
-    }
-    let pod = reference.name.as_deref().unwrap_or_default();
-    let key = Key::new("pods", meta::key(Some(&context.target.namespace), pod));
-    let found = context.api.store.get(&key).and_then(|stored| stored.object().decode::<Pod>().ok());
-    match found.as_ref().and_then(|pod| pod.spec.as_ref()?.node_name.as_deref()) {
-        Some(own) if own == node => Ok(()),
-        Some(_) => refuse("node requested token bound to a pod scheduled on a different node"),
-        None => refuse(&format!("pod \"{pod}\" not found")),
-    }
 }

@@ -101,6 +101,51 @@ async fn a_bound_token_ends_with_its_pod() {
 }
 
 #[tokio::test]
+async fn a_node_gets_tokens_for_whom_its_pods_volumes_name() {
+    let given = Given::new().await;
+    account(&given, "robot").await;
+    given.client.post("/api/v1/nodes", &json!({ "metadata": { "name": "one" } })).await.code(201);
+    let driver = json!({ "metadata": { "name": "csi.example.com" }, "spec": { "tokenRequests": [{ "audience": "bank" }] } });
+    given.client.post("/apis/storage.k8s.io/v1/csidrivers", &driver).await.code(201);
+    let mut body = pod("a");
+    body["spec"]["serviceAccountName"] = "robot".into();
+    body["spec"]["nodeName"] = "one".into();
+    body["spec"]["volumes"] = json!([
+        { "name": "t", "projected": { "sources": [{ "serviceAccountToken": { "audience": "vault", "path": "t" } }] } },
+        { "name": "d", "csi": { "driver": "csi.example.com" } },
+    ]);
+    let uid = given.client.post(PODS, &body).await.code(201).body["metadata"]["uid"].clone();
+    let one = Client::of(&given.cluster, User::new("system:node:one", ["system:nodes"]));
+    let url = format!("{ACCOUNTS}/robot/token");
+    let bound = json!({ "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": uid });
+    let ask = async |audiences: &[&str]| {
+        one.post(&url, &json!({ "spec": { "audiences": audiences, "boundObjectRef": bound } })).await
+    };
+    for audience in ["vault", "bank"] {
+        ask(&[audience]).await.code(201);
+    }
+    let refused = ask(&["vault", "bank"]).await.code(403);
+    assert_eq!(
+        refused.message(),
+        "serviceaccounts \"robot\" is forbidden: node may only request 0 or 1 audiences"
+    );
+    let refused = ask(&["elsewhere"]).await.code(403);
+    let why = "audience \"elsewhere\" not found in pod spec volume, system:node:one is not authorized to request tokens for \
+               this audience";
+    assert_eq!(refused.message(), format!("serviceaccounts \"robot\" is forbidden: {why}"));
+
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rule = json!({ "verbs": ["request-serviceaccounts-token-audience"], "apiGroups": [""], "resources": ["elsewhere"] });
+    let role = json!({ "metadata": { "name": "elsewhere" }, "rules": [rule] });
+    given.client.post(&format!("{rbac}/clusterroles"), &role).await.code(201);
+    let group = json!({ "kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:nodes" });
+    let of = json!({ "kind": "ClusterRole", "apiGroup": "rbac.authorization.k8s.io", "name": "elsewhere" });
+    let binding = json!({ "metadata": { "name": "elsewhere" }, "roleRef": of, "subjects": [group] });
+    given.client.post(&format!("{rbac}/clusterrolebindings"), &binding).await.code(201);
+    ask(&["elsewhere"]).await.code(201);
+}
+
+#[tokio::test]
 async fn tokens_for_others_and_forged_ones_are_refused() {
     let given = Given::new().await;
     account(&given, "robot").await;
