@@ -102,7 +102,8 @@ fn arguments(source: &NFSVolumeSource, options: &[String], read_only: bool, dir:
     if !all.is_empty() {
         arguments.extend(["-o".to_owned(), all.join(",")]);
     }
-    arguments.extend([format!("{server}:{}", source.path), dir.display().to_string()]);
+    // Whoever makes a pod names the server: it must not pass for an option.
+    arguments.extend(["--".to_owned(), format!("{server}:{}", source.path), dir.display().to_string()]);
     arguments
 }
 
@@ -137,9 +138,10 @@ mod tests {
             let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
             arguments(&source(server), &options, read_only, Path::new("/d")).join(" ")
         };
-        assert_eq!(told("files", &[], false), "-t nfs files:/srv /d");
-        assert_eq!(told("10.0.0.1", &["vers=4.1", "ro"], true), "-t nfs -o vers=4.1,ro 10.0.0.1:/srv /d");
-        assert_eq!(told("fd00::1", &[], true), "-t nfs -o ro [fd00::1]:/srv /d");
+        assert_eq!(told("files", &[], false), "-t nfs -- files:/srv /d");
+        assert_eq!(told("10.0.0.1", &["vers=4.1", "ro"], true), "-t nfs -o vers=4.1,ro -- 10.0.0.1:/srv /d");
+        assert_eq!(told("fd00::1", &[], true), "-t nfs -o ro -- [fd00::1]:/srv /d");
+        assert_eq!(told("-T/tmp/fstab", &[], false), "-t nfs -- -T/tmp/fstab:/srv /d");
     }
 
     #[tokio::test]

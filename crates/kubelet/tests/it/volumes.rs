@@ -101,7 +101,7 @@ async fn a_folder_of_another_machine_that_cannot_be_mounted_is_explained_and_lea
     let pod: Arc<Pod> = Arc::new(serde_json::from_value(pod).unwrap());
     let said = volumes.mount_all(&pod).await.map(drop).unwrap_err().to_string();
     let place = folder.path().join("pods/u1/volumes/kubernetes.io~nfs/away");
-    let told = format!("Mounting arguments: -t nfs -o ro nobody.invalid:/srv {}", place.display());
+    let told = format!("Mounting arguments: -t nfs -o ro -- nobody.invalid:/srv {}", place.display());
     assert!(said.contains("mount failed: exit status") && said.contains(&told), "{said}");
     volumes.unmount_all("u1").await.unwrap();
     assert!(!folder.path().join("pods/u1/volumes").exists());
